@@ -1,0 +1,232 @@
+"""Turn a checkpoint into a model pack that s2f-edge runs.
+
+    python -m export.to_onnx --checkpoint runs/default --out artifacts/default
+    python -m export.to_onnx --published voice_embedding.pth generator.pth --out packs/wen2019
+
+Every network becomes an ONNX file with a dynamic batch (and length, for the voice network,
+whose graph ends with the L2 normalisation). Each is compared with torch at several lengths
+and batch sizes; a difference above 1e-3 stops the export and leaves nothing behind. The
+manifest says what the pack is: feature settings, shapes, hashes, training, parity, licence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.published import PublishedError, load_published
+from export.verify import BATCHES, ParityError, tensors, verify
+from s2f_edge.errors import S2FError
+from s2f_edge.pack import GENDERS, MANIFEST, SCHEMA, Pack
+from s2f_edge.pipeline import Speech2Face
+from s2f_train import checkpoint
+from s2f_train.models.traits import VoiceTraits
+
+OPSET = 17
+PUBLISHED_LICENCE = "The published weights of Wen et al. 2019: see the terms of their authors."
+NOISE = 0.05  # SPEC section 3
+
+
+def export_pack(
+    networks: dict[str, nn.Module], training: dict[str, Any], out: Path, name: str, version: str, licence: str
+) -> dict[str, Any]:
+    """Writes a pack and gives its manifest.
+
+    Args:
+        networks: `voice`, `generator_general`, `generator_male`, `generator_female` (at
+            least one generator) and, where there is one, `traits`.
+        training: what the manifest says of the training.
+        out: folder; replaced if it is a pack already, and not touched if anything fails.
+
+    Raises:
+        ParityError: a file is not the same function as its module.
+        FileExistsError: `out` exists and is no pack.
+    """
+    if out.exists() and not (out / MANIFEST).exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} exists and is no pack; choose another folder.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        folder.chmod(0o755)
+        manifest = _write(networks, training, folder, name, version, licence)
+        Speech2Face(folder, device="cpu")  # loads as a user would load it
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _write(
+    networks: dict[str, nn.Module], training: dict[str, Any], folder: Path, name: str, version: str, licence: str
+) -> dict[str, Any]:
+    voice = networks["voice"]
+    size: int = voice.settings["embedding_size"]  # type: ignore[assignment, index]
+    facts = {"s2f.pack": f"{name} {version}", "s2f.licence": licence, "s2f.features": str(voice.features)}
+    files, parity = {}, {}
+    for key, network in networks.items():
+        file = f"{key}.onnx"
+        data = _with_facts(to_onnx(network, _examples(key, network, size)[0]), {**facts, "s2f.network": key})
+        parity[file] = verify(network, data, _examples(key, network, size))
+        inputs, outputs = tensors(data)
+        (folder / file).write_bytes(data)
+        files[file] = {
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "opset": OPSET,
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+    manifest = {
+        "schema": SCHEMA,
+        "name": name,
+        "version": version,
+        "licence": licence,
+        "voice": {
+            "file": "voice.onnx",
+            "network": voice.kind,
+            "features": voice.features,
+            "embedding_size": size,
+            "settings": voice.settings,
+        },
+        "traits": None,
+        "generators": {gender: f"generator_{gender}.onnx" for gender in GENDERS if f"generator_{gender}" in networks},
+        "generator_settings": {k: n.settings for k, n in networks.items() if k.startswith("generator_")},
+        "noise": training.get("noise", NOISE),
+        "files": files,
+        "training": training,
+        "parity": parity,
+    }
+    if isinstance(networks.get("traits"), VoiceTraits):
+        measured = training["traits"]
+        manifest["traits"] = {
+            "file": "traits.onnx",
+            "unusual": measured["surprise_p95"],
+            "strange": measured["surprise_p99"],
+        }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    Pack.open(folder)  # a manifest that cannot be read back is not written
+    return manifest
+
+
+def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]]:
+    """Seeded inputs of every batch size and, for a voice network, several lengths."""
+    generator = torch.Generator().manual_seed(7)
+    if key != "voice":
+        rows = [torch.randn(n, size, generator=generator) for n in BATCHES]
+        return [{"embedding": nn.functional.normalize(r)} for r in rows]
+    if network.features == "logmel-64":
+        return [
+            {"features": torch.randn(n, 64, t, generator=generator)} for n in BATCHES for t in (1000, 1001, 1037, 3000)
+        ]
+    # melpower-40: power is positive and spread over decades
+    return [
+        {"features": torch.randn(n, t, 40, generator=generator).mul(2).sub(6).exp()}
+        for n in BATCHES
+        for t in (160, 80, 33)
+    ]
+
+
+def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
+    """One module as ONNX with dynamic batch and frames."""
+    outputs = ["male", "surprise"] if isinstance(module, VoiceTraits) else None
+    outputs = outputs or (["embedding"] if "features" in example else ["face"])
+    axes = {name: {0: "batch"} for name in (*example, *outputs)}
+    if "features" in example:
+        axes["features"][2 if module.features == "logmel-64" else 1] = "frames"
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The TorchScript-based exporter is marked as old; its graphs of these networks are plain and checked below.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            tuple(example.values()),
+            buffer,
+            input_names=list(example),
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def _with_facts(data: bytes, facts: dict[str, str]) -> bytes:
+    """The essentials of the manifest inside the ONNX file, where other tools look for them."""
+    model = onnx.load_from_string(data)
+    onnx.helper.set_model_props(model, facts)
+    onnx.checker.check_model(model)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.to_onnx", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, metavar="RUN", help="checkpoint folder that s2f_train wrote")
+    source.add_argument(
+        "--published", type=Path, nargs=2, metavar=("VOICE", "GENERATOR"), help="checkpoint files of Wen et al."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder of the pack to write")
+    parser.add_argument("--name", help="name of the pack (default: the folder's name)")
+    parser.add_argument("--pack-version", default="1", help="version of the pack (default: 1)")
+    parser.add_argument("--licence", help="licence of the weights (default: what the checkpoint says)")
+    parser.add_argument(
+        "--tanh",
+        action="store_true",
+        help="with --published: end the generator with a tanh, as the thesis's server did",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; gives the exit status."""
+    parser = _arguments()
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        parser.print_help()
+        return 0
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.checkpoint:
+            networks, training = checkpoint.load(arguments.checkpoint)
+            licence = training.get("licence", "not stated")
+        else:
+            networks = load_published(*arguments.published, tanh=arguments.tanh)
+            training, licence = {"recipe": "published by Wen et al. 2019", "noise": NOISE}, PUBLISHED_LICENCE
+        manifest = export_pack(
+            networks,
+            training,
+            arguments.out,
+            arguments.name or arguments.out.resolve().name,
+            arguments.pack_version,
+            arguments.licence or licence,
+        )
+    except (checkpoint.CheckpointError, PublishedError, ParityError, S2FError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for file, entry in manifest["files"].items():
+        difference = manifest["parity"][file]["largest_difference"]
+        print(f"{file:28} {entry['bytes'] / 1e6:8.2f} MB   largest difference from torch {difference:.1e}")
+    print(f"wrote {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+from s2f_train.cli import app
+
+app()

@@ -1,0 +1,34 @@
+"""`python -m s2f_train`: train networks from a checkout."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+
+@app.callback()
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+
+@app.command()
+def fit_default(
+    data: Annotated[Path, typer.Option(envvar="S2F_DATA", help="Folder that holds data/.", exists=True)],
+    voice_weights: Annotated[Path, typer.Option(help="Wheel of Resemblyzer 0.1.4, or its pretrained.pt.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")] = Path("runs/default"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the general generator.")] = None,
+    gender_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the male and the female one.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
+) -> None:
+    """Train the networks of the default pack and write a checkpoint."""
+    from s2f_train.fit_default import Settings, fit
+
+    given = {"steps": steps, "gender_steps": gender_steps, "seed": seed}
+    settings = replace(Settings(), **{key: value for key, value in given.items() if value is not None})
+    fit(data, voice_weights, out, settings)

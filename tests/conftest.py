@@ -1,0 +1,103 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+# Name -> (libsndfile's format, its subtype); these soundfile writes.
+SOUNDFILE_FORMATS = {
+    "wav-8": ("WAV", "PCM_U8"),
+    "wav-16": ("WAV", "PCM_16"),
+    "wav-24": ("WAV", "PCM_24"),
+    "wav-32": ("WAV", "PCM_32"),
+    "wav-float": ("WAV", "FLOAT"),
+    "wav-double": ("WAV", "DOUBLE"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+# Name -> (FFmpeg's container, its encoder); these PyAV writes.
+MEDIA_FORMATS = {
+    "m4a": ("ipod", "aac"),
+    "aac": ("adts", "aac"),
+    "webm": ("webm", "libopus"),
+    "amr": ("amr", "libopencore_amrnb"),
+}
+
+
+@pytest.fixture(scope="session")
+def s2f_data() -> Path:
+    """The folder that holds `golden/` and `data/`.
+
+    Skips where the variable is unset, since the files are not part of the project. Where it
+    is set, a file that is missing there is an error of the test that opens it, not a skip.
+    """
+    value = os.environ.get("S2F_DATA")
+    if not value:
+        pytest.skip("S2F_DATA is not set; it names the folder that holds golden/ and data/.")
+    return Path(value)
+
+
+def _encoded_media(name: str, samples: NDArray[np.float64], rate: int) -> bytes:
+    import av
+
+    container, encoder = MEDIA_FORMATS[name]
+    try:
+        codec = av.codec.Codec(encoder, "w")
+    except ValueError:  # PyAV's error for an unknown encoder is one
+        pytest.skip(f"This build of PyAV has no encoder {encoder}, so there is no {name} to decode.")
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    layout = {1: "mono", 2: "stereo", 8: "octagonal", 16: "hexadecagonal"}[channels]
+    # Interleaved: PyAV reads past the list of planes where there are 8 or more.
+    packed = np.ascontiguousarray(samples, np.float32).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+    frame.sample_rate = rate
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as media:
+        track = media.add_stream(encoder, rate=rate)
+        track.codec_context.layout = layout
+        formats = codec.audio_formats
+        assert formats is not None
+        resampler = av.AudioResampler(format=formats[0].name, layout=layout, rate=rate)
+        for converted in [*resampler.resample(frame), *resampler.resample(None)]:
+            converted.pts = None
+            media.mux(track.encode(converted))
+        media.mux(track.encode(None))
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def encoded() -> Callable[[str, NDArray[np.float64], int], bytes]:
+    """encode(name, samples (n,) or (n, channels), rate) -> the bytes of a file of that format."""
+
+    def encode(name: str, samples: NDArray[np.float64], rate: int) -> bytes:
+        if name in MEDIA_FORMATS:
+            return _encoded_media(name, samples, rate)
+        container, subtype = SOUNDFILE_FORMATS[name]
+        file = io.BytesIO()
+        soundfile.write(file, samples, rate, format=container, subtype=subtype)
+        return file.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def sound_file(encoded: Callable[[str, NDArray[np.float64], int], bytes]) -> Callable[[str], bytes]:
+    """sound_file(name) -> 1 s of a 440 Hz tone in that format: mono, 16 kHz (amr: 8 kHz)."""
+
+    @functools.cache
+    def make(name: str) -> bytes:
+        rate = 8000 if name == "amr" else 16_000
+        return encoded(name, 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate), rate)
+
+    return make

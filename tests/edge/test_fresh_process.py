@@ -1,0 +1,45 @@
+"""What a process that only uses the runtime loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = ("torch", "scipy", "pandas", "librosa", "matplotlib", "onnx", "s2f_train", "export")
+
+
+def _loaded(code: str) -> set[str]:
+    code += "\nimport sys; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_import_alone_loads_nothing_heavy() -> None:
+    loaded = _loaded("import s2f_edge")
+    assert not loaded & {*HEAVY, "onnxruntime", "typer"}
+
+
+def test_a_whole_inference_loads_neither_torch_scipy_nor_pandas(tiny_pack: Path, examples: Path) -> None:
+    loaded = _loaded(
+        "from s2f_edge import Speech2Face\n"
+        f"result = Speech2Face({str(tiny_pack)!r}).infer({str(examples / 'male.wav')!r}, samples=2)\n"
+        "assert result.faces.shape == (2, 64, 64, 3)\n"
+        "assert result.png(128)[:4] == b'\\x89PNG'"
+    )
+    assert "onnxruntime" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_the_command_loads_nothing_heavy(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, atexit\n"
+        f"sys.argv = ['s2f-edge', 'infer', {str(examples / 'male.wav')!r}, '--pack', {str(tiny_pack)!r}, '--quiet', "
+        f"'--out', {str(tmp_path / 'face.png')!r}]\n"
+        "atexit.register(lambda: print('\\n'.join(sys.modules)))\n"
+        "from s2f_edge.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {name.split(".")[0] for name in done.stdout.split()} & set(HEAVY)
+    assert (tmp_path / "face.png").exists()

@@ -1,0 +1,190 @@
+"""`s2f_edge.frontend`: voiced samples to network inputs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from s2f_edge.features import logmel, melpower, normalise_logmel, repeat_to
+from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES, LogMel64FrontEnd, MelPower40FrontEnd
+
+Sound = NDArray[np.float32]
+Window = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def sound(samples: int, seed: int = 1) -> Sound:
+    rng = np.random.default_rng(seed)
+    t = np.arange(samples) / 16_000
+    return (0.1 * np.sin(2 * np.pi * 300 * t * (1 + t)) + 0.03 * rng.normal(size=samples)).astype(np.float32)
+
+
+def inputs(name: str, x: Sound, block: int | None = None) -> list[Window]:
+    front_end = FRONT_ENDS[name]()
+    for start in range(0, len(x), block or len(x)):
+        front_end.push(x[start : start + (block or len(x))])
+    return list(front_end.inputs())
+
+
+# ------------------------------------------------------------------------------ both kinds
+
+
+def test_every_front_end_has_an_input_shape() -> None:
+    assert set(FRONT_ENDS) == set(INPUT_SHAPES) == {"logmel-64", "melpower-40"}
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize("samples", [16_000, 40_000, 16_000 * 12, 16_000 * 70])
+def test_inputs_have_the_shape_that_is_said(name: str, samples: int) -> None:
+    given_ = inputs(name, sound(samples))
+    assert given_
+    for batch, weights in given_:
+        assert batch.dtype == weights.dtype == np.float32
+        assert batch.flags.c_contiguous
+        assert weights.shape == (len(batch),)
+        assert (weights > 0).all()
+        assert batch.ndim == len(INPUT_SHAPES[name])
+        assert all(want in (None, have) for want, have in zip(INPUT_SHAPES[name], batch.shape, strict=True))
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize("block", [100, 1600, 17_777])
+def test_the_same_however_the_sound_is_cut(name: str, block: int) -> None:
+    x = sound(50_000)
+    got, wanted = inputs(name, x, block), inputs(name, x)
+    assert len(got) == len(wanted)
+    for (one, weights), (other, other_weights) in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+        assert np.array_equal(weights, other_weights)
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.01, 3.0])
+def test_loudness_does_not_change_logmel_inputs(gain: float) -> None:
+    x = sound(48_000)
+    ((plain, _),), ((scaled, _),) = inputs("logmel-64", x), inputs("logmel-64", x * np.float32(gain))
+    assert np.abs(plain - scaled).max() < 1e-3
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.01, 3.0])
+def test_loudness_does_not_change_melpower_inputs(gain: float) -> None:
+    x = sound(48_000)
+    ((plain, _),), ((scaled, _),) = inputs("melpower-40", x), inputs("melpower-40", x * np.float32(gain))
+    assert (plain > 0).any()
+    np.testing.assert_allclose(scaled, plain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_silence_gives_finite_inputs(name: str) -> None:
+    for batch, _ in inputs(name, np.zeros(20_000, np.float32)):
+        assert np.isfinite(batch).all()
+
+
+# ------------------------------------------------------------------------------- logmel-64
+
+
+@pytest.mark.parametrize("samples", [1, 16_000, 159_839, 159_840, 160_000, 300_000])
+def test_logmel_up_to_a_minute_is_one_window(samples: int) -> None:
+    x = sound(samples)
+    ((batch, weights),) = inputs("logmel-64", x)
+    frames = max(1000, samples // 160 + 1)
+    assert batch.shape == (1, 64, frames)
+    assert weights.tolist() == [frames]
+    assert np.abs(batch[0].T - repeat_to(normalise_logmel(logmel(x)), 1000)).max() < 1e-5
+
+
+@pytest.mark.parametrize(("frames", "windows"), [(6000, 1), (6001, 2), (12_000, 2), (12_001, 3), (20_000, 4)])
+def test_logmel_beyond_a_minute_is_cut_into_equal_windows(frames: int, windows: int) -> None:
+    x = sound((frames - 1) * 160)
+    got = inputs("logmel-64", x)
+    lengths = [batch.shape[2] for batch, _ in got]
+    assert len(got) == windows
+    assert sum(lengths) == frames
+    assert max(lengths) <= 6000
+    assert max(lengths) - min(lengths) <= 1
+    assert [float(weights[0]) for _, weights in got] == lengths
+    joined = np.concatenate([batch[0] for batch, _ in got], axis=1)
+    assert np.abs(joined.T - normalise_logmel(logmel(x))).max() < 1e-5  # normalised over the clip, not the window
+
+
+def test_logmel_input_equals_the_golden_file(s2f_data: Path) -> None:
+    with np.load(s2f_data / "golden" / "logmel64.npz") as golden:
+        names = [key.split("/")[0] for key in golden.files if key.endswith("/network_input")]
+        assert len(names) == 7
+        for name in names:
+            pcm, wanted = golden[f"{name}/pcm"], golden[f"{name}/network_input"]
+            ((batch, _),) = inputs("logmel-64", pcm.astype(np.float32) / np.float32(32768), block=12_345)
+            assert batch[0].T.shape == wanted.shape
+            assert np.abs(batch[0].T - wanted).max() < 1e-3, name
+
+
+# ----------------------------------------------------------------------------- melpower-40
+
+
+def resemblyzer_starts(samples: int) -> list[int]:
+    """First frames of the windows, by the rule of Resemblyzer's compute_partial_slices.
+
+    1.3 windows a second, a coverage of at least 0.75; in its own units: the coverage of the
+    last window is counted in samples, not in frames.
+    """
+    frames = math.ceil((samples + 1) / 160)
+    step = round(16_000 / 1.3 / 160)
+    starts = list(range(0, max(1, frames - 160 + step + 1), step))
+    coverage = (samples - starts[-1] * 160) / (160 * 160)
+    if coverage < 0.75 and len(starts) > 1:
+        starts.pop()
+    return starts
+
+
+def melpower_starts(samples: int) -> list[int]:
+    front_end = MelPower40FrontEnd()
+    front_end._samples = samples
+    return front_end._starts()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 400_000))
+def test_windows_start_where_resemblyzers_do(samples: int) -> None:
+    assert melpower_starts(samples) == resemblyzer_starts(samples)
+
+
+@pytest.mark.parametrize("windows", [1, 2, 5])
+def test_a_last_window_needs_three_quarters_of_sound(windows: int) -> None:
+    # Sample by sample about the border, where counting whole frames was once wrong.
+    border = windows * 77 * 160 + 120 * 160
+    for samples in range(border - 330, border + 330):
+        assert melpower_starts(samples) == resemblyzer_starts(samples), samples
+    assert len(melpower_starts(border - 1)) == windows
+    assert len(melpower_starts(border)) == windows + 1
+
+
+@pytest.mark.parametrize("samples", [1, 8000, 25_600, 31_520, 40_000, 120_000])
+def test_melpower_windows_hold_the_frames_at_30_dbfs(samples: int) -> None:
+    x = sound(samples)
+    got = np.concatenate([batch for batch, _ in inputs("melpower-40", x)])
+    power = float(np.mean(x.astype(np.float64) ** 2))
+    frames = melpower(x) * (10 ** (-30 / 10) / power)
+    frames = np.concatenate([frames, np.zeros((200, 40))])  # the last window may run past the end
+    starts = resemblyzer_starts(samples)
+    assert got.shape == (len(starts), 160, 40)
+    for window, start in zip(got, starts, strict=True):
+        np.testing.assert_allclose(window, frames[start : start + 160], rtol=1e-4, atol=1e-12)
+
+
+def test_melpower_windows_come_in_batches() -> None:
+    samples = 16_000 * 60
+    got = inputs("melpower-40", sound(samples))
+    sizes = [len(batch) for batch, _ in got]
+    assert sum(sizes) == len(resemblyzer_starts(samples))
+    assert len(sizes) == 2
+    assert sizes[0] == MelPower40FrontEnd.BATCH
+    assert all((weights == 1).all() for _, weights in got)
+
+
+def test_logmel_front_end_is_what_the_manifest_name_gives() -> None:
+    assert FRONT_ENDS["logmel-64"] is LogMel64FrontEnd
+    assert FRONT_ENDS["melpower-40"] is MelPower40FrontEnd

@@ -1,0 +1,166 @@
+"""Manifests and packs: what is read, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_packs import make_pack
+
+from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError
+from s2f_edge.pack import MAX_MANIFEST_BYTES, Pack, parse_manifest
+from s2f_edge.session import Network
+
+
+@pytest.fixture
+def manifest(tiny_pack: Path) -> dict[str, Any]:
+    return json.loads((tiny_pack / "manifest.json").read_text())
+
+
+def test_a_pack_is_read(tiny_pack: Path) -> None:
+    pack = Pack.open(tiny_pack)
+    assert pack.manifest.voice.embedding_size == 8
+    assert set(pack.manifest.generators) == {"general", "male", "female"}
+    assert len(pack.sha256) == 64
+    for name in pack.manifest.files:
+        assert len(pack.read(name)) == pack.manifest.files[name].bytes
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("schema",), 2, "schema 2"),
+        (("schema",), "1", "int is needed"),
+        (("name",), None, "str is needed"),
+        (("noise",), "a", "finite number"),
+        (("noise",), -1, "from 0 to 10"),
+        (("noise",), float("nan"), "finite number"),
+        (("voice", "features"), "logmel-99", "logmel-99"),
+        (("voice", "embedding_size"), 0, "1 to 65536"),
+        (("voice", "embedding_size"), True, "bool"),
+        (("voice", "file"), "other.onnx", "does not stand under files"),
+        (("generators",), {}, "generators has nothing"),
+        (("generators",), {"robot": "voice.onnx"}, "robot"),
+        (("files", "voice.onnx", "sha256"), "xyz", "64 hexadecimal"),
+        (("files", "voice.onnx", "bytes"), -5, "from 1 to"),
+        (("files", "voice.onnx", "inputs"), {}, "list is needed"),
+        (("files", "voice.onnx", "inputs"), [3], "object is needed"),
+        (("files",), [], "dict is needed"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(manifest: dict[str, Any], path: tuple[str, ...], value: Any, words: str) -> None:
+    inner = manifest
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(ManifestError, match=words):
+        parse_manifest(json.dumps(manifest).encode())
+
+
+@pytest.mark.parametrize("name", ["../voice.onnx", "/etc/passwd", "a/b.onnx", "..", "", ".hidden", "a\\b", "x" * 200])
+def test_file_names_cannot_leave_the_folder(manifest: dict[str, Any], name: str) -> None:
+    manifest["files"][name] = manifest["files"]["voice.onnx"]
+    with pytest.raises(ManifestError, match="file name"):
+        parse_manifest(json.dumps(manifest).encode())
+
+
+def test_every_key_that_is_needed_is_missed(manifest: dict[str, Any]) -> None:
+    for key in ("schema", "name", "version", "licence", "voice", "generators", "noise", "files"):
+        without = {k: v for k, v in manifest.items() if k != key}
+        with pytest.raises(ManifestError, match=key):
+            parse_manifest(json.dumps(without).encode())
+
+
+def test_missing_and_huge_manifests(tmp_path: Path) -> None:
+    with pytest.raises(PackNotFoundError, match="no model pack"):
+        Pack.open(tmp_path)
+    with pytest.raises(PackNotFoundError, match="no model pack"):
+        Pack.open(tmp_path / "nowhere")
+    (tmp_path / "manifest.json").write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(ManifestError, match="larger than"):
+        Pack.open(tmp_path)
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.binary(max_size=300) | _json.map(lambda value: json.dumps(value).encode()))
+def test_fuzz_anything_is_refused_cleanly(data: bytes) -> None:
+    with pytest.raises(ManifestError):
+        parse_manifest(data)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_fuzz_one_changed_value(tiny_pack: Path, data: st.DataObject) -> None:
+    """One value anywhere replaced by anything: understood or refused, never another error."""
+    root = json.loads((tiny_pack / "manifest.json").read_text())
+    changed = copy.deepcopy(root)
+    inner: Any = changed
+    while True:
+        keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
+        if not keys:
+            break
+        key = data.draw(st.sampled_from(keys))
+        if isinstance(inner[key], dict | list) and data.draw(st.booleans()):
+            inner = inner[key]
+            continue
+        inner[key] = data.draw(_json)
+        break
+    with contextlib.suppress(ManifestError):
+        parse_manifest(json.dumps(changed).encode())
+
+
+def test_deeply_nested_json_is_refused() -> None:
+    with pytest.raises(ManifestError):
+        parse_manifest(b"[" * 200_000)
+
+
+def test_changed_cut_and_missing_files_are_refused(tmp_path: Path) -> None:
+    folder = make_pack(tmp_path / "pack")
+    file = folder / "voice.onnx"
+    good = file.read_bytes()
+    for bad, words in ((good[:-1], "bytes"), (good + b"x", "more bytes"), (bytes([good[0] ^ 1]) + good[1:], "sha256")):
+        file.write_bytes(bad)
+        with pytest.raises(PackIntegrityError, match=words):
+            Network(Pack.open(folder), "voice.onnx")
+    file.unlink()
+    with pytest.raises(PackIntegrityError, match="cannot be read"):
+        Network(Pack.open(folder), "voice.onnx")
+
+
+@pytest.mark.parametrize(
+    ("side", "key", "value"),
+    [("inputs", "name", "sound"), ("outputs", "dtype", "float16"), ("inputs", "shape", [None, 41, None])],
+)
+def test_other_names_types_and_shapes_are_refused(tmp_path: Path, side: str, key: str, value: Any) -> None:
+    folder = make_pack(tmp_path / "pack")
+    path = folder / "manifest.json"
+    root = json.loads(path.read_text())
+    root["files"]["voice.onnx"][side][0][key] = value
+    path.write_text(json.dumps(root))
+    with pytest.raises(PackIntegrityError, match=f"its {side} are"):
+        Network(Pack.open(folder), "voice.onnx")
+
+
+def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    import hashlib
+
+    folder = make_pack(tmp_path / "pack")
+    (folder / "voice.onnx").write_bytes(b"not a model")
+    path = folder / "manifest.json"
+    root = json.loads(path.read_text())
+    root["files"]["voice.onnx"] |= {"bytes": 11, "sha256": hashlib.sha256(b"not a model").hexdigest()}
+    path.write_text(json.dumps(root))
+    with pytest.raises(PackIntegrityError, match="cannot be loaded"):
+        Network(Pack.open(folder), "voice.onnx")
