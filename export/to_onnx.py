@@ -155,7 +155,7 @@ def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
         torch.onnx.export(
             module.eval(),
             tuple(example.values()),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             input_names=list(example),
             output_names=outputs,
             dynamic_axes=axes,
@@ -208,7 +208,8 @@ def main(argv: list[str] | None = None) -> int:
             networks, training = checkpoint.load(arguments.checkpoint)
             licence = training.get("licence", "not stated")
         else:
-            networks = load_published(*arguments.published, tanh=arguments.tanh)
+            voice, generator = arguments.published
+            networks = load_published(voice, generator, tanh=arguments.tanh)
             training, licence = {"recipe": "published by Wen et al. 2019", "noise": NOISE}, PUBLISHED_LICENCE
         manifest = export_pack(
             networks,

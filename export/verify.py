@@ -9,6 +9,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from s2f_edge.features import Float32s
 from s2f_edge.session import described
 
 # Largest absolute difference allowed. Both sides compute in float32; what is left is the
@@ -40,7 +41,8 @@ def verify(module: nn.Module, data: bytes, examples: list[dict[str, torch.Tensor
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    largest, report = 0.0, {}
+    largest = 0.0
+    report: dict[str, Any] = {}
     for example in examples:
         with torch.inference_mode():
             wanted = module(**example)
@@ -61,7 +63,7 @@ def verify(module: nn.Module, data: bytes, examples: list[dict[str, torch.Tensor
     return {"examples": len(examples), "largest_difference": largest, **report}
 
 
-def _judge(report: dict[str, Any], name: str, ours: np.ndarray, reference: np.ndarray) -> None:
+def _judge(report: dict[str, Any], name: str, ours: Float32s, reference: Float32s) -> None:
     """The same in the task's terms: cosine of embeddings, PSNR of pictures."""
     if ours.ndim == 2:
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(reference, axis=1)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MIN_RATE, MAX_RATE = 8_000, 192_000
 MAX_CHANNELS = 64
 BLOCK_SECONDS = 10  # of the source
-BLOCK_VALUES = BLOCK_SECONDS * MAX_RATE * 8  # 61 MB; a small file may claim 64 channels at 192 kHz
+BLOCK_VALUES = BLOCK_SECONDS * MAX_RATE * 2  # 15 MB at most: a few kB may hold 64 channels at 192 kHz
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
 

@@ -94,7 +94,8 @@ def melpower_filters() -> NDArray[np.float64]:
     bins = np.arange(WINDOW // 2 + 1) * (SAMPLE_RATE / WINDOW)
     rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    return np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))
+    filters: NDArray[np.float64] = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))
+    return filters
 
 
 # ------------------------------------------------------------------- folded power spectrum
@@ -156,7 +157,8 @@ class FoldedSpectrum:
         np.square(real, out=real)
         np.square(imaginary, out=imaginary)
         real += imaginary
-        return real
+        power: Float32s = real
+        return power
 
 
 @lru_cache(maxsize=1)
@@ -420,7 +422,7 @@ def _dct(size: int) -> NDArray[np.float64]:
     n = np.arange(size)
     matrix = np.cos(np.pi * np.outer(2 * n + 1, n) / (2 * size)) * np.sqrt(2.0 / size)
     matrix[:, 0] *= np.sqrt(0.5)
-    return matrix
+    return np.asarray(matrix, np.float64)
 
 
 STFT_FFT = 512

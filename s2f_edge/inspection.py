@@ -25,7 +25,6 @@ from s2f_edge.errors import NotSpeechError, TooLittleSpeechError, UsageError
 from s2f_edge.features import (
     HOP,
     LOGMEL_BINS,
-    LOGMEL_FLOOR,
     LOGMEL_HIGH_HZ,
     LOGMEL_LOW_HZ,
     SAMPLE_RATE,
@@ -206,7 +205,7 @@ STOPS: tuple[Rgb, ...] = (
 )  # fmt: skip
 
 LEFT, RIGHT, TOP = 76, 28, 26  # margins in pixels
-WAVE_HEIGHT, MEL_HEIGHT, CELL_HEIGHT, CELL_WIDTH = 180, 256, 54, 260
+WAVE_HEIGHT, MEL_HEIGHT, CELL_HEIGHT, CELL_WIDTH = 180, 256, 54, 180
 TICK_GAP = 84  # pixels from one label of the time axis to the next, at least
 TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 MEL_RANGE = 13.8  # nepers of power: 60 dB from dark to bright
@@ -224,13 +223,17 @@ def draw_inspection(inspection: Inspection, width: int = 1200) -> bytes:
         raise UsageError(f"The width is {width} pixels; it must be from {MIN_WIDTH} to {MAX_WIDTH}.")
     page = _Page(width, max(0.01, inspection.quality.heard_s))
     page.text(_title(inspection), 26, INK)
-    page.text(*_verdict(inspection))
+    page.y += 4
+    refusal = inspection.refusal
+    page.text(f"Refused: {refusal}" if refusal else "Accepted as speech.", 16, RED if refusal else GREEN)
     page.waveform(inspection)
     page.spectrum(inspection)
     page.axis()
     page.cells(_cells(inspection))
     for warning in inspection.voice.warnings if inspection.voice else ():
-        page.note(warning.message, AMBER)
+        page.note(warning.message)
+    page.y += 4
+    page.text(f"Model pack: {inspection.pack}", 13, FAINT)
     return page.png()
 
 
@@ -251,8 +254,8 @@ class _Page:
             self.pen.text((left, self.y), line, fill=colour, font=_font(size))
             self.y += size * 4 // 3
 
-    def note(self, words: str, colour: Rgb) -> None:
-        self.pen.ellipse((LEFT, self.y + 5, LEFT + 9, self.y + 14), fill=colour)
+    def note(self, words: str) -> None:
+        self.pen.ellipse((LEFT, self.y + 5, LEFT + 9, self.y + 14), fill=AMBER)
         self.text(words, 15, INK, LEFT + 20)
         self.y += 6
 
@@ -272,12 +275,11 @@ class _Page:
         # The share of each pixel that lies inside: smooth edges.
         cover = np.clip(np.minimum(bottom, rows + 1) - np.maximum(top, rows), 0.0, 1.0)[:, :, None]
         self._label(self.y + 10, f"{-6 * halvings} dBFS")
-        self._label(self.y + WAVE_HEIGHT // 2, "0")
         self._paste(paper * (1.0 - cover) + ink * cover)
         self.y += 10
 
     def spectrum(self, found: Inspection) -> None:
-        mel = found.logmel.astype(np.float32) if len(found.logmel) else np.log(np.full((1, LOGMEL_BINS), LOGMEL_FLOOR))
+        mel = found.logmel.astype(np.float32) if len(found.logmel) else np.full((1, LOGMEL_BINS), QUIET_MEL - MEL_RANGE)
         loud = max(float(np.percentile(mel, 99.8)), QUIET_MEL)
         self._caption(f"Log-mel, {LOGMEL_BINS} bands (dark to bright: 60 dB)")
         grey = Image.fromarray(np.clip((mel.T[::-1] - loud) / MEL_RANGE + 1.0, 0.0, 1.0).astype(np.float32))
@@ -302,12 +304,11 @@ class _Page:
         self.y += 44
 
     def cells(self, facts: list[tuple[str, str]]) -> None:
-        count = max(1, self.inner // CELL_WIDTH)
+        count = min(4, self.inner // CELL_WIDTH)
         for i, (name, value) in enumerate(facts):
             x, y = LEFT + i % count * (self.inner // count), self.y + i // count * CELL_HEIGHT
-            lines = _wrapped(value, 19, self.inner // count - 16)
             self.pen.text((x, y), name, fill=FAINT, font=_font(13))
-            self.pen.text((x, y + 18), lines[0] + ("…" if len(lines) > 1 else ""), fill=INK, font=_font(19))
+            self.pen.text((x, y + 18), value, fill=INK, font=_font(18))
         self.y += -(-len(facts) // count) * CELL_HEIGHT + 6
 
     def png(self) -> bytes:
@@ -321,7 +322,7 @@ class _Page:
         return buffer.getvalue()
 
     def _caption(self, title: str, legend: tuple[tuple[Rgb, str], ...] = ()) -> None:
-        self.y += 8
+        self.y += 10
         self.pen.text((LEFT, self.y), title, fill=FAINT, font=_font(14))
         x = float(self.image.width - RIGHT)
         for colour, name in reversed(legend):
@@ -356,31 +357,23 @@ def _title(found: Inspection) -> str:
     return f"{_duration(heard)} heard, {_duration(kept)} {what}"
 
 
-def _verdict(found: Inspection) -> tuple[str, int, Rgb]:
-    """The line under the title: text, size, colour."""
-    if found.refusal:
-        return f"Refused: {found.refusal}", 16, RED
-    return "Accepted as speech.", 16, GREEN
-
-
 def _cells(found: Inspection) -> list[tuple[str, str]]:
     """Names and values of the panel of numbers."""
-    measured, voice = found.quality, found.voice
+    measured, voice, parts = found.quality, found.voice, len(found.segments)
     gender, surprise = "not estimated", voice.surprise if voice else None
     if voice and voice.male_probability is not None:
         likely = "male" if voice.male_probability > 0.5 else "female"
-        share = f"{likely}: {max(voice.male_probability, 1.0 - voice.male_probability):.0%}"
-        gender = f"unsure ({share})" if voice.gender == "unsure" else share.replace(":", "")
+        gender = f"{likely} ({max(voice.male_probability, 1.0 - voice.male_probability):.0%})"
+        gender = f"unsure: {gender}" if voice.gender == "unsure" else gender
     return [
         ("Kind of sound", measured.kind),
         ("Speech probability", f"{measured.speech_probability:.2f}"),
-        ("Kept by the voice detector", f"{found.kept_share:.0%} in {_counted(len(found.segments), 'segment')}"),
+        ("Kept by the voice detector", f"{found.kept_share:.0%} in {parts} segment{'' if parts == 1 else 's'}"),
         ("Level", f"{measured.level_dbfs:.1f} dBFS"),
         ("Above the background", "not measured" if measured.snr_db is None else f"{measured.snr_db:.0f} dB"),
         ("Samples at full scale", f"{measured.clipped_share:.2%}"),
         ("The voice sounds", gender),
         ("Distance from usual voices", "not measured" if surprise is None else f"{surprise:.2f}"),
-        ("Model pack", found.pack),
     ]
 
 
@@ -462,7 +455,3 @@ def _duration(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     return f"{_clock(seconds, seconds)} {'h' if seconds >= 3600.0 else 'min'}"
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

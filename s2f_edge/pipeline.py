@@ -89,7 +89,8 @@ class FaceResult:
     @property
     def face(self) -> Pixels:
         """The first face, uint8, (64, 64, 3), RGB."""
-        return self.faces[0]
+        first: Pixels = self.faces[0]
+        return first
 
     @property
     def speech_seconds(self) -> float:

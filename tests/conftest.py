@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from tiny_packs import make_pack
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # Name -> (libsndfile's format, its subtype); these soundfile writes.
 SOUNDFILE_FORMATS = {
@@ -101,3 +104,15 @@ def sound_file(encoded: Callable[[str, NDArray[np.float64], int], bytes]) -> Cal
         return encoded(name, 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate), rate)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack with random weights. Shared: a test that changes a pack makes its own."""
+    return make_pack(tmp_path_factory.mktemp("tiny") / "pack")
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The folder of the two synthetic clips."""
+    return ROOT / "examples"

@@ -24,13 +24,13 @@ class VoiceTraits(nn.Module):
         super().__init__()
         self.settings = {"embedding_size": embedding_size, "directions": directions}
         self.gender = nn.Linear(embedding_size, 1)
-        self.register_buffer("mean", torch.zeros(embedding_size))
-        self.register_buffer("whiten", torch.zeros(embedding_size, directions))
+        self.mean: Tensor = nn.Buffer(torch.zeros(embedding_size))
+        self.whiten: Tensor = nn.Buffer(torch.zeros(embedding_size, directions))
 
     def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """float32 (batch, embedding) -> male (batch,), surprise (batch,)."""
         male = torch.sigmoid(self.gender(embedding)).flatten()
-        surprise = ((embedding - self.mean) @ self.whiten).square().mean(dim=1)  # type: ignore[operator]
+        surprise = ((embedding - self.mean) @ self.whiten).square().mean(dim=1)
         return male, surprise
 
     def fit(self, embeddings: Tensor, male: Tensor, weight_decay: float = 2.0, floor: float = 1e-4) -> None:
@@ -43,7 +43,15 @@ class VoiceTraits(nn.Module):
             floor: smallest variance of a direction.
         """
         known = ~male.isnan()
-        x, y = embeddings[known], male[known]
+        if known.any():
+            self._fit_gender(embeddings[known], male[known], weight_decay)
+        mean = embeddings.mean(dim=0)
+        _, values, directions = torch.linalg.svd(embeddings - mean, full_matrices=False)
+        kept = self.settings["directions"]
+        variance = (values[:kept] ** 2 / len(embeddings)).clamp_min(floor)
+        self.mean, self.whiten = mean, directions[:kept].T / variance.sqrt()
+
+    def _fit_gender(self, x: Tensor, y: Tensor, weight_decay: float) -> None:
         balance = torch.where(y > 0.5, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
         optimiser = torch.optim.LBFGS(self.gender.parameters(), max_iter=500, line_search_fn="strong_wolfe")
 
@@ -52,15 +60,10 @@ class VoiceTraits(nn.Module):
             logits = self.gender(x).flatten()
             loss = nn.functional.binary_cross_entropy_with_logits(logits, y, balance, reduction="sum")
             loss = loss + 0.5 * weight_decay * self.gender.weight.square().sum() / 100
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
         optimiser.step(closure)  # type: ignore[no-untyped-call]
-        mean = embeddings.mean(dim=0)
-        _, values, directions = torch.linalg.svd(embeddings - mean, full_matrices=False)
-        kept = self.settings["directions"]
-        variance = (values[:kept] ** 2 / len(embeddings)).clamp_min(floor)
-        self.mean, self.whiten = mean, directions[:kept].T / variance.sqrt()
 
 
 def mean_embedding(windows: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class VoiceEmbeddingNetwork(nn.Module):
 
     def pooled(self, features: Tensor) -> Tensor:
         """float32 (batch, 64, frames) -> (batch, embedding), before the L2 normalisation."""
-        return self.model(features).mean(dim=2)
+        pooled: Tensor = self.model(features).mean(dim=2)
+        return pooled
 
     def forward(self, features: Tensor) -> Tensor:
         """float32 (batch, 64, frames) -> (batch, embedding), of unit length."""
@@ -68,7 +69,7 @@ class GE2EEncoder(nn.Module):
 
 def unit(vectors: Tensor) -> Tensor:
     """L2-normalises each row; a row of zeros stays zeros."""
-    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return nn.functional.normalize(vectors, dim=1)
 
 
 def load_ge2e(path: Path) -> GE2EEncoder:
