@@ -157,8 +157,7 @@ class FoldedSpectrum:
         np.square(real, out=real)
         np.square(imaginary, out=imaginary)
         real += imaginary
-        power: Float32s = real
-        return power
+        return np.asarray(real, np.float32)
 
 
 @lru_cache(maxsize=1)

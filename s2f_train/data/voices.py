@@ -39,7 +39,7 @@ def embed(clips: list[Clip], encoder: nn.Module, cache: Path | None = None) -> d
     Returns:
         clip name -> float32 (windows, embedding); clips without speech are left out.
     """
-    weights = float(sum(p.double().abs().sum() for p in encoder.parameters()))
+    weights = float(sum(p.detach().double().abs().sum() for p in encoder.parameters()))
     made_by = f"{encoder.features} {weights:.9e} {len(clips)} {hash_names(clips)}"
     if cache and cache.exists():
         with safe_open(cache, "pt") as file:

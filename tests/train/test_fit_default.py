@@ -1,0 +1,72 @@
+"""The default recipe on made voices: it learns, repeats itself, and the parts do what they say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from s2f_train.fit_default import Critic, Settings, Voices, ridge_pictures, train, unseen_surprise
+from s2f_train.models.generator import Generator
+
+SETTINGS = replace(Settings(), channels=(16, 16, 8, 8, 8), face_channels=(8, 8, 8, 8, 8), batch=8, unpaired=2)
+
+
+def voices(seed: int = 0, count: int = 12) -> Voices:
+    """Two kinds of voice, each with a picture of its own: dark or bright."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = torch.arange(count) % 2
+    centres = functional.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(9)))
+    windows = [centres[k] + 0.02 * torch.randn(5, 16, generator=generator) for k in kinds]
+    pictures = torch.stack([torch.full((3, 64, 64), 0.7 if k else -0.7) for k in kinds])
+    return Voices(windows, pictures)
+
+
+def fitted(folder: Path, steps: int) -> Generator:
+    torch.manual_seed(1)
+    generator = Generator(16, SETTINGS.channels)
+    train(generator, Critic(SETTINGS), voices(), voices(1), SETTINGS, steps, "test", folder)
+    return generator
+
+
+def test_training_learns_which_voice_has_which_picture(tmp_path: Path) -> None:
+    generator, data = fitted(tmp_path, 150), voices(2)
+    with torch.no_grad():
+        faces = generator(data.embeddings())
+    assert (faces - data.pictures).abs().mean() < 0.35  # a mean picture would have 0.7
+    assert (faces[1::2].mean() - faces[::2].mean()) > 0.7
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    first, second = fitted(tmp_path, 3).state_dict(), fitted(tmp_path, 3).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_nan_stops_the_training(tmp_path: Path) -> None:
+    data = voices()
+    data.pictures[:] = float("nan")
+    with pytest.raises(FloatingPointError, match="step 0"):
+        train(Generator(16, SETTINGS.channels), Critic(SETTINGS), data, data, SETTINGS, 3, "test", tmp_path)
+
+
+def test_drawn_embeddings_have_unit_length_and_their_own_picture() -> None:
+    data = voices()
+    embedding, pictures = data.draw(64)
+    assert torch.allclose(embedding.norm(dim=1), torch.ones(64), atol=1e-5)
+    nearest = (embedding @ data.embeddings().T).argmax(dim=1)
+    assert torch.equal(data.pictures[nearest], pictures)
+
+
+def test_ridge_pictures_of_known_voices_are_theirs() -> None:
+    data = voices()
+    made = ridge_pictures(data, data.embeddings(), replace(SETTINGS, ridge_lambda=1e-3))
+    assert (made - data.pictures).abs().max() < 0.05
+
+
+def test_unseen_surprise_is_that_of_new_speakers() -> None:
+    torch.manual_seed(0)
+    x = functional.normalize(torch.randn(400, 96))
+    assert unseen_surprise(x).median() == pytest.approx(1.0, abs=0.3)
