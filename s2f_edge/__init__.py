@@ -8,6 +8,8 @@
 A face from a voice is never an identification.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from s2f_edge._version import __version__
 from s2f_edge.errors import (
     AudioError,
@@ -27,7 +29,9 @@ from s2f_edge.errors import (
     UnreadableAudioError,
     UsageError,
 )
-from s2f_edge.pipeline import FaceResult, Speech2Face, Voice
+
+if TYPE_CHECKING:
+    from s2f_edge.pipeline import FaceResult, Speech2Face, Voice
 
 __all__ = [
     "AudioError",
@@ -51,3 +55,12 @@ __all__ = [
     "Voice",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The pipeline, and numpy with it, when it is first asked for: `s2f-edge --help` needs neither."""
+    if name in ("FaceResult", "Speech2Face", "Voice"):
+        from s2f_edge import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

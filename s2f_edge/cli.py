@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from s2f_edge import cli_files
 from s2f_edge._version import __version__
-from s2f_edge.errors import OutputError, ProvenanceError, S2FError, UsageError
+from s2f_edge.errors import ProvenanceError, S2FError
 
 NOTICE = "A plausible face for a voice. It is not the speaker and identifies nobody."
-SOUNDS = {
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".m4a",
-    ".mp4",
-    ".aac",
-    ".webm",
-    ".mka",
-    ".amr",
-    ".aiff",
-    ".au",
-}
 SOME_FAILED = 3
 
+Facts = dict[str, Any]  # of one result, as --json prints them
+Make = Callable[[str, str], Facts]
+Lines = Callable[[Facts], str]
+
+
+class _Commands(TyperGroup):
+    """Ends a run that is cut short before typer does: its endings say too little, and have another status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(_interrupted()) from None
+        except BrokenPipeError:
+            raise typer.Exit(_reader_left()) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -66,10 +72,15 @@ class EmbeddingFormat(StrEnum):
     json = "json"
 
 
+FilesArgument = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or - for stdin.")
+]
+PackArgument = Annotated[Path | None, typer.Argument(metavar="[PACK]", help="Folder (default: the installed pack).")]
 PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (default: the one that is installed).")]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of one network call (default: all cores).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")]
+DenoiseOption = Annotated[bool, typer.Option("--denoise", help="Lower steady noise first; for noisy recordings only.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace a file that s2f-edge did not write; its own are always replaced.")
@@ -96,7 +107,7 @@ def options(
 
 @app.command()
 def infer(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or - for stdin.")],
+    files: FilesArgument,
     gender: Annotated[Gender, typer.Option(help="Which generator; auto goes by the voice.")] = Gender.auto,
     out: Annotated[
         Path | None,
@@ -111,6 +122,7 @@ def infer(
     pack: PackOption = None,
     device: DeviceOption = Device.auto,
     threads: ThreadsOption = None,
+    denoise: DenoiseOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     overwrite: OverwriteOption = False,
@@ -118,17 +130,16 @@ def infer(
     """Make a plausible face for each recording."""
     from s2f_edge.pipeline import Speech2Face
 
-    jobs = _jobs(files)
-    targets = _targets(jobs, out, ".face.png")
+    jobs, targets = _plan(files, out, ".face.png")
     model = Speech2Face(pack, device.value, threads)
 
-    def make(source: str, target: str) -> dict[str, Any]:
-        result = model.infer(_source(source), gender=gender.value, samples=samples, seed=seed)
+    def make(source: str, target: str) -> Facts:
+        result = model.infer(cli_files.source(source), gender=gender.value, samples=samples, seed=seed, denoise=denoise)
         if grid or samples == 1:
             pictures = {target: result.grid_png(size) if grid else result.png(size)}
         else:
-            pictures = {_numbered(target, i): result.png(size, i) for i in range(samples)}
-        _write_all(pictures, overwrite)
+            pictures = {cli_files.numbered(target, i): result.png(size, i) for i in range(samples)}
+        cli_files.write_all(pictures, overwrite)
         return {"file": source, "pictures": list(pictures), **result.to_dict()}
 
     _run(jobs, targets, make, _infer_lines, as_json, quiet or "-" in targets)
@@ -136,7 +147,7 @@ def infer(
 
 @app.command()
 def embed(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or - for stdin.")],
+    files: FilesArgument,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -147,6 +158,7 @@ def embed(
     pack: PackOption = None,
     device: DeviceOption = Device.auto,
     threads: ThreadsOption = None,
+    denoise: DenoiseOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     overwrite: OverwriteOption = False,
@@ -154,13 +166,12 @@ def embed(
     """Write the voice embedding of each recording: float32, of unit length."""
     from s2f_edge.pipeline import Speech2Face
 
-    jobs = _jobs(files)
-    targets = _targets(jobs, out, f".{form.value}")
+    jobs, targets = _plan(files, out, f".{form.value}")
     model = Speech2Face(pack, device.value, threads)
 
-    def make(source: str, target: str) -> dict[str, Any]:
-        voice = model.embed(_source(source))
-        _write_all({target: _embedding_bytes(voice.embedding, form)}, overwrite)
+    def make(source: str, target: str) -> Facts:
+        voice = model.embed(cli_files.source(source), denoise=denoise)
+        cli_files.write_all({target: cli_files.embedding_bytes(voice.embedding, form)}, overwrite)
         return {
             "file": source,
             "embedding": target,
@@ -174,7 +185,7 @@ def embed(
             "provider": voice.provider,
         }
 
-    def lines(facts: dict[str, Any]) -> str:
+    def lines(facts: Facts) -> str:
         seconds = f"{facts['speech_seconds']:.1f} s of speech"
         return f"{facts['file']} -> {facts['embedding']}\n  {facts['length']} numbers from {seconds}"
 
@@ -191,17 +202,17 @@ def inspect(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Draw what is heard: waveform, what the voice detector kept, log-mel, and the numbers."""
-    from s2f_edge.inspection import draw_inspection, listen
+    from s2f_edge.inspection import listen
+    from s2f_edge.inspection_picture import draw_inspection
 
-    jobs = _jobs([file])
-    targets = _targets(jobs, out, ".inspect.png")
+    jobs, targets = _plan([file], out, ".inspect.png")
 
-    def make(source: str, target: str) -> dict[str, Any]:
-        found = listen(_source(source), pack)
-        _write_all({target: draw_inspection(found)}, overwrite)
+    def make(source: str, target: str) -> Facts:
+        found = listen(cli_files.source(source), pack)
+        cli_files.write_all({target: draw_inspection(found)}, overwrite)
         return {"file": source, "picture": target, **found.numbers()}
 
-    def lines(facts: dict[str, Any]) -> str:
+    def lines(facts: Facts) -> str:
         rows = [f"{key}: {value}" for key, value in facts.items() if key not in ("file", "picture")]
         return "\n".join([f"{facts['file']} -> {facts['picture']}", *rows])
 
@@ -234,27 +245,15 @@ def provenance(
 
 
 @pack_app.command("show")
-def pack_show(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[PACK]", help="Folder (default: the installed pack).")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
+def pack_show(folder: PackArgument = None, as_json: JsonOption = False) -> None:
     """Print what a pack is: networks, sizes, training, licence."""
     from s2f_edge.pack import MANIFEST, Pack
 
     with _errors(as_json):
         pack = Pack.open(folder)
         if as_json:
-            print(
-                json.dumps(
-                    {
-                        "folder": str(pack.folder),
-                        "sha256": pack.sha256,
-                        **json.loads((pack.folder / MANIFEST).read_text()),
-                    }
-                )
-            )
+            written = json.loads((pack.folder / MANIFEST).read_text())
+            print(json.dumps({"folder": str(pack.folder), "sha256": pack.sha256, **written}))
             return
     manifest = pack.manifest
     print(f"{manifest.name} {manifest.version}   {pack.folder}")
@@ -270,12 +269,7 @@ def pack_show(
 
 
 @pack_app.command("verify")
-def pack_verify(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[PACK]", help="Folder (default: the installed pack).")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
+def pack_verify(folder: PackArgument = None, as_json: JsonOption = False) -> None:
     """Check sizes, hashes, names and shapes of every file of a pack."""
     from s2f_edge.pack import Pack
     from s2f_edge.session import Network
@@ -287,81 +281,44 @@ def pack_verify(
             if not as_json:
                 print(f"ok  {name}")
         if as_json:
-            print(
-                json.dumps(
-                    {"pack": str(pack.folder), "sha256": pack.sha256, "files": list(pack.manifest.files), "ok": True}
-                )
-            )
+            facts = {"pack": str(pack.folder), "sha256": pack.sha256, "files": list(pack.manifest.files), "ok": True}
+            print(json.dumps(facts))
 
 
 # ------------------------------------------------------------------------------ several
 
 
-def _jobs(files: list[str]) -> list[str]:
-    """Files in the order given; a folder stands for the sound files under it."""
-    found: list[str] = []
+def _plan(files: list[str], out: Path | None, suffix: str) -> tuple[list[str], list[str]]:
+    """What to read, and where each result goes."""
     with _errors(False):
-        for name in files:
-            path = Path(name)
-            if name != "-" and path.is_dir():
-                inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SOUNDS and p.is_file())
-                if not inside:
-                    raise UsageError(f"{name} has no sound files; looked for {', '.join(sorted(SOUNDS))}.")
-                found += inside
-            else:
-                found.append(name)
-        if found.count("-") > 1:
-            raise UsageError("- stands more than once; standard input can be read once.")
-    return list(dict.fromkeys(found))
+        jobs = cli_files.jobs(files)
+        return jobs, cli_files.targets(jobs, out, suffix)
 
 
-def _targets(jobs: list[str], out: Path | None, suffix: str) -> list[str]:
-    """Where each result goes; `-` is standard output. No two are the same."""
-    with _errors(False):
-        if str(out) == "-":
-            if len(jobs) > 1:
-                raise UsageError(f"--out - is for one recording; there are {len(jobs)}. Give a folder.")
-            return ["-"]
-        ending = suffix[suffix.rindex(".") :]
-        if out is not None and out.suffix.lower() == ending and not out.is_dir():
-            if len(jobs) > 1:
-                raise UsageError(f"--out {out} is one file; there are {len(jobs)} recordings. Give a folder.")
-            return [str(out)]
-        if out is not None and out.suffix and not out.exists() and len(jobs) == 1:
-            raise UsageError(
-                f"--out {out} ends with {out.suffix}; {ending} is what is written. Give *{ending} or a folder."
-            )
-    folder = out or Path()
-    targets: list[str] = []
-    taken: set[str] = set()
-    for job in jobs:
-        stem = "stdin" if job == "-" else Path(job).stem
-        name, count = stem + suffix, 2
-        while name.casefold() in taken:  # a.wav and a.mp3, or the same name in two folders
-            name, count = f"{stem}-{count}{suffix}", count + 1
-        taken.add(name.casefold())
-        targets.append(str(folder / name))
-    return targets
-
-
-def _run(jobs: list[str], targets: list[str], make: Any, lines: Any, as_json: bool, quiet: bool) -> None:
+def _run(jobs: list[str], targets: list[str], make: Make, lines: Lines, as_json: bool, quiet: bool) -> None:
     """Does every job; one that fails is reported and does not stop the rest."""
     failures: list[S2FError] = []
-    shown = len(jobs) > 1 and not quiet and sys.stderr.isatty()
-    bar: Any = typer.progressbar(length=len(jobs), label="Faces", file=sys.stderr) if shown else nullcontext()
-    with bar:
+    logged = logging.getLogger().isEnabledFor(logging.DEBUG)  # a bar between lines of a log is no help
+    shown = len(jobs) > 1 and not quiet and not logged and sys.stderr.isatty()
+    # The position in it changes with every file, so that it is drawn anew after each line that is printed.
+    bar = typer.progressbar(length=len(jobs), label="Recordings", show_pos=True, file=sys.stderr) if shown else None
+    with bar or nullcontext():
         for job, target in zip(jobs, targets, strict=True):
+            error, facts = None, Facts()
             try:
                 facts = make(job, target)
-            except S2FError as error:
-                failures.append(error)
+            except S2FError as failed:
+                error = failed
+                failures.append(failed)
+            if bar:
+                _clear_line()
+            if error:
                 _report_error(job, error, as_json)
-            else:
-                if as_json and target != "-":
-                    print(json.dumps(facts), flush=True)
-                elif not quiet and not as_json:
-                    print(lines(facts), flush=True)
-            if shown:
+            elif as_json and target != "-":
+                print(json.dumps(facts), flush=True)
+            elif not quiet and not as_json:
+                print(lines(facts), flush=True)
+            if bar:
                 bar.update(1)
     if failures:
         if len(jobs) > 1 and not as_json:
@@ -369,7 +326,13 @@ def _run(jobs: list[str], targets: list[str], make: Any, lines: Any, as_json: bo
         raise typer.Exit(failures[0].exit_status if len(jobs) == 1 else SOME_FAILED)
 
 
-def _infer_lines(facts: dict[str, Any]) -> str:
+def _clear_line() -> None:
+    """Takes the progress bar away, so that what is printed does not stand behind it."""
+    blank = " " * (shutil.get_terminal_size().columns - 1)
+    print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
+
+
+def _infer_lines(facts: Facts) -> str:
     pictures = facts["pictures"]
     where = pictures[0] if len(pictures) == 1 else f"{pictures[0]} ... {pictures[-1]}"
     if facts["male_probability"] is None:
@@ -390,64 +353,6 @@ def _infer_lines(facts: dict[str, Any]) -> str:
         rows.append(f"  {facts['samples']} candidates, seed {facts['seed']}")
     rows += [f"  warning: {warning['message']}" for warning in facts["warnings"]]
     return "\n".join(rows)
-
-
-# ---------------------------------------------------------------------------- in and out
-
-
-def _source(name: str) -> Any:
-    return sys.stdin.buffer.read() if name == "-" else Path(name)
-
-
-def _numbered(target: str, index: int) -> str:
-    if target == "-":
-        raise UsageError("--out - takes one picture; add --grid, or give a folder.")
-    path = Path(target)
-    stem = path.name.removesuffix("".join(path.suffixes[-2:])) if path.name.endswith(".face.png") else path.stem
-    return str(path.with_name(f"{stem}.{index + 1:02d}{path.name[len(stem) :]}"))
-
-
-def _write_all(files: dict[str, bytes], overwrite: bool) -> None:
-    """Writes results; checks all of them before the first is written."""
-    from s2f_edge.files import write_whole
-
-    for target in files:
-        if target != "-" and not overwrite:
-            _check_free(Path(target))
-    for target, data in files.items():
-        if target == "-":
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        else:
-            write_whole(Path(target), data)
-
-
-def _check_free(path: Path) -> None:
-    """A picture that s2f-edge wrote may be replaced; anything else only with --overwrite."""
-    from s2f_edge.picture import read_provenance
-
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give --out a file name, or the folder above it.")
-    if not path.exists():
-        return
-    try:
-        ours = "tool" in read_provenance(path)
-    except ProvenanceError:
-        ours = False
-    if not ours:
-        raise OutputError(f"{path} exists and is no picture of s2f-edge. Give another --out, or --overwrite.")
-
-
-def _embedding_bytes(embedding: Any, form: EmbeddingFormat) -> bytes:
-    import io
-
-    import numpy as np
-
-    if form is EmbeddingFormat.json:
-        return (json.dumps([float(f"{v:.9g}") for v in embedding]) + "\n").encode()
-    buffer = io.BytesIO()
-    np.save(buffer, embedding)
-    return buffer.getvalue()
 
 
 # -------------------------------------------------------------------------------- errors
@@ -477,17 +382,32 @@ def _errors(as_json: bool) -> Iterator[None]:
         raise typer.Exit(error.exit_status) from None
 
 
+def _interrupted() -> int:
+    print("Interrupted; nothing half written is left.", file=sys.stderr)
+    return 130
+
+
+def _reader_left() -> int:
+    """Nobody reads on: what is still to be printed goes nowhere, or Python complains of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed from the start
+        os.dup2(nowhere, stream.fileno())
+    return 141
+
+
 def main() -> None:
     """Entry point: no traceback reaches a user."""
     try:
         with _errors("--json" in sys.argv):
-            app(standalone_mode=True)
+            try:
+                app(standalone_mode=True)
+            finally:
+                if sys.stdout:
+                    sys.stdout.flush()
     except KeyboardInterrupt:
-        print("Interrupted; nothing half written is left.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_interrupted())
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+        sys.exit(_reader_left())
     except typer.Exit as exit_:
         sys.exit(exit_.exit_code)
     except MemoryError:

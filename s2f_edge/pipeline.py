@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from s2f_edge import audio, quality
 from s2f_edge._version import __version__
+from s2f_edge.denoise import NoiseReducer
 from s2f_edge.errors import UsageError
 from s2f_edge.features import Float32s
 from s2f_edge.frontend import FRONT_ENDS, FrontEnd
@@ -181,6 +182,7 @@ class Speech2Face:
         gender: str = "auto",
         samples: int = 1,
         seed: int | None = None,
+        denoise: bool = False,
     ) -> FaceResult:
         """A plausible face for the voice in a recording.
 
@@ -192,6 +194,7 @@ class Speech2Face:
             samples: how many faces, 1 to 64: the first without noise, the others drawn
                 around the embedding with the pack's noise.
             seed: what the others are drawn with; None draws one, and the result has it.
+            denoise: lowers steady noise first; for noisy recordings only.
 
         Raises:
             UsageError: an argument out of its range.
@@ -200,13 +203,29 @@ class Speech2Face:
         if not 1 <= samples <= MAX_SAMPLES:
             raise UsageError(f"samples is {samples}; it must be from 1 to {MAX_SAMPLES}.")
         self._check_gender(gender)
-        voice = self.embed(source, sample_rate)
+        voice = self.embed(source, sample_rate, denoise=denoise)
         return self.face(voice, gender=gender, samples=samples, seed=seed)
 
-    def embed(self, source: audio.Source, sample_rate: int | None = None) -> Voice:
+    def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, and what was measured on the way."""
         clock = _Clock()
-        measured, front_end = self._listen(source, sample_rate, clock)
+        measured, front_end = self._listen(source, sample_rate, clock, denoise)
+        return self.voice_of(measured, front_end, clock.ms)
+
+    def voice_of(
+        self, measured: SpeechQuality, front_end: FrontEnd, timings_ms: dict[str, float] | None = None
+    ) -> Voice:
+        """What `embed` says of a recording that has been listened to.
+
+        Args:
+            measured: by a `SpeechMeter` that heard the recording.
+            front_end: the pack's, with the features of the recording's speech.
+            timings_ms: of the stages before; this one is added to it.
+
+        Raises:
+            NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
+        """
+        clock = _Clock(timings_ms)
         quality.require_speech(measured, MIN_SPEECH_S)
         with clock("embedding"):
             embedding = self._embedding(front_end)
@@ -232,12 +251,17 @@ class Speech2Face:
 
     # ---------------------------------------------------------------------------- stages
 
-    def _listen(self, source: audio.Source, sample_rate: int | None, clock: _Clock) -> tuple[SpeechQuality, FrontEnd]:
+    def _listen(
+        self, source: audio.Source, sample_rate: int | None, clock: _Clock, denoise: bool
+    ) -> tuple[SpeechQuality, FrontEnd]:
         """Reads the recording once, block by block; only features are kept."""
         front_end = FRONT_ENDS[self.pack.manifest.voice.features]()
         meter = quality.SpeechMeter()
         finder: SpeechFinder | None = None
-        for block in clock.each("decode", audio.stream(source, sample_rate)):
+        blocks = clock.each("decode", audio.stream(source, sample_rate))
+        if denoise:
+            blocks = _denoised(blocks, clock)
+        for block in blocks:
             with clock("vad"):
                 if finder is None and len(block):
                     finder = SpeechFinder(hearing_gain(block))
@@ -324,6 +348,17 @@ class _Clock:
             if item is None:
                 return
             yield item
+
+
+def _denoised(blocks: Iterator[Float32s], clock: _Clock) -> Iterator[Float32s]:
+    reducer = NoiseReducer()
+    for block in blocks:
+        with clock("denoise"):
+            quieter = reducer.push(block)
+        yield quieter
+    with clock("denoise"):
+        rest = reducer.finish()
+    yield rest
 
 
 def _rounded(value: float | None) -> float | None:

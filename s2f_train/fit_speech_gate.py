@@ -4,11 +4,8 @@
 
 Speech is read from ogg files in three folders of `--speech`: `avspeech` (named
 VIDEO_START-END.ogg), `librispeech` (SPEAKER-CHAPTER-N.ogg) and `voices`
-(CORPUS-SPEAKER-N.ogg). Everything else is made here, so no other sound is needed:
-
-- noise, tones and beeps by formula;
-- music in two ways: random multi-instrument MIDI played by `fluidsynth` (a Debian package)
-  with a General MIDI sound font, and instruments by formula.
+(CORPUS-SPEAKER-N.ogg). Everything else is made (`s2f_train.data.gate_sounds`), so no other
+sound is needed; `fluidsynth` (a Debian package) plays the music.
 
 Half of the speakers and videos, a fifth of the General MIDI programs and some of the
 generators (`HELD_GENERATORS`) are kept from the fit; the report at the end is on those.
@@ -23,12 +20,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import logging
-import struct
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,458 +36,21 @@ from torch.nn import functional
 from s2f_edge.features import SAMPLE_RATE, Float32s, logmel
 from s2f_edge.speech_gate import CLASSES, WEIGHTS_FILE, SpeechGate, Windows, speech_odds, window_statistics
 from s2f_edge.vad import find_speech
+from s2f_train.data.gate_sounds import (
+    CONDITIONS,
+    GENERATORS,
+    HELD_GENERATORS,
+    Songs,
+    Sound,
+    degrade,
+    play_songs,
+    recorded,
+)
 
-Sound = NDArray[np.floating[Any]]
 LOG = logging.getLogger(__name__)
-Rng = np.random.Generator
+QUICK = 20  # --quick takes one in so many
 
-SONG_S = 8.0  # music per song; each has a slot of 10 s in its MIDI file
-HELD_PROGRAM = 2  # General MIDI programs p with p % 5 == 2 are held out (52, Choir Aahs, among them)
-
-# ------------------------------------------------------------------------------ MIDI music
-
-SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 3, 5, 6, 7, 10), tuple(range(12)))
-Event = tuple[int, bytes]  # time in milliseconds, MIDI message
-
-
-def _notes(rng: Rng, channel: int, start: int, style: str, scale: list[int], beat: float) -> Iterator[Event]:
-    """Notes of one part: `style` is melody, chords, arpeggio, pad or bass."""
-    low = {"bass": 28, "pad": 48, "chords": 45}.get(style, int(rng.integers(45, 72)))
-    span = {"bass": 14, "pad": 24}.get(style, int(rng.integers(7, 24)))
-    pitches = [p for p in scale if low <= p <= low + span]
-    choices: dict[str, list[float]] = {"pad": [4, 8], "chords": [1, 2, 4], "arpeggio": [0.25, 0.5], "bass": [0.5, 1]}
-    lengths = choices.get(style, [0.25, 0.5, 1, 2])
-    legato, at, loud = rng.uniform(0.3, 1.1), 0.0, rng.uniform(50, 120)
-    where = int(rng.integers(len(pitches)))
-    while at < SONG_S - 0.1:
-        length = float(rng.choice(lengths)) * beat
-        if rng.random() < 0.1 and style != "pad":
-            at += length
-            continue
-        where = int(np.clip(where + rng.integers(-3, 4), 0, len(pitches) - 1))
-        chosen = [pitches[(where + 2 * i) % len(pitches)] for i in range(3 + (rng.random() < 0.3))]
-        if style not in ("chords", "pad"):
-            chosen = chosen[:1]
-        for pitch in chosen:
-            on = start + int(1000 * at + rng.integers(0, 12))
-            off = start + int(1000 * min(SONG_S, at + max(0.06, legato * length)))
-            yield on, bytes([0x90 | channel, pitch, int(np.clip(loud + rng.normal(0, 10), 20, 127))])
-            yield max(off, on + 40), bytes([0x80 | channel, pitch, 0])
-        at += length
-
-
-def _drums(rng: Rng, start: int, beat: float) -> Iterator[Event]:
-    kit = [36, 38, 42, *rng.choice(np.arange(35, 82), 3)]
-    hits = rng.random((len(kit), 16)) < np.array([0.3, 0.2, 0.6, 0.15, 0.15, 0.1])[:, None]
-    at, step = 0.0, 0
-    while at < SONG_S - 0.1:
-        for note, row in zip(kit, hits, strict=True):
-            if row[step % 16]:
-                yield start + int(1000 * at), bytes([0x99, int(note), int(rng.integers(50, 127))])
-                yield start + int(1000 * at) + 60, bytes([0x89, int(note), 0])
-        at, step = at + beat / 4, step + 1
-
-
-def song(rng: Rng, programs: list[int], start: int) -> tuple[list[Event], str]:
-    """One random piece that begins at `start` ms: its MIDI events and its kind of setting."""
-    setting = str(rng.choice(["solo", "solo", "chords", "duet", "band", "band", "drums", "orchestra"]))
-    beat = 60.0 / rng.uniform(50, 190)
-    key, steps = int(rng.integers(12)), SCALES[rng.integers(len(SCALES))]
-    scale = [p for p in range(128) if (p - key) % 12 in steps]
-    parts = {
-        "solo": [str(rng.choice(["melody", "arpeggio"]))],
-        "chords": ["chords"],
-        "duet": ["melody", str(rng.choice(["chords", "bass", "arpeggio"]))],
-        "band": ["melody", "chords", "bass"],
-        "drums": [],
-        "orchestra": ["melody", "melody", "pad", "pad", "bass"],
-    }[setting]
-    events: list[Event] = []
-    for channel, style in enumerate(parts):
-        events.append((start, bytes([0xC0 | channel, int(rng.choice(programs))])))
-        events.append((start, bytes([0xB0 | channel, 1, int(rng.choice([0, 0, 40, 100]))])))  # vibrato
-        events.append((start, bytes([0xB0 | channel, 11, 127])))
-        events.append((start, bytes([0xE0 | channel, 0, 64])))
-        events += _notes(rng, channel, start, style, scale, beat)
-        if rng.random() < 0.15:  # swells
-            for i in range(0, int(SONG_S * 1000), 100):
-                level = int(80 + 45 * np.sin(i / 1000 * 2 * np.pi / (4 * beat)))
-                events.append((start + i, bytes([0xB0 | channel, 11, level])))
-        if rng.random() < 0.15:  # glides
-            for i in range(0, int(SONG_S * 1000), 40):
-                bend = int(8192 + 8000 * np.sin(i / 1000 * 2 * np.pi / (3 * beat)) * rng.uniform(0.6, 1.0))
-                events.append((start + i, bytes([0xE0 | channel, bend & 127, bend >> 7])))
-    if setting in ("drums", "band"):
-        events += _drums(rng, start, beat)
-    events += [(start + int(SONG_S * 1000) + 1, bytes([0xB0 | channel, 123, 0])) for channel in range(16)]
-    return events, setting
-
-
-def midi_file(events: list[Event]) -> bytes:
-    """A format-0 MIDI file with one tick per millisecond."""
-    track, now = bytearray(), 0
-    for at, message in sorted(events, key=lambda event: event[0]):
-        delta, digits = at - now, [(at - now) & 127]
-        while delta := delta >> 7:
-            digits.append(delta & 127 | 128)
-        track += bytes(reversed(digits)) + message
-        now = at
-    track += b"\x00\xff\x2f\x00"
-    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 500) + b"MTrk" + struct.pack(">I", len(track)) + bytes(track)
-
-
-def play_songs(cache: Path, soundfont: Path, held: bool, count: int) -> list[tuple[str, Sound]]:
-    """`count` songs as (setting, samples of 8 s); rendered once, then read from `cache`."""
-    name = "held" if held else "fit"
-    rng = np.random.default_rng(2 if held else 1)
-    programs = [p for p in range(120) if (p % 5 == HELD_PROGRAM) == held]
-    out: list[tuple[str, Sound]] = []
-    for part in range(0, count, 100):
-        pieces = [song(rng, programs, 10_000 * i) for i in range(100)]
-        wav, midi = cache / f"{name}-{part}.wav", cache / f"{name}-{part}.mid"
-        if not wav.exists():
-            midi.write_bytes(midi_file([event for events, _ in pieces for event in events]))
-            room = str(int(rng.integers(2))) if part else "1"
-            command = ["fluidsynth", "-ni", "-q", "-R", room, "-C", room, "-g", "0.6", "-r", str(SAMPLE_RATE), "-F"]
-            subprocess.run([*command, str(wav), str(soundfont), str(midi)], check=True, stdout=subprocess.DEVNULL)
-        else:
-            rng.integers(2) if part else None
-        sound = soundfile.read(wav, always_2d=True)[0].mean(axis=1)
-        for i, (_, setting) in enumerate(pieces):
-            out.append((f"midi-{setting}", sound[10 * SAMPLE_RATE * i :][: int(SONG_S * SAMPLE_RATE)]))
-    return out
-
-
-# ------------------------------------------------------------------ sound by formula, (n,)
-
-
-def _fft_shape(x: Sound, gain: Callable[[Sound], Sound]) -> Sound:
-    """Filters by a gain over frequency in Hz."""
-    return np.fft.irfft(np.fft.rfft(x) * gain(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE)), len(x))
-
-
-def coloured(rng: Rng, n: int, slope: float) -> Sound:
-    """Noise with power falling as frequency ** -slope; 0 white, 1 pink, 2 brown. RMS 1."""
-    x = _fft_shape(rng.normal(size=n), lambda hz: np.maximum(hz, 20.0) ** (-slope / 2))
-    return x / x.std()
-
-
-def _slow(rng: Rng, n: int, hz: float) -> Sound:
-    """A random curve that changes about `hz` times a second, RMS 1."""
-    x = _fft_shape(rng.normal(size=n), lambda f: 1.0 * ((f > 0) & (f < max(hz, 0.4))))
-    return x / x.std()
-
-
-def _formed(rng: Rng, n: int) -> Sound:
-    x = coloured(rng, n, rng.uniform(0, 2))
-    low, high = rng.uniform(20, 1500), rng.uniform(2000, 8000)
-    return _fft_shape(x, lambda hz: 1 / (1 + (low / np.maximum(hz, 1)) ** 4) / (1 + (hz / high) ** 6))
-
-
-def noise_steady(rng: Rng, n: int) -> Sound:
-    return coloured(rng, n, float(rng.choice([0, 1, 2, rng.uniform(-0.5, 2.5)])))
-
-
-def noise_band(rng: Rng, n: int) -> Sound:
-    return _formed(rng, n)
-
-
-def noise_slow(rng: Rng, n: int) -> Sound:
-    return _formed(rng, n) * np.exp(rng.uniform(0.3, 1.5) * _slow(rng, n, rng.uniform(0.1, 3)))
-
-
-def noise_wind(rng: Rng, n: int) -> Sound:
-    low, high = coloured(rng, n, 2.5), _formed(rng, n)
-    gust = np.exp(rng.uniform(0.5, 1.5) * _slow(rng, n, rng.uniform(0.3, 5)))
-    return low * gust + rng.uniform(0.05, 0.5) * high * gust**2
-
-
-def noise_rain(rng: Rng, n: int) -> Sound:
-    drops = np.zeros(n)
-    where = rng.integers(n, size=int(n / SAMPLE_RATE * rng.uniform(20, 800)))
-    drops[where] = rng.exponential(size=len(where)) * rng.choice([-1, 1], len(where))
-    ring = np.exp(-np.arange(400) / rng.uniform(5, 80)) * np.cos(np.arange(400) * rng.uniform(0.2, 2.5))
-    return np.convolve(drops, ring)[:n] * 3 + rng.uniform(0, 0.3) * noise_band(rng, n)
-
-
-def noise_clicks(rng: Rng, n: int) -> Sound:
-    x = np.zeros(n)
-    regular = rng.random() < 0.5
-    count = int(n / SAMPLE_RATE * rng.uniform(1, 15))
-    where = np.linspace(0, n - 1, count + 1)[:-1].astype(int) if regular else rng.integers(n, size=count)
-    ring = _formed(rng, 800) * np.exp(-np.arange(800) / rng.uniform(3, 150))
-    for i in where:
-        x[i : i + 800] += ring[: n - i] * rng.uniform(0.3, 1)
-    return x / (np.abs(x).max() + 1e-9) + coloured(rng, n, 1) * 10 ** rng.uniform(-4, -1.5)
-
-
-def noise_traffic(rng: Rng, n: int) -> Sound:
-    x = coloured(rng, n, 2)
-    t = np.arange(n) / SAMPLE_RATE
-    for _ in range(int(rng.integers(1, 5))):
-        passing = np.exp(-np.square((t - rng.uniform(0, t[-1])) / rng.uniform(0.5, 2)))
-        x += passing * (2 * coloured(rng, n, rng.uniform(0.5, 1.5)) + _harmonics(t, rng.uniform(40, 120), 20, rng))
-    return x
-
-
-def noise_applause(rng: Rng, n: int) -> Sound:
-    x = np.zeros(n)
-    for _ in range(int(rng.integers(3, 40))):
-        ring = _formed(rng, 600) * np.exp(-np.arange(600) / rng.uniform(30, 120))
-        at, gap = rng.uniform(0, 0.4), rng.uniform(0.15, 0.4)
-        while at * SAMPLE_RATE < n - 600:
-            i = int(at * SAMPLE_RATE)
-            x[i : i + 600] += ring * rng.uniform(0.5, 1)
-            at += gap * rng.uniform(0.8, 1.2)
-    return x
-
-
-def _harmonics(t: Sound, hz: float, count: int, rng: Rng, fall: float = 1.0) -> Sound:
-    x = np.zeros(len(t))
-    for k in range(1, count + 1):
-        if hz * k < 7900:
-            x += rng.uniform(0.2, 1) / k**fall * np.sin(2 * np.pi * hz * k * t + rng.uniform(0, 7))
-    return x
-
-
-def noise_fan(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    hum = _harmonics(t, rng.uniform(20, 200), int(rng.integers(2, 30)), rng)
-    return _formed(rng, n) + rng.uniform(0.1, 1) * hum * (1 + 0.3 * np.sin(2 * np.pi * rng.uniform(0.5, 12) * t))
-
-
-def tone_hum(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    hum = _harmonics(t, float(rng.choice([50, 60])), int(rng.integers(1, 60)), rng, rng.uniform(0, 1.5))
-    return hum + 10 ** rng.uniform(-4, -1.5) * coloured(rng, n, 1)
-
-
-def _faint(rng: Rng, n: int) -> Sound:
-    return 10 ** rng.uniform(-5, -1.3) * coloured(rng, n, rng.uniform(0, 2))
-
-
-def tone_pure(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    hz = np.exp(rng.uniform(np.log(60), np.log(7000)))
-    wave = np.sin(2 * np.pi * hz * t)
-    shape = rng.integers(4)
-    wave = [wave, np.sign(wave), 2 * (hz * t % 1) - 1, wave + np.sin(2 * np.pi * rng.uniform(100, 4000) * t)][shape]
-    return wave + _faint(rng, n)
-
-
-def tone_chirp(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    period = rng.uniform(0.3, 8)
-    low, high = np.exp(rng.uniform(np.log(60), np.log(7000), 2))
-    part = t % period / period
-    if rng.random() < 0.5:
-        part = np.abs(2 * part - 1)
-    hz = low + (high - low) * part if rng.random() < 0.5 else low * (high / low) ** part
-    phase = 2 * np.pi * np.cumsum(hz) / SAMPLE_RATE
-    return sum(np.sin(k * phase) / k for k in range(1, int(rng.integers(2, 5)))) + _faint(rng, n)
-
-
-def _gate(rng: Rng, n: int, on: float, off: float) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    return 1.0 * ((t + rng.uniform(0, on)) % (on + off) < on)
-
-
-def tone_beeps(rng: Rng, n: int) -> Sound:
-    return tone_pure(rng, n) * _gate(rng, n, rng.uniform(0.03, 1), rng.uniform(0.03, 1)) + _faint(rng, n)
-
-
-def tone_dial(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    pairs = [(350, 440), (425, 425), (440, 480), (480, 620), (400, 450)]
-    a, b = pairs[rng.integers(len(pairs))]
-    on, off = [(99, 1), (0.5, 0.5), (0.25, 0.25), (1, 4), (0.4, 0.2), (2, 4)][rng.integers(6)]
-    return (np.sin(2 * np.pi * a * t) + np.sin(2 * np.pi * b * t)) * _gate(rng, n, on, off) + _faint(rng, n)
-
-
-def _steps(rng: Rng, n: int, seconds: float, choose: Callable[[], float]) -> Sound:
-    """A curve that holds a new random value every `seconds`."""
-    size = max(1, int(seconds * SAMPLE_RATE))
-    return np.repeat([choose() for _ in range(n // size + 1)], size)[:n]
-
-
-def tone_dtmf(rng: Rng, n: int) -> Sound:
-    length = rng.uniform(0.05, 0.4)
-    t = np.arange(n) / SAMPLE_RATE
-    low = _steps(rng, n, length, lambda: float(rng.choice([697, 770, 852, 941])))
-    high = _steps(rng, n, length, lambda: float(rng.choice([1209, 1336, 1477, 1633])))
-    x = np.sin(2 * np.pi * low * t) + np.sin(2 * np.pi * high * t)
-    return x * (t % length < rng.uniform(0.4, 1) * length) + _faint(rng, n)
-
-
-def tone_morse(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    keyed = _steps(rng, n, rng.uniform(0.04, 0.12), lambda: float(rng.random() < 0.6))
-    return np.sin(2 * np.pi * rng.uniform(400, 1200) * t) * keyed + _faint(rng, n)
-
-
-def tone_fsk(rng: Rng, n: int) -> Sound:
-    base = rng.uniform(500, 2000)
-    hz = _steps(rng, n, rng.uniform(0.003, 0.05), lambda: base + float(rng.choice([0, 200, 1000])))
-    return np.sin(2 * np.pi * np.cumsum(hz) / SAMPLE_RATE) + _faint(rng, n)
-
-
-def tone_siren(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    hz = rng.uniform(500, 1200) * (1 + rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * rng.uniform(0.1, 5) * t))
-    phase = 2 * np.pi * np.cumsum(hz) / SAMPLE_RATE
-    return sum(np.sin(k * phase) / k**0.7 for k in range(1, 6)) + _faint(rng, n)
-
-
-def tone_warble(rng: Rng, n: int) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    swing = np.sin(2 * np.pi * np.cumsum(rng.uniform(0.2, 8) * np.exp(0.3 * _slow(rng, n, 0.5))) / SAMPLE_RATE)
-    if rng.random() < 0.5:
-        swing = 2 / np.pi * np.arcsin(swing)
-    hz = np.exp(rng.uniform(np.log(150), np.log(2500))) * 2 ** (rng.uniform(0.02, 1.0) * swing)
-    phase, fall = 2 * np.pi * np.cumsum(hz) / SAMPLE_RATE, rng.uniform(0.3, 2)
-    x = sum(rng.uniform(0.3, 1) * np.sin(k * phase) / k**fall for k in range(1, int(rng.integers(2, 12))))
-    if rng.random() < 0.3:
-        x = x * (1 + rng.uniform(0, 1) * np.sin(2 * np.pi * rng.uniform(0.5, 10) * t + rng.uniform(0, 7)))
-    return x + _faint(rng, n)
-
-
-def _melody(rng: Rng, n: int, note: Callable[[float, int], Sound], voices: int) -> Sound:
-    """Random notes of `voices` parts; `note` makes one of a pitch in Hz and a length in samples."""
-    x = np.zeros(n + 4 * SAMPLE_RATE)
-    steps, beat = SCALES[rng.integers(len(SCALES))], 60 / rng.uniform(50, 190)
-    for _ in range(voices):
-        base, at = rng.uniform(60, 500), rng.uniform(0, beat)
-        choices: list[list[float]] = [[0.25, 0.5], [0.5, 1], [1, 2, 4]]
-        lengths = choices[rng.integers(3)]
-        while at * SAMPLE_RATE < n:
-            length = float(rng.choice(lengths)) * beat
-            if rng.random() < 0.9:
-                hz = base * 2 ** ((rng.choice(steps) + 12 * rng.integers(2)) / 12)
-                made = note(float(hz), int(min(3.9, length * rng.uniform(0.8, 1.5)) * SAMPLE_RATE) + 200)
-                i = int(at * SAMPLE_RATE)
-                x[i : i + len(made)] += made * rng.uniform(0.4, 1)
-            at += length
-    return x[:n]
-
-
-def _envelope(n: int, attack: float, fade: float) -> Sound:
-    t = np.arange(n) / SAMPLE_RATE
-    release = np.minimum(1, (n - np.arange(n)) / (0.02 * SAMPLE_RATE))
-    return np.minimum(1, t / attack) * np.exp(-t / fade) * release
-
-
-def music_additive(rng: Rng, n: int) -> Sound:
-    attack, fade, fall, count = rng.uniform(0.003, 0.2), rng.uniform(0.1, 5), rng.uniform(0.3, 2), rng.integers(2, 20)
-    vibrato, rate = rng.choice([0, 0, 0.005, 0.01]), rng.uniform(4, 7)
-
-    def note(hz: float, size: int) -> Sound:
-        t = np.arange(size) / SAMPLE_RATE
-        bent = t + vibrato * np.sin(2 * np.pi * rate * t) / (2 * np.pi * rate)
-        return _harmonics(bent, hz, int(count), rng, fall) * _envelope(size, attack, fade)
-
-    return _melody(rng, n, note, int(rng.integers(1, 5)))
-
-
-def music_fm(rng: Rng, n: int) -> Sound:
-    ratio, depth, fade = float(rng.choice([0.5, 1, 1.4, 2, 3, 3.5])), rng.uniform(0.5, 8), rng.uniform(0.1, 3)
-
-    def note(hz: float, size: int) -> Sound:
-        t = np.arange(size) / SAMPLE_RATE
-        swing = depth * np.exp(-t / fade) * np.sin(2 * np.pi * hz * ratio * t)
-        return np.sin(2 * np.pi * hz * t + swing) * _envelope(size, 0.005, fade)
-
-    return _melody(rng, n, note, int(rng.integers(1, 5)))
-
-
-def music_plucked(rng: Rng, n: int) -> Sound:
-    damping = rng.uniform(0.99, 0.9995)
-
-    def note(hz: float, size: int) -> Sound:
-        period = max(4, int(SAMPLE_RATE / hz))
-        string, out = rng.uniform(-1, 1, period), []
-        for _ in range(size // period + 1):  # Karplus-Strong, one period at a time
-            out.append(string)
-            string = damping * 0.5 * (string + np.roll(string, 1))
-        return np.concatenate(out)[:size] * _envelope(size, 0.001, 5.0)
-
-    return _melody(rng, n, note, int(rng.integers(1, 4)))
-
-
-def music_drums(rng: Rng, n: int) -> Sound:
-    step, x = int(15 / rng.uniform(70, 180) * SAMPLE_RATE), np.zeros(n + SAMPLE_RATE)
-    t = np.arange(6000) / SAMPLE_RATE
-    kick = np.sin(2 * np.pi * (50 * t + rng.uniform(2, 8) * (1 - np.exp(-t / 0.03)))) * np.exp(
-        -t / rng.uniform(0.05, 0.2)
-    )
-    snare = (coloured(rng, 6000, 0) + np.sin(2 * np.pi * 190 * t)) * np.exp(-t / rng.uniform(0.03, 0.15))
-    hat = np.diff(coloured(rng, 6001, 0)) * np.exp(-t / rng.uniform(0.01, 0.06))
-    for sound, chance in ((kick, 0.35), (0.5 * snare, 0.2), (0.2 * hat, 0.6)):
-        for i in np.flatnonzero(np.resize(rng.random(16) < chance, n // step)) * step:
-            x[i : i + 6000] += sound * rng.uniform(0.6, 1)
-    return x[:n] + _faint(rng, n)
-
-
-def music_mixed(rng: Rng, n: int) -> Sound:
-    tune = music_additive(rng, n) if rng.random() < 0.5 else music_fm(rng, n)
-    drums = music_drums(rng, n)
-    return tune / (tune.std() + 1e-9) + rng.uniform(0.2, 1.5) * drums / (drums.std() + 1e-9)
-
-
-GENERATORS: dict[str, Callable[[Rng, int], Sound]] = {
-    name.replace("_", "-"): maker
-    for name, maker in sorted(globals().items())
-    if name.startswith(("noise_", "tone_", "music_"))
-}
-HELD_GENERATORS = ("noise-applause", "noise-traffic", "tone-siren", "tone-morse", "music-plucked", "music-drums")
-
-
-# ----------------------------------------------------------------------------- recordings
-
-
-def telephone(x: Sound) -> Sound:
-    """300 to 3,400 Hz."""
-    return _fft_shape(x, lambda hz: 1.0 * ((hz > 300) & (hz < 3400)))
-
-
-def reverberate(rng: Rng, x: Sound) -> Sound:
-    """A room of 0.2 to 0.8 s."""
-    fade = rng.uniform(0.2, 0.8) / 6.9
-    t = np.arange(int(0.8 * SAMPLE_RATE)) / SAMPLE_RATE
-    room = rng.normal(size=len(t)) * np.exp(-t / fade) * 0.05
-    room[0] = 1.0
-    size = len(x) + len(room)
-    return np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(room, size), size)[: len(x)]
-
-
-def add_noise(rng: Rng, x: Sound, snr_db: float) -> Sound:
-    noise = coloured(rng, len(x), float(rng.integers(2)))
-    return x + noise * x.std() * 10 ** (-snr_db / 20)
-
-
-def vorbis(rng: Rng, x: Sound) -> Sound:
-    """Through the codec that the speech has been through, so that its traces tell nothing."""
-    file = io.BytesIO()
-    peak = np.abs(x).max() + 1e-9
-    soundfile.write(file, (x / peak * 0.8).astype(np.float32), SAMPLE_RATE, format="OGG", subtype="VORBIS")
-    return soundfile.read(io.BytesIO(file.getvalue()))[0][: len(x)] * peak / 0.8
-
-
-def recorded(rng: Rng, x: Sound) -> Sound:
-    """A made sound as if it had been recorded: codec, room, microphone, band, level."""
-    x = x / (np.abs(x).max() + 1e-9) * 0.7
-    chance = rng.random(6)
-    if chance[0] < 0.3:
-        x = reverberate(rng, x)
-    if chance[1] < 0.4:
-        tilt, bend = rng.uniform(-1, 1), rng.uniform(300, 3000)
-        x = _fft_shape(x, lambda hz: ((hz + bend) / bend) ** tilt)
-    if chance[2] < 0.15:
-        x = telephone(x)
-    if chance[3] < 0.4:
-        x = add_noise(rng, x, rng.uniform(10, 45))
-    if chance[4] < 0.6:
-        x = vorbis(rng, x)
-    return x / (np.abs(x).max() + 1e-9) * 10 ** rng.uniform(-1.3, -0.05)
+# ---------------------------------------------------------------------------------- clips
 
 
 class _Collector(Windows):
@@ -542,43 +100,9 @@ def speech_files(root: Path) -> Iterator[tuple[str, bool, Path]]:
             yield folder, _half(path.stem[:11]), path
 
 
-CONDITIONS = (
-    "noise-10dB",
-    "noise-5-40dB",
-    "telephone",
-    "telephone-noise",
-    "room",
-    "gain-0.1",
-    "music-10dB",
-    "short",
-)
-
-
-def degrade(condition: str, rng: Rng, x: Sound, music: Sound, start: int) -> Sound:
-    """Speech in one of `CONDITIONS` ("clean" leaves it as it is); `start` is where the short piece begins."""
-    match condition:
-        case "noise-10dB":
-            return add_noise(rng, x, 10)
-        case "noise-5-40dB":
-            return add_noise(rng, x, rng.uniform(5, 40))
-        case "telephone":
-            return telephone(x)
-        case "telephone-noise":
-            return telephone(add_noise(rng, x, rng.uniform(8, 30)))
-        case "room":
-            return reverberate(rng, x)
-        case "gain-0.1":
-            return 0.1 * x
-        case "music-10dB":
-            return x + music / (music.std() + 1e-9) * x.std() * 10 ** (-10 / 20)
-        case "short":
-            return x[start : start + int(1.8 * SAMPLE_RATE)]
-    return x
-
-
-def speech_clips(root: Path, backing: list[Sound]) -> Iterator[Clip | None]:
-    """Every file as it is and in some conditions at random."""
-    for index, (corpus, held, path) in enumerate(speech_files(root)):
+def speech_clips(root: Path, backing: list[Sound], every: int = 1) -> Iterator[Clip | None]:
+    """Every file, or one in `every`, as it is and in some conditions at random."""
+    for index, (corpus, held, path) in islice(enumerate(speech_files(root)), 0, None, every):
         rng = np.random.default_rng(index)
         x = soundfile.read(path)[0]
         start = int(rng.integers(max(1, len(x) - int(1.8 * SAMPLE_RATE))))
@@ -590,9 +114,6 @@ def speech_clips(root: Path, backing: list[Sound]) -> Iterator[Clip | None]:
             names.append("music-10dB")  # must not be taken for music
         for name in names:
             yield measure(corpus, name, 0, held, degrade(name, rng, x, music, start))
-
-
-Songs = list[tuple[str, Sound]]
 
 
 def other_clips(songs: Songs, held_songs: Songs, each: int) -> Iterator[Clip | None]:
@@ -722,19 +243,25 @@ def _short(values: NDArray[Any], digits: int = 3) -> list[Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True, help="folder with avspeech/, librispeech/, voices/")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for rendered music and statistics")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for rendered music")
     parser.add_argument("--soundfont", type=Path, required=True, help="General MIDI sound font, .sf2")
     parser.add_argument("--out", type=Path, default=WEIGHTS_FILE)
     parser.add_argument("--offset", type=float, default=0.0, help="log odds at which a clip is speech")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one in {QUICK} of the sounds: to see that all runs, not for use"
+    )
     arguments = parser.parse_args()
+    if arguments.quick and arguments.out == WEIGHTS_FILE:
+        parser.error("--quick makes weights that are not for use; give them another --out.")
+    every = QUICK if arguments.quick else 1
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    songs = play_songs(arguments.cache, arguments.soundfont, False, 1400)
-    held_songs = play_songs(arguments.cache, arguments.soundfont, True, 600)
+    songs = play_songs(arguments.cache, arguments.soundfont, False, 1400 // every)
+    held_songs = play_songs(arguments.cache, arguments.soundfont, True, 600 // every)
     backing = [sound for _, sound in songs[:200] if np.abs(sound).max() > 1e-3]
-    clips = [clip for clip in other_clips(songs, held_songs, 60) if clip is not None]
+    clips = [clip for clip in other_clips(songs, held_songs, 60 // every) if clip is not None]
     LOG.info("%d clips of other sound of which the detector keeps 1 s or more", len(clips))
-    clips += [clip for clip in speech_clips(arguments.speech, backing) if clip is not None]
+    clips += [clip for clip in speech_clips(arguments.speech, backing, every) if clip is not None]
     LOG.info("%d clips in all", len(clips))
     gate = fit([clip for clip in clips if not clip.held])
     gate = SpeechGate(gate.mean, gate.scale, gate.layers, arguments.offset)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,13 +39,21 @@ def run(tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # ty
     return call
 
 
-def process(
-    *arguments: object, stdin: bytes | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[bytes]:
+def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
     """The command in a process of its own, through main()."""
     command = [sys.executable, "-c", "from s2f_edge.cli import main; main()", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=environment, check=False)
+    return subprocess.Popen(command, env=environment, **options)
+
+
+def process(
+    *arguments: object, stdin: bytes | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """`start`, to its end."""
+    pipe = subprocess.PIPE
+    with start(*arguments, cwd=cwd, stdin=None if stdin is None else pipe, stdout=pipe, stderr=pipe) as running:
+        output, errors = running.communicate(stdin)
+    return subprocess.CompletedProcess(running.args, running.returncode, output, errors)
 
 
 def test_version_and_help(run) -> None:
@@ -165,6 +177,11 @@ def test_what_is_no_speech_has_its_own_status(
         (["infer", "a.wav", "--out", "face.jpg"], 2),
         (["infer", "a.wav", "--gender", "robot"], 2),
         (["infer", "a.wav", "--samples", "0"], 2),
+        (["infer", "a.wav", "--samples", "many"], 2),
+        (["infer", "a.wav", "--seed", "1.5"], 2),
+        (["infer", "a.wav", "--size", "4097"], 2),
+        (["infer", "a.wav", "--threads", "0"], 2),
+        (["embed", "a.wav", "--format", "csv"], 2),
         (["infer", "-", "-"], 2),
         (["infer"], 2),
         (["pack", "verify", "nowhere"], 30),
@@ -242,5 +259,76 @@ def test_an_interrupted_run_leaves_nothing(
 
     monkeypatch.setattr("os.fsync", interrupted)
     result = run("infer", examples / MALE, "--out", "face.png")
-    assert result.exit_code != 0
+    assert result.exit_code == 130
+    assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def batch(tiny_pack: Path, examples: Path, folder: Path, **streams: Any) -> subprocess.Popen[bytes]:
+    """A process that makes faces of thirty recordings."""
+    (folder / "in").mkdir()
+    for i in range(30):
+        (folder / f"in/{i:02}.wav").write_bytes((examples / MALE).read_bytes())
+    return start("infer", "in", "--pack", tiny_pack, "--out", "faces", cwd=folder, **streams)
+
+
+def test_ctrl_c_ends_a_batch_with_one_line(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
+    running = batch(tiny_pack, examples, tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None
+    running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate()
+    assert running.returncode == 130
+    assert errors == b"Interrupted; nothing half written is left.\n"
+    written = list((tmp_path / "faces").iterdir())
+    assert 1 <= len(written) < 30
+    for path in written:
+        assert read_provenance(path)["pack"] == "tiny 1"
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_reader_that_leaves_ends_a_batch_in_silence(
+    tiny_pack: Path, examples: Path, tmp_path: Path, merged: bool
+) -> None:
+    errors = subprocess.STDOUT if merged else subprocess.PIPE
+    running = batch(tiny_pack, examples, tmp_path, stdout=subprocess.PIPE, stderr=errors)
+    assert running.stdout is not None
+    running.stdout.readline()
+    running.stdout.close()
+    assert running.wait() == 141
+    assert merged or running.stderr.read() == b""  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["pack", "show"], ["infer", "--out", "-"]])
+def test_a_closed_pipe_leaves_no_traceback(tiny_pack: Path, examples: Path, arguments: list[str]) -> None:
+    more = {"pack": [tiny_pack], "infer": [examples / MALE, "--pack", tiny_pack]}.get(arguments[0], [])
+    reader, writer = os.pipe()
+    os.close(reader)
+    running = start(*arguments, *more, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert running.communicate()[1] == b""
+    assert running.returncode in (1, 141)  # typer prints the help, and says 1
+
+
+def test_lines_do_not_stand_behind_the_progress_bar(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
+    """On a terminal, what is left of each line after its last carriage return."""
+    (tmp_path / "bad.wav").write_bytes(b"no sound at all")
+    terminal, end = pty.openpty()
+    files = (examples / MALE, "bad.wav", examples / FEMALE)
+    running = start("infer", *files, "--pack", tiny_pack, cwd=tmp_path, stdout=end, stderr=end)
+    os.close(end)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux ends the terminal of a process that has ended with EIO
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    assert running.wait() == 3
+    bars = ("0/3", "1/3", "2/3", "3/3")
+    assert all(bar in shown.decode() for bar in bars)
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in shown.decode().split("\n")]
+    assert lines[0] == f"{examples / MALE} -> male.face.png"
+    assert lines[2].startswith("error: bad.wav")
+    assert lines[3] == f"{examples / FEMALE} -> female.face.png"
+    assert [line for line in lines if any(bar in line for bar in bars)] == [lines[5]]
+    assert "3/3" in lines[5]
+    assert lines[6] == "1 of 3 failed."

@@ -1,8 +1,7 @@
-"""What `s2f_edge.inspection` measures in a recording, and how it draws it."""
+"""What `s2f_edge.inspection` measures in a recording, and how `s2f_edge.inspection_picture` draws it."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tracemalloc
@@ -16,13 +15,22 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2f_edge import inspection
+from s2f_edge import inspection, inspection_picture, quality
 from s2f_edge._version import __version__
-from s2f_edge.errors import PackNotFoundError, UnreadableAudioError, UsageError
+from s2f_edge.errors import (
+    NotSpeechError,
+    PackNotFoundError,
+    TooLittleSpeechError,
+    UnreadableAudioError,
+    UsageError,
+)
 from s2f_edge.features import logmel
-from s2f_edge.inspection import MAX_COLUMNS, Inspection, draw_inspection, listen
+from s2f_edge.frontend import FrontEnd
+from s2f_edge.inspection import MAX_COLUMNS, listen
+from s2f_edge.inspection_picture import draw_inspection
 from s2f_edge.picture import read_provenance
-from s2f_edge.quality import QualityWarning
+from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face, Voice
+from s2f_edge.quality import QualityWarning, SpeechQuality
 from s2f_edge.vad import find_speech, hearing_gain
 
 RATE = 16_000
@@ -38,15 +46,13 @@ class Model:
         voice = SimpleNamespace(features="logmel-64")
         self.pack = SimpleNamespace(manifest=SimpleNamespace(voice=voice))
         self.pack_name = "made-for-tests 1.0"
-        self._voice = SimpleNamespace(provider="none")
 
-    def _embedding(self, front_end: Any) -> NDArray[np.float32]:
+    def voice_of(self, measured: SpeechQuality, front_end: FrontEnd) -> Voice:
+        quality.require_speech(measured, MIN_SPEECH_S)
         ((features, _),) = front_end.inputs()
         assert features.shape[1] == 64
-        return np.ones(8, np.float32)
-
-    def _traits(self, embedding: NDArray[np.float32]) -> tuple[float, float, list[QualityWarning]]:
-        return self.male, 1.25, [UNUSUAL]
+        warnings = (*quality.warnings(measured), UNUSUAL)
+        return Voice(np.ones(8, np.float32), measured, self.male, 1.25, warnings, {}, "none")
 
 
 @pytest.fixture
@@ -138,7 +144,7 @@ def test_gender_is_unsure_in_the_middle(model: type[Model], monkeypatch: pytest.
     monkeypatch.setattr(model, "male", 0.6)
     found = listen(SOUNDS["speech"], sample_rate=RATE)
     assert found.numbers()["gender"] == "unsure"
-    assert dict(inspection._cells(found))["The voice sounds"] == "unsure: male (60%)"
+    assert dict(inspection_picture._cells(found))["The voice sounds"] == "unsure: male (60%)"
 
 
 def test_unreadable_sound_and_missing_pack(model: type[Model], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -204,32 +210,37 @@ def test_nothing_is_cut_off(model: type[Model], name: str, width: int) -> None:
     assert pixels.shape[1] == width
     assert 500 < pixels.shape[0] < 1600
     for border in (pixels[:4], pixels[-4:], pixels[:, :4], pixels[:, -3:]):
-        assert (border == inspection.PAPER).all()
+        assert (border == inspection_picture.PAPER).all()
 
 
 def test_kept_and_left_out_have_their_colours(model: type[Model]) -> None:
     def colours(name: str) -> set[tuple[int, ...]]:
         found = listen(SOUNDS[name], sample_rate=RATE)
-        page = inspection._Page(1200, found.quality.heard_s)
+        page = inspection_picture._Page(1200, found.quality.heard_s)
         page.waveform(found)
-        panel = np.asarray(page.image)[page.y - 190 : page.y - 10, inspection.LEFT : -inspection.RIGHT]
+        panel = np.asarray(page.image)[page.y - 190 : page.y - 10, inspection_picture.LEFT : -inspection_picture.RIGHT]
         return {tuple(int(v) for v in colour) for colour in np.unique(panel.reshape(-1, 3), axis=0)}
 
-    assert {inspection.KEPT, inspection.LEFT_OUT, inspection.KEPT_PAPER, inspection.LEFT_OUT_PAPER} <= colours("speech")
-    assert inspection.KEPT_PAPER not in colours("silence")
+    assert {
+        inspection_picture.KEPT,
+        inspection_picture.LEFT_OUT,
+        inspection_picture.KEPT_PAPER,
+        inspection_picture.LEFT_OUT_PAPER,
+    } <= colours("speech")
+    assert inspection_picture.KEPT_PAPER not in colours("silence")
 
 
 def test_a_tone_is_bright_where_its_label_is(model: type[Model]) -> None:
     tone = (0.3 * np.sin(2 * np.pi * 2000 * np.arange(2 * RATE) / RATE)).astype(np.float32)
     found = listen(tone, sample_rate=RATE)
-    page = inspection._Page(1200, 2.0)
+    page = inspection_picture._Page(1200, 2.0)
     page.spectrum(found)
     panel = np.asarray(page.image)[page.y - 256 : page.y, 600].astype(int).sum(axis=1)
-    assert abs(int(panel.argmax()) - 256 * (1 - inspection._height(2000))) <= 4
+    assert abs(int(panel.argmax()) - 256 * (1 - inspection_picture._height(2000))) <= 4
 
 
 def test_the_palette_is_even_in_lightness() -> None:
-    value = inspection._palette() / 255.0
+    value = inspection_picture._palette() / 255.0
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     lightness = 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16
     steps = np.diff(lightness[::15])  # smooths the rounding to 8 bits
@@ -253,73 +264,43 @@ def test_width_has_limits(model: type[Model]) -> None:
 
 @pytest.mark.parametrize("seconds", [0.011, 0.3, 1, 6, 59.9, 60, 185, 3599, 3600, 40_000, 300_000])
 def test_time_axis(seconds: float) -> None:
-    columns, labels = inspection._Page(1200, seconds)._ticks()
+    columns, labels = inspection_picture._Page(1200, seconds)._ticks()
     assert len(set(labels)) == len(labels) == len(columns)
     assert labels[0] in ("0 s", "0:00", "0:00:00")
-    assert 0 <= min(columns) <= max(columns) < 1200 - inspection.LEFT - inspection.RIGHT
-    assert all(b - a >= inspection.TICK_GAP - 1 for a, b in pairwise(columns))
+    assert 0 <= min(columns) <= max(columns) < 1200 - inspection_picture.LEFT - inspection_picture.RIGHT
+    assert all(b - a >= inspection_picture.TICK_GAP - 1 for a, b in pairwise(columns))
     if seconds >= 0.3:
         assert len(labels) >= 2
 
 
 def test_long_words_are_wrapped() -> None:
     words = "a " + "w" * 300 + " end"
-    lines = inspection._wrapped(words, 15, 200)
+    lines = inspection_picture._wrapped(words, 15, 200)
     assert "".join(lines).replace(" ", "") == words.replace(" ", "")
-    assert all(inspection._font(15).getlength(line) <= 200 for line in lines)
+    assert all(inspection_picture._font(15).getlength(line) <= 200 for line in lines)
 
 
 # ------------------------------------------------------------------------ with a real pack
 
 
-def tiny_pack(folder: Path) -> Path:
-    """A pack whose voice network takes means over time, and whose traits are 1/2 and 0."""
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    files: dict[str, Any] = {}
-
-    def add(name: str, nodes: list[Any], ins: dict[str, list[Any]], outs: dict[str, list[Any]]) -> None:
-        def infos(tensors: dict[str, list[Any]]) -> list[Any]:
-            named = {n: [d or f"{n}{i}" for i, d in enumerate(shape)] for n, shape in tensors.items()}
-            return [helper.make_tensor_value_info(n, kind, shape) for n, shape in named.items()]
-
-        graph = helper.make_graph(nodes, "tiny", infos(ins), infos(outs))
-        opsets = [helper.make_opsetid("", 17)]
-        data = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-        (folder / name).write_bytes(data)
-        files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "opset": 17} | {
-            side: [{"name": n, "dtype": "float32", "shape": s} for n, s in tensors.items()]
-            for side, tensors in (("inputs", ins), ("outputs", outs))
-        }
-
-    node = helper.make_node
-    mean = node("ReduceMean", ["features"], ["embedding"], axes=[2], keepdims=0)
-    add("voice.onnx", [mean], {"features": [None, 64, None]}, {"embedding": [None, 64]})
-    zeros = node("Sub", ["embedding", "embedding"], ["zeros"])
-    zero = node("ReduceMax", ["zeros"], ["surprise"], axes=[1], keepdims=0)
-    half = node("Sigmoid", ["surprise"], ["male"])
-    add("traits.onnx", [zeros, zero, half], {"embedding": [None, 64]}, {"male": [None], "surprise": [None]})
-    manifest = {
-        "schema": 1, "name": "tiny", "version": "1", "licence": "MIT", "noise": 0.1, "files": files,
-        "voice": {"file": "voice.onnx", "network": "mean", "features": "logmel-64", "embedding_size": 64},
-        "traits": {"file": "traits.onnx", "unusual": 1.0, "strange": 2.0},
-        "generators": {"general": "voice.onnx"},
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
-def test_a_pack_says_the_same_as_in_the_pipeline(tmp_path: Path) -> None:
-    pack = tiny_pack(tmp_path)
-    from s2f_edge.pipeline import Speech2Face
-
-    found: Inspection = listen(SOUNDS["speech"], pack, RATE)
-    wanted = Speech2Face(pack, "cpu").embed(SOUNDS["speech"], RATE)
+def test_a_pack_says_the_same_as_in_the_pipeline(tiny_pack: Path) -> None:
+    found = listen(SOUNDS["speech"], tiny_pack, RATE)
+    wanted = Speech2Face(tiny_pack, "cpu").embed(SOUNDS["speech"], RATE)
     assert found.voice is not None
     np.testing.assert_array_equal(found.voice.embedding, wanted.embedding)
-    assert found.voice.male_probability == wanted.male_probability == 0.5
-    assert found.voice.surprise == wanted.surprise == 0.0
+    assert found.voice.male_probability == wanted.male_probability is not None
+    assert found.voice.surprise == wanted.surprise is not None
     assert (found.quality, found.voice.warnings) == (wanted.quality, wanted.warnings)
+    assert found.voice.provider == wanted.provider
     assert found.numbers()["pack"] == "tiny 1"
     draw_inspection(found)
+
+
+def test_a_pack_refuses_the_same_as_in_the_pipeline(tiny_pack: Path) -> None:
+    model = Speech2Face(tiny_pack, "cpu")
+    for name in ("noise", "little", "nothing"):
+        with pytest.raises((NotSpeechError, TooLittleSpeechError)) as wanted:
+            model.embed(SOUNDS[name], RATE)
+        found = listen(SOUNDS[name], tiny_pack, RATE)
+        assert found.voice is None
+        assert str(found.refusal) == str(wanted.value)

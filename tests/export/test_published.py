@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from s2f_edge import Speech2Face
 def published_voice() -> dict[str, torch.Tensor]:
     """State dict as SPEC section 6 describes it, written down from that text and not from our module."""
     state, widths = {}, (64, 256, 384, 576, 864)
-    for i, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
         state[f"model.{3 * i}.weight"] = torch.randn(wide, narrow, 3) / (3 * narrow) ** 0.5
         state[f"model.{3 * i + 1}.weight"] = torch.rand(wide) + 0.5
         state[f"model.{3 * i + 1}.bias"] = torch.randn(wide) * 0.1
@@ -32,7 +33,7 @@ def published_voice() -> dict[str, torch.Tensor]:
 
 def published_generator() -> dict[str, torch.Tensor]:
     state, widths = {}, (64, 1024, 512, 256, 128, 64)
-    for i, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
         state[f"model.{2 * i}.weight"] = torch.randn(narrow, wide, 4, 4) / (4 * narrow) ** 0.5
         state[f"model.{2 * i}.bias"] = torch.randn(wide) * 0.1
     state["model.10.weight"] = torch.randn(64, 3, 1, 1) / 8
