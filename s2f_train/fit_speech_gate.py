@@ -2,7 +2,7 @@
 
     python -m s2f_train.fit_speech_gate --speech DIR --cache DIR --soundfont FILE.sf2 [--out FILE.json]
 
-Speech is read from ogg files in three folders of `--speech`: `avspeech` (named
+Speech is read from ogg files in three folders of `--speech` (unpack the tars of S2F_DATA there): `avspeech` (named
 VIDEO_START-END.ogg), `librispeech` (SPEAKER-CHAPTER-N.ogg) and `voices`
 (CORPUS-SPEAKER-N.ogg). Everything else is made (`s2f_train.data.gate_sounds`), so no other
 sound is needed; `fluidsynth` (a Debian package) plays the music.
@@ -36,16 +36,9 @@ from torch.nn import functional
 from s2f_edge.features import SAMPLE_RATE, Float32s, logmel
 from s2f_edge.speech_gate import CLASSES, WEIGHTS_FILE, SpeechGate, Windows, speech_odds, window_statistics
 from s2f_edge.vad import find_speech
-from s2f_train.data.gate_sounds import (
-    CONDITIONS,
-    GENERATORS,
-    HELD_GENERATORS,
-    Songs,
-    Sound,
-    degrade,
-    play_songs,
-    recorded,
-)
+from s2f_train.data.degrade import CONDITIONS, degrade, recorded
+from s2f_train.data.gate_music import Songs, play_songs
+from s2f_train.data.gate_sounds import GENERATORS, HELD_GENERATORS, Sound
 
 LOG = logging.getLogger(__name__)
 QUICK = 20  # --quick takes one in so many

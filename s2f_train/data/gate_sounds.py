@@ -1,9 +1,6 @@
-"""Sounds that the speech gate is fitted on: all that is not speech, made here, and speech made worse.
+"""Sounds that the speech gate is fitted on and that are no speech: noise, tones and instruments by formula.
 
-- noise, tones and beeps by formula;
-- music in two ways: random multi-instrument MIDI played by `fluidsynth` (a Debian package)
-  with a General MIDI sound font, and instruments by formula;
-- what a recording does to a sound: room, telephone, noise, codec, level.
+Music of many instruments is in gate_music.py, what a recording does to a sound in degrade.py.
 """
 
 # numpy's own stubs give Any for most arithmetic below.
@@ -11,164 +8,43 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from s2f_edge.features import SAMPLE_RATE
 
 Sound = NDArray[np.floating[Any]]
 Rng = np.random.Generator
-Songs = list[tuple[str, Sound]]
-
-SONG_S = 8.0  # music per song; each has a slot of 10 s in its MIDI file
-HELD_PROGRAM = 2  # General MIDI programs p with p % 5 == 2 are held out (52, Choir Aahs, among them)
-
-# ------------------------------------------------------------------------------ MIDI music
 
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 3, 5, 6, 7, 10), tuple(range(12)))
-Event = tuple[int, bytes]  # time in milliseconds, MIDI message
-
-
-def _notes(rng: Rng, channel: int, start: int, style: str, scale: list[int], beat: float) -> Iterator[Event]:
-    """Notes of one part: `style` is melody, chords, arpeggio, pad or bass."""
-    low = {"bass": 28, "pad": 48, "chords": 45}.get(style, int(rng.integers(45, 72)))
-    span = {"bass": 14, "pad": 24}.get(style, int(rng.integers(7, 24)))
-    pitches = [p for p in scale if low <= p <= low + span]
-    choices: dict[str, list[float]] = {"pad": [4, 8], "chords": [1, 2, 4], "arpeggio": [0.25, 0.5], "bass": [0.5, 1]}
-    lengths = choices.get(style, [0.25, 0.5, 1, 2])
-    legato, at, loud = rng.uniform(0.3, 1.1), 0.0, rng.uniform(50, 120)
-    where = int(rng.integers(len(pitches)))
-    while at < SONG_S - 0.1:
-        length = float(rng.choice(lengths)) * beat
-        if rng.random() < 0.1 and style != "pad":
-            at += length
-            continue
-        where = int(np.clip(where + rng.integers(-3, 4), 0, len(pitches) - 1))
-        chosen = [pitches[(where + 2 * i) % len(pitches)] for i in range(3 + (rng.random() < 0.3))]
-        if style not in ("chords", "pad"):
-            chosen = chosen[:1]
-        for pitch in chosen:
-            on = start + int(1000 * at + rng.integers(0, 12))
-            off = start + int(1000 * min(SONG_S, at + max(0.06, legato * length)))
-            yield on, bytes([0x90 | channel, pitch, int(np.clip(loud + rng.normal(0, 10), 20, 127))])
-            yield max(off, on + 40), bytes([0x80 | channel, pitch, 0])
-        at += length
-
-
-def _drums(rng: Rng, start: int, beat: float) -> Iterator[Event]:
-    kit = [36, 38, 42, *rng.choice(np.arange(35, 82), 3)]
-    hits = rng.random((len(kit), 16)) < np.array([0.3, 0.2, 0.6, 0.15, 0.15, 0.1])[:, None]
-    at, step = 0.0, 0
-    while at < SONG_S - 0.1:
-        for note, row in zip(kit, hits, strict=True):
-            if row[step % 16]:
-                yield start + int(1000 * at), bytes([0x99, int(note), int(rng.integers(50, 127))])
-                yield start + int(1000 * at) + 60, bytes([0x89, int(note), 0])
-        at, step = at + beat / 4, step + 1
-
-
-def song(rng: Rng, programs: list[int], start: int) -> tuple[list[Event], str]:
-    """One random piece that begins at `start` ms: its MIDI events and its kind of setting."""
-    setting = str(rng.choice(["solo", "solo", "chords", "duet", "band", "band", "drums", "orchestra"]))
-    beat = 60.0 / rng.uniform(50, 190)
-    key, steps = int(rng.integers(12)), SCALES[rng.integers(len(SCALES))]
-    scale = [p for p in range(128) if (p - key) % 12 in steps]
-    parts = {
-        "solo": [str(rng.choice(["melody", "arpeggio"]))],
-        "chords": ["chords"],
-        "duet": ["melody", str(rng.choice(["chords", "bass", "arpeggio"]))],
-        "band": ["melody", "chords", "bass"],
-        "drums": [],
-        "orchestra": ["melody", "melody", "pad", "pad", "bass"],
-    }[setting]
-    events: list[Event] = []
-    for channel, style in enumerate(parts):
-        events.append((start, bytes([0xC0 | channel, int(rng.choice(programs))])))
-        events.append((start, bytes([0xB0 | channel, 1, int(rng.choice([0, 0, 40, 100]))])))  # vibrato
-        events.append((start, bytes([0xB0 | channel, 11, 127])))
-        events.append((start, bytes([0xE0 | channel, 0, 64])))
-        events += _notes(rng, channel, start, style, scale, beat)
-        if rng.random() < 0.15:  # swells
-            for i in range(0, int(SONG_S * 1000), 100):
-                level = int(80 + 45 * np.sin(i / 1000 * 2 * np.pi / (4 * beat)))
-                events.append((start + i, bytes([0xB0 | channel, 11, level])))
-        if rng.random() < 0.15:  # glides
-            for i in range(0, int(SONG_S * 1000), 40):
-                bend = int(8192 + 8000 * np.sin(i / 1000 * 2 * np.pi / (3 * beat)) * rng.uniform(0.6, 1.0))
-                events.append((start + i, bytes([0xE0 | channel, bend & 127, bend >> 7])))
-    if setting in ("drums", "band"):
-        events += _drums(rng, start, beat)
-    events += [(start + int(SONG_S * 1000) + 1, bytes([0xB0 | channel, 123, 0])) for channel in range(16)]
-    return events, setting
-
-
-def midi_file(events: list[Event]) -> bytes:
-    """A format-0 MIDI file with one tick per millisecond."""
-    track, now = bytearray(), 0
-    for at, message in sorted(events, key=lambda event: event[0]):
-        delta, digits = at - now, [(at - now) & 127]
-        while delta := delta >> 7:
-            digits.append(delta & 127 | 128)
-        track += bytes(reversed(digits)) + message
-        now = at
-    track += b"\x00\xff\x2f\x00"
-    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 500) + b"MTrk" + struct.pack(">I", len(track)) + bytes(track)
-
-
-def play_songs(cache: Path, soundfont: Path, held: bool, count: int) -> Songs:
-    """`count` songs as (setting, samples of 8 s); rendered once, then read from `cache`."""
-    name = "held" if held else "fit"
-    rng = np.random.default_rng(2 if held else 1)
-    programs = [p for p in range(120) if (p % 5 == HELD_PROGRAM) == held]
-    out: Songs = []
-    for part in range(0, count, 100):
-        pieces = [song(rng, programs, 10_000 * i) for i in range(100)]
-        wav, midi = cache / f"{name}-{part}.wav", cache / f"{name}-{part}.mid"
-        if not wav.exists():
-            midi.write_bytes(midi_file([event for events, _ in pieces for event in events]))
-            room = str(int(rng.integers(2))) if part else "1"
-            command = ["fluidsynth", "-ni", "-q", "-R", room, "-C", room, "-g", "0.6", "-r", str(SAMPLE_RATE), "-F"]
-            subprocess.run([*command, str(wav), str(soundfont), str(midi)], check=True, stdout=subprocess.DEVNULL)
-        else:
-            rng.integers(2) if part else None
-        sound = soundfile.read(wav, always_2d=True)[0].mean(axis=1)
-        for i, (_, setting) in enumerate(pieces):
-            out.append((f"midi-{setting}", sound[10 * SAMPLE_RATE * i :][: int(SONG_S * SAMPLE_RATE)]))
-    return out
-
 
 # ------------------------------------------------------------------ sound by formula, (n,)
 
 
-def _fft_shape(x: Sound, gain: Callable[[Sound], Sound]) -> Sound:
+def fft_shape(x: Sound, gain: Callable[[Sound], Sound]) -> Sound:
     """Filters by a gain over frequency in Hz."""
     return np.fft.irfft(np.fft.rfft(x) * gain(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE)), len(x))
 
 
 def coloured(rng: Rng, n: int, slope: float) -> Sound:
     """Noise with power falling as frequency ** -slope; 0 white, 1 pink, 2 brown. RMS 1."""
-    x = _fft_shape(rng.normal(size=n), lambda hz: np.maximum(hz, 20.0) ** (-slope / 2))
+    x = fft_shape(rng.normal(size=n), lambda hz: np.maximum(hz, 20.0) ** (-slope / 2))
     return x / x.std()
 
 
 def _slow(rng: Rng, n: int, hz: float) -> Sound:
     """A random curve that changes about `hz` times a second, RMS 1."""
-    x = _fft_shape(rng.normal(size=n), lambda f: 1.0 * ((f > 0) & (f < max(hz, 0.4))))
+    x = fft_shape(rng.normal(size=n), lambda f: 1.0 * ((f > 0) & (f < max(hz, 0.4))))
     return x / x.std()
 
 
 def _formed(rng: Rng, n: int) -> Sound:
     x = coloured(rng, n, rng.uniform(0, 2))
     low, high = rng.uniform(20, 1500), rng.uniform(2000, 8000)
-    return _fft_shape(x, lambda hz: 1 / (1 + (low / np.maximum(hz, 1)) ** 4) / (1 + (hz / high) ** 6))
+    return fft_shape(x, lambda hz: 1 / (1 + (low / np.maximum(hz, 1)) ** 4) / (1 + (hz / high) ** 6))
 
 
 def noise_steady(rng: Rng, n: int) -> Sound:
@@ -426,86 +302,3 @@ GENERATORS: dict[str, Callable[[Rng, int], Sound]] = {
     if name.startswith(("noise_", "tone_", "music_"))
 }
 HELD_GENERATORS = ("noise-applause", "noise-traffic", "tone-siren", "tone-morse", "music-plucked", "music-drums")
-
-
-# ---------------------------------------------------------------------- made as if recorded
-
-
-def telephone(x: Sound) -> Sound:
-    """300 to 3,400 Hz."""
-    return _fft_shape(x, lambda hz: 1.0 * ((hz > 300) & (hz < 3400)))
-
-
-def reverberate(rng: Rng, x: Sound) -> Sound:
-    """A room of 0.2 to 0.8 s."""
-    fade = rng.uniform(0.2, 0.8) / 6.9
-    t = np.arange(int(0.8 * SAMPLE_RATE)) / SAMPLE_RATE
-    room = rng.normal(size=len(t)) * np.exp(-t / fade) * 0.05
-    room[0] = 1.0
-    size = len(x) + len(room)
-    return np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(room, size), size)[: len(x)]
-
-
-def add_noise(rng: Rng, x: Sound, snr_db: float) -> Sound:
-    noise = coloured(rng, len(x), float(rng.integers(2)))
-    return x + noise * x.std() * 10 ** (-snr_db / 20)
-
-
-def vorbis(rng: Rng, x: Sound) -> Sound:
-    """Through the codec that the speech has been through, so that its traces tell nothing."""
-    file = io.BytesIO()
-    peak = np.abs(x).max() + 1e-9
-    soundfile.write(file, (x / peak * 0.8).astype(np.float32), SAMPLE_RATE, format="OGG", subtype="VORBIS")
-    return soundfile.read(io.BytesIO(file.getvalue()))[0][: len(x)] * peak / 0.8
-
-
-def recorded(rng: Rng, x: Sound) -> Sound:
-    """A made sound as if it had been recorded: codec, room, microphone, band, level."""
-    x = x / (np.abs(x).max() + 1e-9) * 0.7
-    chance = rng.random(6)
-    if chance[0] < 0.3:
-        x = reverberate(rng, x)
-    if chance[1] < 0.4:
-        tilt, bend = rng.uniform(-1, 1), rng.uniform(300, 3000)
-        x = _fft_shape(x, lambda hz: ((hz + bend) / bend) ** tilt)
-    if chance[2] < 0.15:
-        x = telephone(x)
-    if chance[3] < 0.4:
-        x = add_noise(rng, x, rng.uniform(10, 45))
-    if chance[4] < 0.6:
-        x = vorbis(rng, x)
-    return x / (np.abs(x).max() + 1e-9) * 10 ** rng.uniform(-1.3, -0.05)
-
-
-CONDITIONS = (
-    "noise-10dB",
-    "noise-5-40dB",
-    "telephone",
-    "telephone-noise",
-    "room",
-    "gain-0.1",
-    "music-10dB",
-    "short",
-)
-
-
-def degrade(condition: str, rng: Rng, x: Sound, music: Sound, start: int) -> Sound:
-    """Speech in one of `CONDITIONS` ("clean" leaves it as it is); `start` is where the short piece begins."""
-    match condition:
-        case "noise-10dB":
-            return add_noise(rng, x, 10)
-        case "noise-5-40dB":
-            return add_noise(rng, x, rng.uniform(5, 40))
-        case "telephone":
-            return telephone(x)
-        case "telephone-noise":
-            return telephone(add_noise(rng, x, rng.uniform(8, 30)))
-        case "room":
-            return reverberate(rng, x)
-        case "gain-0.1":
-            return 0.1 * x
-        case "music-10dB":
-            return x + music / (music.std() + 1e-9) * x.std() * 10 ** (-10 / 20)
-        case "short":
-            return x[start : start + int(1.8 * SAMPLE_RATE)]
-    return x
