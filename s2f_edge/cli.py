@@ -213,7 +213,7 @@ def inspect(
         return {"file": source, "picture": target, **found.numbers()}
 
     def lines(facts: Facts) -> str:
-        rows = [f"{key}: {value}" for key, value in facts.items() if key not in ("file", "picture")]
+        rows = [f"  {k}: {v}" for k, v in facts.items() if k not in ("file", "picture") and v not in (None, [])]
         return "\n".join([f"{facts['file']} -> {facts['picture']}", *rows])
 
     _run(jobs, targets, make, lines, as_json, quiet or "-" in targets)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2f_edge import FaceResult, S2FError, Speech2Face
-from s2f_edge.picture import grid
+from s2f_edge.picture import encode_png, grid
 from s2f_train.data.s2f_data import Clip, clips, members
 from s2f_train.fit_default import held_out
 
@@ -88,7 +88,9 @@ def check(root: Path, wheel: Path, pack: Path | None, out: Path) -> dict[str, An
     usable = [clip for clip in chosen if clip.name in results]
     report: dict[str, Any] = {"pack": f"{model.pack_name} {model.pack.sha256[:12]}", "refused": dict(refused)}
     report["avspeech_dev"] = _avspeech(root, [c for c in usable if c.corpus == "avspeech"], results, judge, out)
-    report["other_corpora"] = _others([c for c in usable if c.corpus != "avspeech"], results, judge)
+    others = [c for c in usable if c.corpus != "avspeech"]
+    report["other_corpora"] = _others(others, results, judge)
+    _write_speakers([c for c in others if c.corpus == "librispeech"], results, out / "librispeech.png")
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
 
@@ -164,6 +166,15 @@ def _others(held: list[Clip], results: dict[str, dict[str, FaceResult]], judge: 
             "general_gender_right": _share_right(group, faces),
         }
     return figures
+
+
+def _write_speakers(held: list[Clip], results: dict[str, dict[str, FaceResult]], path: Path) -> None:
+    """Eight women and eight men, one clip each: the general generator's faces, provenance inside."""
+    first = {clip.speaker: clip for clip in reversed(held)}
+    women, men = ([c for c in first.values() if c.male is gender][:8] for gender in (False, True))
+    chosen = [results[c.name]["general"] for c in (*women, *men)]
+    sheet = np.concatenate([np.concatenate([r.face for r in chosen[i : i + 8]], axis=1) for i in (0, 8)])
+    path.write_bytes(encode_png(sheet, chosen[0].provenance, 8 * 128))
 
 
 def _share_right(group: list[Clip], probabilities: dict[str, float | None]) -> float:
