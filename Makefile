@@ -4,27 +4,31 @@ DEMO_VENV := .venv-demo
 VENV := .venv
 CLIP := examples/male.wav
 FACE := demo.png
+PIP := pip install --quiet --disable-pip-version-check
+TORCH := torch==2.13.0
+# PyPI's torch for Linux brings gigabytes of CUDA; this index has the build without. Empty: take torch from where pip looks anyway.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check lint types install-test clean
+.PHONY: demo test check lint types clean
 
 demo: $(DEMO_VENV)/.installed
-	$(DEMO_VENV)/bin/s2f-edge infer $(CLIP) --gender male --out $(FACE) --overwrite
+	$(DEMO_VENV)/bin/s2f-edge infer $(CLIP) --gender male --out $(FACE)
 	@echo "The picture lies in $(CURDIR)/$(FACE)"
 
-# The runtime alone: no torch.
-$(DEMO_VENV)/.installed: pyproject.toml
+# The runtime alone: no torch. Installed as a user has it, so again when a file of it changes.
+$(DEMO_VENV)/.installed: pyproject.toml $(wildcard s2f_edge/*.py s2f_edge/*.json artifacts/default/*)
 	$(PYTHON) -m venv $(DEMO_VENV)
-	$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check '.[cpu]'
-	touch $@
+	$(DEMO_VENV)/bin/$(PIP) --force-reinstall --no-deps .
+	$(DEMO_VENV)/bin/$(PIP) '.[cpu]'
+	@touch $@
 
-# pip of Python 3.11 knows no dependency groups, so pip itself comes first.
+# The pip that comes with Python 3.11 knows no dependency groups, so a newer one comes first.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(VENV)/bin/pip install --quiet --editable '.[cpu,media,train]' --group test --group check
-	touch $@
-
-install-test: $(VENV)/.installed
+	$(VENV)/bin/$(PIP) --upgrade 'pip>=25.1'
+	$(if $(TORCH_INDEX),$(VENV)/bin/$(PIP) --retries 1 --index-url $(TORCH_INDEX) $(TORCH) || )$(VENV)/bin/$(PIP) $(TORCH)
+	$(VENV)/bin/$(PIP) --editable '.[cpu,media,train]' --group test --group check
+	@touch $@
 
 test: $(VENV)/.installed
 	$(VENV)/bin/pytest
@@ -39,4 +43,4 @@ types: $(VENV)/.installed
 check: lint types test
 
 clean:
-	rm -rf $(DEMO_VENV) $(VENV) demo.png
+	rm -rf $(DEMO_VENV) $(VENV) $(FACE)

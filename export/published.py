@@ -51,10 +51,10 @@ def _state_dict(path: Path) -> dict[str, Any]:
             f"{path} holds more than tensors, so reading it could run code from it; it was not loaded. "
             "Save its state_dict() instead."
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise PublishedError(f"{path} cannot be read as a torch file ({error}).") from None
-    if not isinstance(state, dict):
-        raise PublishedError(f"{path} holds a {type(state).__name__}; a state dict is needed.")
+    except Exception as error:  # what torch raises on damaged bytes is of many kinds
+        raise PublishedError(f"{path} cannot be read as a torch file ({type(error).__name__}: {error}).") from None
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise PublishedError(f"{path} holds a {type(state).__name__}; a state dict of named tensors is needed.")
     return state
 
 

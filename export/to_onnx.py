@@ -15,9 +15,7 @@ import argparse
 import hashlib
 import io
 import json
-import shutil
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,14 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.published import PublishedError, load_published
-from export.verify import BATCHES, ParityError, tensors, verify
+from export.published import load_published
+from export.verify import BATCHES, tensors, verify
 from s2f_edge.errors import S2FError
-from s2f_edge.pack import GENDERS, MANIFEST, SCHEMA, Pack
+from s2f_edge.manifest import GENDERS, MANIFEST, SCHEMA
+from s2f_edge.pack import Pack
 from s2f_edge.pipeline import Speech2Face
 from s2f_train import checkpoint
+from s2f_train.folders import written_whole
 from s2f_train.models.traits import VoiceTraits
 
 OPSET = 17
@@ -53,22 +53,23 @@ def export_pack(
     Raises:
         ParityError: a file is not the same function as its module.
         FileExistsError: `out` exists and is no pack.
+        ValueError: the networks do not make a pack.
     """
-    if out.exists() and not (out / MANIFEST).exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} exists and is no pack; choose another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        folder.chmod(0o755)
+    if "voice" not in networks or not any(name.startswith("generator_") for name in networks):
+        raise ValueError(f"A pack needs a voice network and a generator; there are {', '.join(networks) or 'none'}.")
+    with written_whole(out, is_pack) as folder:
         manifest = _write(networks, training, folder, name, version, licence)
         Speech2Face(folder, device="cpu")  # loads as a user would load it
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return manifest
+
+
+def is_pack(folder: Path) -> bool:
+    """Whether a folder holds a pack and nothing else, so that a new one may replace it."""
+    try:
+        names = {MANIFEST, *Pack.open(folder).manifest.files}
+    except S2FError:
+        return False
+    return {path.name for path in folder.iterdir()} <= names
 
 
 def _write(
@@ -219,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.pack_version,
             arguments.licence or licence,
         )
-    except (checkpoint.CheckpointError, PublishedError, ParityError, S2FError, OSError) as error:
+    except (ValueError, S2FError, OSError) as error:  # CheckpointError, PublishedError and ParityError are ValueErrors
         print(f"error: {error}", file=sys.stderr)
         return 1
     for file, entry in manifest["files"].items():

@@ -31,7 +31,8 @@ from s2f_edge.errors import (
 )
 
 if TYPE_CHECKING:
-    from s2f_edge.pipeline import FaceResult, Speech2Face, Voice
+    from s2f_edge.pipeline import Speech2Face
+    from s2f_edge.results import FaceResult, Voice
 
 __all__ = [
     "AudioError",

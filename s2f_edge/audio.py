@@ -66,7 +66,8 @@ def stream(source: Source, sample_rate: int | None = None) -> Iterator[Float32s]
     if isinstance(source, np.ndarray):
         if sample_rate is None:
             raise UsageError("The samples have no rate; pass sample_rate= in Hz, such as 16000.")
-        blocks, rate = _array_blocks(source), sample_rate
+        rate = _checked_rate(sample_rate)
+        blocks = _array_blocks(source, rate)
     else:
         if sample_rate is not None:
             raise UsageError("sample_rate is for arrays; a file carries its own. Leave it out.")
@@ -101,7 +102,7 @@ def _resampled(blocks: Iterator[Float32s], rate: int) -> Iterator[Float32s]:
 # ------------------------------------------------------------------------------- arrays
 
 
-def _array_blocks(samples: NDArray[Any]) -> Iterator[Float32s]:
+def _array_blocks(samples: NDArray[Any], rate: int) -> Iterator[Float32s]:
     if samples.ndim not in (1, 2):
         raise InvalidSamplesError(f"The samples have shape {samples.shape}; it must be (n,) or (n, channels).")
     if samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS:
@@ -117,7 +118,7 @@ def _array_blocks(samples: NDArray[Any]) -> Iterator[Float32s]:
         scale = 1.0
     else:
         raise InvalidSamplesError(f"The samples are {samples.dtype}; give int16, int32 or float in [-1, 1].")
-    step = BLOCK_SECONDS * SAMPLE_RATE
+    step = BLOCK_SECONDS * rate
     for start in range(0, len(samples), step):
         block = samples[start : start + step]
         # Float sound may overshoot 1 a little (lossy codecs do); far above, it is in another unit.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import stat
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from s2f_edge.errors import OutputError, ProvenanceError, UsageError
+from s2f_edge.errors import OutputError, ProvenanceError, UnreadableAudioError, UsageError
 
 # What counts as a recording in a folder; a file that is named may be called anything.
 SOUNDS = {
@@ -15,51 +19,134 @@ SOUNDS = {
 }  # fmt: skip
 
 
-def jobs(files: list[str]) -> list[str]:
-    """Files in the order given; a folder stands for the sound files under it.
+class Job(NamedTuple):
+    """A recording, `-` for standard input, and the files that are made of it, `-` for standard output."""
+
+    source: str
+    targets: list[str]
+
+
+def plan(files: list[str], out: str | None, suffix: str, pieces: int = 1) -> list[Job]:
+    """What to read and what to write: `pieces` files for each recording.
+
+    Raises:
+        UsageError: they cannot be told apart, or a recording would be overwritten.
+        OutputError: standard output is wanted and closed.
+    """
+    sources = recordings(files)
+    names = targets(sources, out, suffix)
+    if names == ["-"] and pieces > 1:
+        raise UsageError("--out - takes one picture; add --grid, or give a folder.")
+    if names == ["-"] and sys.stdout is None:
+        raise OutputError("Standard output is closed; give --out a file name.")
+    jobs = [
+        Job(source, [name] if pieces == 1 else [numbered(name, i) for i in range(pieces)])
+        for source, name in zip(sources, names, strict=True)
+    ]
+    read = {_identity(source) for source in sources if source != "-"} - {None}
+    for target in (target for job in jobs for target in job.targets if target != "-"):
+        if _identity(target) in read:
+            raise UsageError(f"{target} is one of the recordings to be read; give another --out.")
+    return jobs
+
+
+def recordings(files: list[str]) -> list[str]:
+    """Files in the order given, each once; a folder stands for the sound files under it.
+
+    What cannot be looked at, or listed, stays: reading it says why.
 
     Raises:
         UsageError: a folder has no sound files, or `-` stands more than once.
     """
-    found: list[str] = []
-    for name in files:
-        path = Path(name)
-        if name != "-" and path.is_dir():
-            inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SOUNDS and p.is_file())
-            if not inside:
-                raise UsageError(f"{name} has no sound files; looked for {', '.join(sorted(SOUNDS))}.")
-            found += inside
-        else:
-            found.append(name)
-    if found.count("-") > 1:
+    if files.count("-") > 1:
         raise UsageError("- stands more than once; standard input can be read once.")
-    return list(dict.fromkeys(found))
+    found: dict[str, str] = {}
+    for name in files:
+        inside = _sounds_under(name) if name != "-" and _is_folder(Path(name)) else [name]
+        if not inside:
+            raise UsageError(f"{name} has no sound files; looked for {', '.join(sorted(SOUNDS))}.")
+        for each in inside:
+            found.setdefault("-" if each == "-" else _resolved(each), each)
+    return list(found.values())
 
 
-def targets(jobs: list[str], out: Path | None, suffix: str) -> list[str]:
+def _sounds_under(folder: str) -> list[str]:
+    """Sound files at any depth, and folders that cannot be read. Nothing hidden: ._a.wav of macOS is no sound."""
+    found: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        found.append(str(Path(error.filename or folder)))
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(parent, name) for name in names if not name.startswith(".")]
+        found += [str(path) for path in paths if path.suffix.lower() in SOUNDS and _may_be_read(path)]
+    return sorted(found)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _may_be_read(path: Path) -> bool:
+    """False for what is known to be no file, such as a named pipe."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def _resolved(name: str) -> str:
+    try:
+        return os.path.realpath(name)
+    except (OSError, ValueError):
+        return name
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    """The same for all names of a file; None where there is no file."""
+    try:
+        status = Path(name).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def targets(sources: list[str], out: str | None, suffix: str) -> list[str]:
     """Where each result goes; `-` is standard output. No two are the same.
 
     Raises:
-        UsageError: `out` is one file for several recordings, or ends with another suffix.
+        UsageError: `out` is one file for several recordings, ends with another suffix, or is a file of
+            another kind.
     """
-    if str(out) == "-":
-        if len(jobs) > 1:
-            raise UsageError(f"--out - is for one recording; there are {len(jobs)}. Give a folder.")
+    if out == "-":
+        if len(sources) > 1:
+            raise UsageError(f"--out - is for one recording; there are {len(sources)}. Give a folder.")
         return ["-"]
+    folder = Path(out or "")
     ending = suffix[suffix.rindex(".") :]
-    if out is not None and out.suffix.lower() == ending and not out.is_dir():
-        if len(jobs) > 1:
-            raise UsageError(f"--out {out} is one file; there are {len(jobs)} recordings. Give a folder.")
-        return [str(out)]
-    if out is not None and out.suffix and not out.exists() and len(jobs) == 1:
-        raise UsageError(
-            f"--out {out} ends with {out.suffix}; {ending} is what is written. Give *{ending} or a folder."
-        )
-    folder = out or Path()
+    slash = (os.sep, os.altsep or os.sep)
+    if out is not None and not out.endswith(slash) and not _is_folder(folder):
+        if folder.suffix.lower() == ending:
+            if len(sources) > 1:
+                raise UsageError(f"--out {out} is one file; there are {len(sources)} recordings. Give a folder.")
+            return [str(folder)]
+        if _identity(out):
+            raise UsageError(f"--out {out} is there and is no folder. Give *{ending} or a folder.")
+        if folder.suffix:
+            raise UsageError(
+                f"--out {out} ends with {folder.suffix}; {ending} is what is written. "
+                f"Give *{ending}, or {out}/ for a folder of that name."
+            )
+    elif out is not None and _identity(str(folder)) and not _is_folder(folder):
+        raise UsageError(f"--out {out} is a file, and the {out[-1]} at its end asks for a folder. Give another name.")
     found: list[str] = []
     taken: set[str] = set()
-    for job in jobs:
-        stem = "stdin" if job == "-" else Path(job).stem
+    for source in sources:
+        stem = "stdin" if source == "-" else Path(source).stem
         name, count = stem + suffix, 2
         while name.casefold() in taken:  # a.wav and a.mp3, or the same name in two folders
             name, count = f"{stem}-{count}{suffix}", count + 1
@@ -69,21 +156,26 @@ def targets(jobs: list[str], out: Path | None, suffix: str) -> list[str]:
 
 
 def numbered(target: str, index: int) -> str:
-    """The name of one of several candidates: face.png becomes face.01.png, a.face.png becomes a.01.face.png.
-
-    Raises:
-        UsageError: the target is standard output, which takes one.
-    """
-    if target == "-":
-        raise UsageError("--out - takes one picture; add --grid, or give a folder.")
+    """The name of one of several candidates: face.png becomes face.01.png, a.face.png becomes a.01.face.png."""
     path = Path(target)
     stem = path.name.removesuffix("".join(path.suffixes[-2:])) if path.name.endswith(".face.png") else path.stem
     return str(path.with_name(f"{stem}.{index + 1:02d}{path.name[len(stem) :]}"))
 
 
-def source(name: str) -> Path | bytes:
-    """What `Speech2Face` reads for a job; `-` is all of standard input."""
-    return sys.stdin.buffer.read() if name == "-" else Path(name)
+def sound(name: str) -> Path | bytes:
+    """What `Speech2Face` reads for a recording; `-` is all of standard input.
+
+    Raises:
+        UsageError: standard input is closed.
+        UnreadableAudioError: it is a folder, so one that could not be listed.
+    """
+    if name != "-":
+        if _is_folder(Path(name)):
+            raise UnreadableAudioError(f"{name} is a folder that cannot be read; check its permissions.")
+        return Path(name)
+    if sys.stdin is None:
+        raise UsageError("Standard input is closed; pipe a recording into it, or name a file.")
+    return sys.stdin.buffer.read()
 
 
 def write_all(files: dict[str, bytes], overwrite: bool) -> None:
@@ -99,36 +191,67 @@ def write_all(files: dict[str, bytes], overwrite: bool) -> None:
             check_free(Path(target))
     for target, data in files.items():
         if target == "-":
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            _write_out(data)
         else:
             write_whole(Path(target), data)
+
+
+def _write_out(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        raise OutputError(f"Standard output cannot be written: {error.strerror or error}.") from None
+
+
+def prepare_streams() -> None:
+    """Any name can be printed, and errors never go to standard output for want of a standard error."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence(*streams: Any) -> None:
+    """What they still hold goes nowhere, or Python complains of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in filter(None, streams):  # None where it was closed from the start
+        with contextlib.suppress(OSError, ValueError):  # not one of the process's own
+            os.dup2(nowhere, stream.fileno())
 
 
 def check_free(path: Path) -> None:
     """A picture that s2f-edge wrote may be replaced; anything else only with --overwrite.
 
     Raises:
-        OutputError: something else is there.
+        OutputError: something else is there, or what is there cannot be looked at.
     """
     from s2f_edge.picture import read_provenance
 
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give --out a file name, or the folder above it.")
-    if not path.exists():
-        return
     try:
-        ours = "tool" in read_provenance(path)
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{path} is a folder; give --out a file name, or the folder above it.")
+    try:
+        ours = stat.S_ISREG(mode) and "tool" in read_provenance(path)
     except ProvenanceError:
         ours = False
     if not ours:
-        raise OutputError(f"{path} exists and is no picture of s2f-edge. Give another --out, or --overwrite.")
+        raise OutputError(
+            f"{path} exists, and does not say that it is a picture of s2f-edge. Give another --out, or --overwrite."
+        )
 
 
 def embedding_bytes(embedding: Any, form: str) -> bytes:
     """A file of an embedding, float32 (n,): `form` is npy or json."""
-    import io
-
     import numpy as np
 
     if form == "json":

@@ -61,12 +61,61 @@ class LogMel64FrontEnd:
             yield np.ascontiguousarray(window.T)[None], np.array([len(window)], np.float32)
 
 
+class HighPass:
+    """Takes away what is below 20 Hz: a constant offset, which some recordings have, and rumble.
+
+    y[n] = x[n] - m[n] with m[n] = a m[n-1] + (1 - a) x[n]: the mean of the last 8 ms, on which
+    an offset is the same from the first sample on. The recursion runs once per 160 samples;
+    inside them it is a matrix product. The result does not depend on how the signal is cut,
+    but up to 159 samples are held back until `finish`.
+    """
+
+    CUTOFF_HZ = 20.0
+
+    def __init__(self) -> None:
+        self._keep = float(np.exp(-2.0 * np.pi * self.CUTOFF_HZ / SAMPLE_RATE))
+        age = np.arange(HOP)[:, None] - np.arange(HOP)
+        weights = np.where(age >= 0, (1.0 - self._keep) * self._keep ** np.maximum(age, 0), 0.0)
+        self._means = weights.T.astype(np.float32)  # (sample in, mean at)
+        self._fading = (self._keep ** np.arange(1, HOP + 1)).astype(np.float32)
+        self._mean: float | None = None
+        self._rest = np.zeros(0, np.float32)
+
+    def push(self, samples: Float32s) -> Float32s:
+        """float32 (n,) -> float32 (m,)."""
+        x = np.concatenate([self._rest, samples])
+        count = len(x) // HOP
+        self._rest = x[count * HOP :].copy()
+        return self._filtered(x[: count * HOP].reshape(count, HOP))
+
+    def finish(self) -> Float32s:
+        """The rest, float32 (m,)."""
+        length = len(self._rest)
+        padded = np.concatenate([self._rest, np.zeros(-length % HOP, np.float32)])
+        self._rest = np.zeros(0, np.float32)
+        return self._filtered(padded.reshape(-1, HOP))[:length]
+
+    def _filtered(self, pieces: Float32s) -> Float32s:
+        """float32 (count, 160) -> float32 (count * 160,)."""
+        if not len(pieces):
+            return np.zeros(0, np.float32)
+        mean = float(pieces[0, 0]) if self._mean is None else self._mean
+        own = pieces @ self._means
+        before = np.empty(len(pieces), np.float32)
+        for i, last in enumerate(own[:, -1].tolist()):
+            before[i] = mean
+            mean = mean * float(self._fading[-1]) + last
+        self._mean = mean
+        return np.asarray(pieces - own - before[:, None] * self._fading, np.float32).reshape(-1)
+
+
 class MelPower40FrontEnd:
     """`melpower-40`: brought to one loudness, in windows of 1.6 s, float32 (windows, 160, 40).
 
-    The power spectrum is quadratic in the samples, so the loudness of the whole clip is set
-    after the features are computed: one factor for all. Windows start every 0.77 s; the
-    last one may run past the end by a quarter (it sees zeros there), as in Resemblyzer.
+    A constant offset is taken away first: it leaks into the lowest bands and would change the
+    loudness, and with it the voice. The power spectrum is quadratic in the samples, so the
+    loudness of the whole clip is set after the features are computed: one factor for all.
+    Windows start every 0.77 s; the last one may run past the end by a quarter (it sees zeros there), as in Resemblyzer.
     """
 
     LOUDNESS_DBFS = -30.0
@@ -76,17 +125,22 @@ class MelPower40FrontEnd:
     BATCH = 64
 
     def __init__(self) -> None:
+        self._high_pass = HighPass()
         self._stream = MelPowerStream()
         self._frames: list[Float32s] = []
         self._energy = 0.0
         self._samples = 0
 
     def push(self, voiced: Float32s) -> None:
-        self._frames.append(self._stream.push(voiced))
-        self._energy += float(np.dot(voiced, voiced))
-        self._samples += len(voiced)
+        self._take(self._high_pass.push(voiced))
+
+    def _take(self, samples: Float32s) -> None:
+        self._frames.append(self._stream.push(samples))
+        self._energy += float(np.dot(samples, samples))
+        self._samples += len(samples)
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
+        self._take(self._high_pass.finish())
         self._frames.append(self._stream.finish())
         padding = np.zeros((self.WINDOW_FRAMES, MELPOWER_BINS), np.float32)
         mel = np.concatenate([*self._frames, padding])

@@ -19,9 +19,10 @@ from s2f_edge import audio
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStream
 from s2f_edge.frontend import FRONT_ENDS
-from s2f_edge.pipeline import Speech2Face, Voice
+from s2f_edge.pipeline import Speech2Face
 from s2f_edge.quality import SpeechMeter, SpeechQuality
-from s2f_edge.vad import SpeechFinder, hearing_gain
+from s2f_edge.results import Voice
+from s2f_edge.vad import SpeechStream
 
 MAX_COLUMNS = 4096  # of the log-mel picture; one that grows beyond is averaged to half
 
@@ -94,15 +95,16 @@ def listen(source: audio.Source, pack: Path | None = None, sample_rate: int | No
     model = Speech2Face(pack, "cpu")
     front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
     meter, envelope, stream, columns = SpeechMeter(), _Envelope(), LogMelStream(), _Columns()
-    finder: SpeechFinder | None = None
+    speech = SpeechStream()
     for block in audio.stream(source, sample_rate):
-        if finder is None and len(block):
-            finder = SpeechFinder(hearing_gain(block))
-        voiced = finder.push(block) if finder else block
-        meter.push(block, voiced)
+        heard, voiced = speech.push(block)
+        meter.push(heard, voiced)
         front_end.push(voiced)
         envelope.push(block)
         columns.push(stream.push(block))
+    heard, voiced = speech.finish()
+    meter.push(heard, voiced)
+    front_end.push(voiced)
     columns.push(stream.finish())
     measured = meter.finish()
     voice, refusal = None, None
@@ -110,9 +112,8 @@ def listen(source: audio.Source, pack: Path | None = None, sample_rate: int | No
         voice = model.voice_of(measured, front_end)
     except (NotSpeechError, TooLittleSpeechError) as error:
         refusal = error
-    segments = finder.segments if finder else np.zeros((0, 2), np.int64)
     logmel, column_s = columns.finish()
-    return Inspection(envelope.finish(), segments, logmel, column_s, measured, voice, refusal, model.pack_name)
+    return Inspection(envelope.finish(), speech.segments, logmel, column_s, measured, voice, refusal, model.pack_name)
 
 
 class _Envelope:

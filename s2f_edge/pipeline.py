@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -13,139 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge import audio, quality
-from s2f_edge._version import __version__
 from s2f_edge.denoise import NoiseReducer
 from s2f_edge.errors import UsageError
 from s2f_edge.features import Float32s
 from s2f_edge.frontend import FRONT_ENDS, FrontEnd
 from s2f_edge.pack import Pack
-from s2f_edge.picture import Pixels, Provenance, checked_size, encode_png, grid
 from s2f_edge.quality import QualityWarning, SpeechQuality
+from s2f_edge.results import FaceResult, Voice
 from s2f_edge.session import Network, unit
-from s2f_edge.vad import SpeechFinder, hearing_gain
+from s2f_edge.vad import SpeechStream
 
 GENDER_CHOICES = ("auto", "general", "male", "female")
-SURE_OF_GENDER = 0.9  # under it, `auto` takes the general generator
 MIN_SPEECH_S = 1.0
 MAX_SAMPLES = 64
-
-
-@dataclass(frozen=True)
-class Voice:
-    """What a recording says about its speaker's voice.
-
-    Attributes:
-        embedding: float32, (embedding,), of unit length.
-        quality: seconds heard and of speech, level, signal-to-noise ratio.
-        male_probability: 0 to 1; None where the pack cannot tell.
-        surprise: how far the voice is from those the pack was trained on, about 1 for a
-            usual one; None where the pack cannot tell.
-        warnings: what the user should know.
-        timings_ms: milliseconds by stage.
-        provider: the execution provider that ran the voice network.
-    """
-
-    embedding: Float32s
-    quality: SpeechQuality
-    male_probability: float | None
-    surprise: float | None
-    warnings: tuple[QualityWarning, ...]
-    timings_ms: dict[str, float]
-    provider: str
-
-    @property
-    def gender(self) -> str:
-        """male, female or unsure: the estimate from the voice."""
-        if self.male_probability is None or max(self.male_probability, 1 - self.male_probability) < SURE_OF_GENDER:
-            return "unsure"
-        return "male" if self.male_probability > 0.5 else "female"
-
-
-@dataclass(frozen=True)
-class FaceResult:
-    """Plausible faces for a voice. They are not the speaker, and identify nobody.
-
-    Attributes:
-        faces: uint8, (samples, 64, 64, 3), RGB. The first is the face of the embedding
-            itself; the others are candidates drawn around it.
-        voice: what the recording says about the voice.
-        generator: general, male or female: the one that ran.
-        asked_gender: what the call asked for.
-        seed: what the candidates were drawn with.
-        pack, pack_sha256: name and version of the pack, sha256 of its manifest.
-        provider: the execution provider that ran the generator.
-        timings_ms: milliseconds by stage, and `total`.
-    """
-
-    faces: Pixels
-    voice: Voice
-    generator: str
-    asked_gender: str
-    seed: int
-    pack: str
-    pack_sha256: str
-    provider: str
-    timings_ms: dict[str, float] = field(repr=False)
-
-    @property
-    def face(self) -> Pixels:
-        """The first face, uint8, (64, 64, 3), RGB."""
-        first: Pixels = self.faces[0]
-        return first
-
-    @property
-    def speech_seconds(self) -> float:
-        return self.voice.quality.speech_s
-
-    @property
-    def gender(self) -> str:
-        """male, female or unsure: the estimate from the voice."""
-        return self.voice.gender
-
-    @property
-    def male_probability(self) -> float | None:
-        return self.voice.male_probability
-
-    @property
-    def warnings(self) -> tuple[QualityWarning, ...]:
-        return self.voice.warnings
-
-    @property
-    def provenance(self) -> Provenance:
-        return Provenance(f"s2f-edge {__version__}", self.pack, self.pack_sha256, self.generator)
-
-    def png(self, size: int = 256, index: int = 0) -> bytes:
-        """PNG bytes of one face, `size` x `size` pixels (16 to 4096), with its provenance."""
-        return encode_png(self.faces[index], self.provenance, checked_size(size))
-
-    def grid_png(self, size: int = 256) -> bytes:
-        """PNG bytes of all faces side by side, each `size` pixels wide."""
-        columns = int(np.ceil(np.sqrt(len(self.faces))))
-        sheet = grid(list(self.faces))
-        return encode_png(sheet, self.provenance, min(4096, checked_size(size) * columns))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but pixels and embedding, as plain JSON values."""
-        measured = self.voice.quality
-        return {
-            "speech_seconds": round(measured.speech_s, 3),
-            "heard_seconds": round(measured.heard_s, 3),
-            "gender": self.gender,
-            "male_probability": _rounded(self.male_probability),
-            "asked_gender": self.asked_gender,
-            "generator": self.generator,
-            "surprise": _rounded(self.voice.surprise),
-            "snr_db": _rounded(measured.snr_db),
-            "level_dbfs": _rounded(measured.level_dbfs),
-            "samples": len(self.faces),
-            "seed": self.seed,
-            "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
-            "timings_ms": {stage: round(ms, 2) for stage, ms in self.timings_ms.items()},
-            "pack": self.pack,
-            "pack_sha256": self.pack_sha256,
-            "provider": self.provider,
-            "notice": self.provenance.notice,
-        }
 
 
 class Speech2Face:
@@ -200,9 +79,7 @@ class Speech2Face:
             UsageError: an argument out of its range.
             AudioError: the recording cannot be read, or is not enough speech.
         """
-        if not 1 <= samples <= MAX_SAMPLES:
-            raise UsageError(f"samples is {samples}; it must be from 1 to {MAX_SAMPLES}.")
-        self._check_gender(gender)
+        self._check(gender, samples, seed)  # before the recording is read
         voice = self.embed(source, sample_rate, denoise=denoise)
         return self.face(voice, gender=gender, samples=samples, seed=seed)
 
@@ -235,8 +112,9 @@ class Speech2Face:
 
     def face(self, voice: Voice, *, gender: str = "auto", samples: int = 1, seed: int | None = None) -> FaceResult:
         """Faces for a voice that `embed` gave; the arguments are those of `infer`."""
+        self._check(gender, samples, seed)
         clock = _Clock(dict(voice.timings_ms))
-        chosen = self._choose(gender, voice)
+        chosen, notes = self._choose(gender, voice)
         seed = secrets.randbits(32) if seed is None else seed
         with clock("generator"):
             network = self._network(self.pack.manifest.generators[chosen])
@@ -245,8 +123,8 @@ class Speech2Face:
             faces = np.rint(np.clip(output * 127.5 + 127.5, 0.0, 255.0)).astype(np.uint8).transpose(0, 2, 3, 1)
         timings = {**clock.ms, "total": sum(clock.ms.values())}
         return FaceResult(
-            np.ascontiguousarray(faces), voice, chosen, gender, seed, self.pack_name, self.pack.sha256,
-            network.provider, timings,
+            np.ascontiguousarray(faces), voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name,
+            self.pack.sha256, network.provider, timings,
         )  # fmt: skip
 
     # ---------------------------------------------------------------------------- stages
@@ -257,15 +135,8 @@ class Speech2Face:
         """Reads the recording once, block by block; only features are kept."""
         front_end = FRONT_ENDS[self.pack.manifest.voice.features]()
         meter = quality.SpeechMeter()
-        finder: SpeechFinder | None = None
         blocks = clock.each("decode", audio.stream(source, sample_rate))
-        if denoise:
-            blocks = _denoised(blocks, clock)
-        for block in blocks:
-            with clock("vad"):
-                if finder is None and len(block):
-                    finder = SpeechFinder(hearing_gain(block))
-                voiced = finder.push(block) if finder else block
+        for block, voiced in _spoken(_denoised(blocks, clock) if denoise else blocks, clock):
             with clock("quality"):
                 meter.push(block, voiced)
             with clock("features"):
@@ -283,8 +154,7 @@ class Speech2Face:
     def _traits(self, embedding: Float32s) -> tuple[float | None, float | None, list[QualityWarning]]:
         info = self.pack.manifest.traits
         if info is None:
-            note = "This pack cannot estimate the speaker's gender; auto takes its general generator."
-            return None, None, [QualityWarning("no-gender", note)]
+            return None, None, []
         found = self._network(info.file).run({"embedding": embedding[None]})
         male, surprise = float(found["male"][0]), float(found["surprise"][0])
         notes = []
@@ -298,6 +168,13 @@ class Speech2Face:
             )
         return male, surprise, notes
 
+    def _check(self, gender: str, samples: int, seed: int | None) -> None:
+        if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= MAX_SAMPLES:
+            raise UsageError(f"samples is {samples!r}; it must be a whole number from 1 to {MAX_SAMPLES}.")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+            raise UsageError(f"seed is {seed!r}; it must be a whole number from 0, or None.")
+        self._check_gender(gender)
+
     def _check_gender(self, gender: str) -> None:
         if gender not in GENDER_CHOICES:
             raise UsageError(f"gender is {gender!r}; it must be one of {', '.join(GENDER_CHOICES)}.")
@@ -305,13 +182,30 @@ class Speech2Face:
             has = ", ".join(self.pack.manifest.generators)
             raise UsageError(f"The pack {self.pack_name} has no {gender} generator; it has {has}.")
 
-    def _choose(self, gender: str, voice: Voice) -> str:
+    def _choose(self, gender: str, voice: Voice) -> tuple[str, list[QualityWarning]]:
+        """The generator that runs, and what is to be said about the choice."""
         self._check_gender(gender)
         if gender != "auto":
-            return gender
+            return gender, []
         generators = self.pack.manifest.generators
-        wanted = voice.gender if voice.gender != "unsure" else "general"
-        return wanted if wanted in generators else next(iter(generators))
+        if voice.gender in generators:
+            return voice.gender, []
+        if "general" not in generators:
+            has = ", ".join(generators)
+            raise UsageError(
+                f"auto needs a general generator where the voice is {voice.gender}; the pack {self.pack_name} has only "
+                f"{has}. Ask for one of them."
+            )
+        if voice.male_probability is None:
+            note = "This pack cannot estimate the speaker's gender; auto took the general generator."
+            return "general", [QualityWarning("no-gender", note)]
+        if voice.gender == "unsure":
+            likely = "male" if voice.male_probability > 0.5 else "female"
+            share = max(voice.male_probability, 1 - voice.male_probability)
+            note = f"The voice's gender is unsure ({likely} with {share:.0%}); auto took the general generator."
+            return "general", [QualityWarning("unsure-gender", note)]
+        note = f"The voice sounds {voice.gender}, and the pack has no such generator; auto took the general one."
+        return "general", [QualityWarning("no-generator", note)]
 
     def _candidates(self, embedding: Float32s, samples: int, seed: int) -> Float32s:
         """float32 (samples, embedding): the embedding, then noisy copies of unit length (SPEC section 3)."""
@@ -361,5 +255,12 @@ def _denoised(blocks: Iterator[Float32s], clock: _Clock) -> Iterator[Float32s]:
     yield rest
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _spoken(blocks: Iterator[Float32s], clock: _Clock) -> Iterator[tuple[Float32s, Float32s]]:
+    speech = SpeechStream()
+    for block in blocks:
+        with clock("vad"):
+            found = speech.push(block)
+        yield found
+    with clock("vad"):
+        found = speech.finish()
+    yield found

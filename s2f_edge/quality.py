@@ -77,9 +77,11 @@ def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
         NotSpeechError: silence, noise, a tone, music, or nothing that is clearly speech.
         TooLittleSpeechError: speech, but less than `min_speech_s` seconds.
     """
+    if quality.heard_s == 0.0 or (quality.kind == "unclear" and quality.heard_s < min_speech_s):
+        raise TooLittleSpeechError(quality.speech_s, min_speech_s, quality.heard_s)
     if quality.kind == "silence":
-        found = f"its loudest parts are at {quality.peak_dbfs:.0f} dBFS" if quality.heard_s > 0 else "it has no samples"
-        raise NotSpeechError("silence", f"The recording is silent: {found}.")
+        loudest = f"its loudest parts are at {quality.peak_dbfs:.0f} dBFS"
+        raise NotSpeechError("silence", f"The recording is silent: {loudest}.")
     if quality.kind != "speech":
         sound = {
             "noise": "This sounds like noise, not like speech",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from s2f_edge.errors import DeviceError, PackIntegrityError, RuntimeSetupError, UsageError
 from s2f_edge.features import Float32s
-from s2f_edge.pack import NetworkFile, Pack, TensorInfo
+from s2f_edge.manifest import NetworkFile, TensorInfo, listed
+from s2f_edge.pack import Pack
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Network:
             have = tuple(described(tensor) for tensor in found)
             if have != wanted:
                 raise PackIntegrityError(
-                    f"{pack.folder / info.name}: its {side} are {_listed(have)}; the manifest says {_listed(wanted)}."
+                    f"{pack.folder / info.name}: its {side} are {listed(have)}; the manifest says {listed(wanted)}."
                 )
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Float32s]:
@@ -135,10 +136,6 @@ def described(tensor: Any) -> TensorInfo:
     dtype = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
     shape = tuple(length if isinstance(length, int) else None for length in tensor.shape)
     return TensorInfo(tensor.name, dtype.get(tensor.type, tensor.type), shape)
-
-
-def _listed(tensors: tuple[TensorInfo, ...]) -> str:
-    return ", ".join(f"{t.name} {t.dtype} {['any' if n is None else n for n in t.shape]}" for t in tensors)
 
 
 def unit(vector: NDArray[np.floating[Any]]) -> Float32s:

@@ -107,23 +107,77 @@ def find_speech(samples: Float32s, gain: float = 1.0) -> Speech:
 QUIET_DBFS = -40.0  # below, the detector loses speech: it keeps 87 % at -20, 76 % at -50, 52 % at -60 dBFS
 HEARING_DBFS = -26.0
 MAX_GAIN_DB = 50.0
+DEAD_DBFS = -90.0  # frames below are digital silence, and say nothing of the recording's level
+UNIT = 10 * SAMPLE_RATE  # the level is looked at in stretches of 10 s
+MOST_UNITS = 6  # a recording that has been quiet for a minute is a quiet one
 
 
 def hearing_gain(samples: Float32s) -> float:
-    """The gain with which the detector should hear a recording that begins so.
+    """The gain with which the detector should hear a stretch of a recording.
 
     Args:
-        samples: float32, (n,), 16 kHz: the first block, some seconds.
+        samples: float32, (n,), 16 kHz.
 
     Returns:
-        1.0 for a recording of usual level, which is then treated exactly as the published
+        1.0 for sound of usual level, which is then treated exactly as the published
         pipeline does; up to 50 dB more for a quiet one. Digital silence gets 1.0.
     """
-    count = len(samples) // FRAME
-    if count == 0:
-        return 1.0
-    power = np.square(samples[: count * FRAME].reshape(count, FRAME)).mean(axis=1)
-    level = 10.0 * np.log10(max(float(np.percentile(power, 90)), 1e-20))
-    if level >= QUIET_DBFS or level < HEARING_DBFS - MAX_GAIN_DB - 20.0:
+    level = _level(samples)
+    if level >= QUIET_DBFS or level <= DEAD_DBFS:
         return 1.0
     return float(10.0 ** (min(HEARING_DBFS - level, MAX_GAIN_DB) / 20.0))
+
+
+def _level(samples: Float32s) -> float:
+    """Level that a tenth of the frames reach, in dBFS; digital silence is left out."""
+    count = len(samples) // FRAME
+    power = np.square(samples[: count * FRAME].reshape(count, FRAME)).mean(axis=1)
+    power = power[power > 10.0 ** (DEAD_DBFS / 10.0)]
+    return 10.0 * float(np.log10(np.percentile(power, 90))) if len(power) else -np.inf
+
+
+class SpeechStream:
+    """`SpeechFinder` for recordings of any level: quiet ones are made louder for the detector.
+
+    Sound is held back until 10 s of usual level have come, which most recordings begin with;
+    then the gain is 1. If none come in a minute, or before the end, the gain follows from all
+    that was held. The result does not depend on how the recording is cut into blocks.
+    """
+
+    def __init__(self) -> None:
+        self._finder: SpeechFinder | None = None
+        self._held = np.zeros(0, np.float32)
+        self._units = 0  # stretches that have been looked at
+
+    def push(self, samples: Float32s) -> tuple[Float32s, Float32s]:
+        """Takes float32 (n,) and gives (samples, voiced samples among them), both of which may come later."""
+        if self._finder is not None:
+            return samples, self._finder.push(samples)
+        self._held = held = np.concatenate([self._held, samples])
+        while len(held) >= (self._units + 1) * UNIT:
+            unit = held[self._units * UNIT : (self._units + 1) * UNIT]
+            self._units += 1
+            if _level(unit) >= QUIET_DBFS:
+                return self._begin(1.0)
+            if self._units == MOST_UNITS:
+                return self._begin(hearing_gain(held[: MOST_UNITS * UNIT]))
+        return np.zeros(0, np.float32), np.zeros(0, np.float32)
+
+    def finish(self) -> tuple[Float32s, Float32s]:
+        """What is still held: (samples, voiced samples)."""
+        if self._finder is not None:
+            return np.zeros(0, np.float32), np.zeros(0, np.float32)
+        # A last stretch of usual level, too short to have been looked at, is no reason for a gain.
+        last = self._held[self._units * UNIT :]
+        gain = 1.0 if _level(last) >= QUIET_DBFS else hearing_gain(self._held)
+        return self._begin(gain)
+
+    def _begin(self, gain: float) -> tuple[Float32s, Float32s]:
+        held, self._held = self._held, np.zeros(0, np.float32)
+        self._finder = SpeechFinder(gain)
+        return held, self._finder.push(held)
+
+    @property
+    def segments(self) -> NDArray[np.int64]:
+        """int64, (k, 2): the segments so far, start and end in samples."""
+        return self._finder.segments if self._finder else np.zeros((0, 2), np.int64)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from s2f_train.folders import written_whole
 from s2f_train.models.generator import Generator
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
@@ -32,27 +31,55 @@ def save(folder: Path, networks: dict[str, nn.Module], training: dict[str, Any])
     """Writes networks and what is known about their training.
 
     Args:
-        folder: replaced if it exists, after everything is written beside it.
+        folder: a checkpoint there is replaced, after everything is written beside it.
         networks: name -> network; each has `settings`, the arguments that build it again.
         training: anything JSON can hold: data, seed, steps, figures.
+
+    Raises:
+        FileExistsError: something that is no checkpoint lies there.
     """
     kinds = {network: kind for kind, network in KINDS.items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with written_whole(folder, is_checkpoint) as new:
         entries = {}
         for name, network in networks.items():
             entries[name] = {"kind": kinds[type(network)], "settings": network.settings}
-            save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary / f"{name}.safetensors")
+            save_file({k: v.contiguous() for k, v in network.state_dict().items()}, new / f"{name}.safetensors")
         meta = {"format": FORMAT, "networks": entries, "training": training}
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
-        temporary.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        (new / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint and nothing else, so that a new one may replace it."""
+    try:
+        names = {"meta.json", *(f"{name}.safetensors" for name in _meta(folder)["networks"])}
+    except CheckpointError:
+        return False
+    return {path.name for path in folder.iterdir()} <= names
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    """meta.json, checked.
+
+    Raises:
+        CheckpointError: it is missing, no JSON, of another format, or lacks something.
+    """
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} is no checkpoint: meta.json cannot be read ({error}).") from None
+    if not isinstance(meta, dict) or not isinstance(meta.get("training"), dict):
+        raise CheckpointError(f"{folder} is no checkpoint: meta.json has no training facts.")
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder} has checkpoint format {meta.get('format')}; this version reads format {FORMAT}."
+        )
+    entries = meta.get("networks")
+    if not isinstance(entries, dict) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("kind"), str) and isinstance(entry.get("settings"), dict)
+        for entry in entries.values()
+    ):
+        raise CheckpointError(f"{folder} is no checkpoint: meta.json has no networks with kind and settings.")
+    return meta
 
 
 def load(folder: Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
@@ -61,15 +88,9 @@ def load(folder: Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     Raises:
         CheckpointError: it is no checkpoint, or one of another format.
     """
-    try:
-        meta = json.loads((folder / "meta.json").read_text())
-        entries, found = meta["networks"], meta["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} is no checkpoint: meta.json cannot be read ({error}).") from None
-    if found != FORMAT:
-        raise CheckpointError(f"{folder} has checkpoint format {found}; this version reads format {FORMAT}.")
+    meta = _meta(folder)
     networks = {}
-    for name, entry in entries.items():
+    for name, entry in meta["networks"].items():
         if entry["kind"] not in KINDS:
             raise CheckpointError(f"{folder}: unknown kind of network {entry['kind']!r}; known: {', '.join(KINDS)}.")
         try:

@@ -27,11 +27,17 @@ def fit_default(
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
 ) -> None:
     """Train the networks of the default pack and write a checkpoint."""
+    from s2f_train.checkpoint import is_checkpoint
     from s2f_train.fit_default import Settings, fit
+    from s2f_train.folders import check_replaceable
 
     given: dict[str, Any] = {"steps": steps, "gender_steps": gender_steps, "seed": seed}
     settings = replace(Settings(), **{key: value for key, value in given.items() if value is not None})
-    fit(data, voice_weights, out, settings)
+    try:
+        check_replaceable(out, is_checkpoint)  # before hours of training, not after
+        fit(data, voice_weights, out, settings)
+    except (ValueError, OSError, FloatingPointError) as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 @app.command()

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from s2f_edge import audio
+from s2f_edge import audio, features, frontend, vad
 from s2f_edge.features import SAMPLE_RATE
 from s2f_edge.frontend import FRONT_ENDS
 from s2f_edge.vad import find_speech
@@ -40,7 +40,7 @@ def embed(clips: list[Clip], encoder: nn.Module, cache: Path | None = None) -> d
         clip name -> float32 (windows, embedding); clips without speech are left out.
     """
     weights = float(sum(p.detach().double().abs().sum() for p in encoder.parameters()))
-    made_by = f"{encoder.features} {weights:.9e} {len(clips)} {hash_names(clips)}"
+    made_by = f"{encoder.features} {weights:.9e} {len(clips)} {_digest(clips)}"
     if cache and cache.exists():
         with safe_open(cache, "pt") as file:
             if (file.metadata() or {}).get("made_by") == made_by:
@@ -57,12 +57,17 @@ def embed(clips: list[Clip], encoder: nn.Module, cache: Path | None = None) -> d
                 log.info("%d of %d clips embedded", done, len(wanted))
     if cache:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        save_file(found, cache, {"made_by": made_by})
+        temporary = cache.with_name(f".{cache.name}.part")
+        save_file(found, temporary, {"made_by": made_by})
+        temporary.replace(cache)
     return found
 
 
-def hash_names(clips: list[Clip]) -> str:
-    return hashlib.sha256("\n".join(clip.name for clip in clips).encode()).hexdigest()[:16]
+def _digest(clips: list[Clip]) -> str:
+    """Which clips, and by which code: a cache of other code is not taken."""
+    code = b"".join(Path(module.__file__ or "").read_bytes() for module in (audio, vad, features, frontend))
+    names = "\n".join(clip.name for clip in clips).encode()
+    return hashlib.sha256(names + code).hexdigest()[:16]
 
 
 def _sounds(clips: list[Clip]) -> Iterator[tuple[str, bytes]]:

@@ -82,15 +82,19 @@ def load_ge2e(path: Path) -> GE2EEncoder:
     Raises:
         ValueError: the file is neither, or holds other weights.
     """
-    if zipfile.is_zipfile(path) and path.suffix == ".whl":
-        with zipfile.ZipFile(path) as wheel, wheel.open("resemblyzer/pretrained.pt") as file:
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    else:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    message = f"{path}: not the weights of Resemblyzer's voice encoder; give its wheel of version 0.1.4."
+    try:
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(path) as wheel, wheel.open("resemblyzer/pretrained.pt") as file:
+                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zipfile's, pickle's and torch's errors are of many kinds
+        raise ValueError(f"{message} ({type(error).__name__}: {error})") from None
     state = checkpoint.get("model_state") if isinstance(checkpoint, dict) else None
     network = GE2EEncoder()
     wanted = network.state_dict()
     if not isinstance(state, dict) or any(k not in state or state[k].shape != wanted[k].shape for k in wanted):
-        raise ValueError(f"{path}: not the weights of Resemblyzer's voice encoder; use version 0.1.4 of its wheel.")
+        raise ValueError(message)
     network.load_state_dict({k: state[k] for k in wanted})
     return network.eval()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from s2f_edge.features import logmel, melpower, normalise_logmel, repeat_to
-from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES, LogMel64FrontEnd, MelPower40FrontEnd
+from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
 
 Sound = NDArray[np.float32]
 Window = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -166,6 +166,8 @@ def test_a_last_window_needs_three_quarters_of_sound(windows: int) -> None:
 def test_melpower_windows_hold_the_frames_at_30_dbfs(samples: int) -> None:
     x = sound(samples)
     got = np.concatenate([batch for batch, _ in inputs("melpower-40", x)])
+    high_pass = HighPass()  # has tests of its own, below
+    x = np.concatenate([high_pass.push(x), high_pass.finish()])
     power = float(np.mean(x.astype(np.float64) ** 2))
     frames = melpower(x) * (10 ** (-30 / 10) / power)
     frames = np.concatenate([frames, np.zeros((200, 40))])  # the last window may run past the end
@@ -188,3 +190,35 @@ def test_melpower_windows_come_in_batches() -> None:
 def test_logmel_front_end_is_what_the_manifest_name_gives() -> None:
     assert FRONT_ENDS["logmel-64"] is LogMel64FrontEnd
     assert FRONT_ENDS["melpower-40"] is MelPower40FrontEnd
+
+
+# -------------------------------------------------------------------------------- high pass
+
+
+def test_high_pass_is_the_recursion() -> None:
+    from scipy.signal import lfilter
+
+    x = (np.random.default_rng(2).standard_normal(10_007) + 0.5).astype(np.float32)
+    keep = np.exp(-2 * np.pi * HighPass.CUTOFF_HZ / 16_000)
+    mean = lfilter([1 - keep], [1, -keep], x.astype(np.float64), zi=[keep * x[0]])[0]
+    high_pass = HighPass()
+    assert np.abs(np.concatenate([high_pass.push(x), high_pass.finish()]) - (x - mean)).max() < 1e-5
+
+
+def test_high_pass_takes_a_constant_away_from_the_first_sample_on() -> None:
+    high_pass = HighPass()
+    x = np.full(1000, 0.7, np.float32)
+    assert np.abs(np.concatenate([high_pass.push(x), high_pass.finish()])).max() < 1e-5
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(0, 700), max_size=8))
+def test_high_pass_does_not_depend_on_the_cut(sizes: list[int]) -> None:
+    x = (np.random.default_rng(3).standard_normal(3001) + 0.2).astype(np.float32)
+    whole, cut, parts, at = HighPass(), HighPass(), [], 0
+    for size in [*sizes, len(x)]:
+        parts.append(cut.push(x[at : at + size]))
+        at += size
+    parts.append(cut.finish())
+    wanted = np.concatenate([whole.push(x), whole.finish()])
+    assert np.abs(np.concatenate(parts) - wanted).max() < 1e-5

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_packs import make_pack
+from tiny_packs import generator_model, make_pack, traits_model, voice_model
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError
-from s2f_edge.pack import MAX_MANIFEST_BYTES, Pack, parse_manifest
+from s2f_edge.manifest import parse_manifest
+from s2f_edge.pack import MAX_MANIFEST_BYTES, Pack
 from s2f_edge.session import Network
 
 
@@ -61,6 +64,25 @@ def test_a_wrong_manifest_is_refused(manifest: dict[str, Any], path: tuple[str, 
     inner[path[-1]] = value
     with pytest.raises(ManifestError, match=words):
         parse_manifest(json.dumps(manifest).encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("voice", "features"), "logmel-64", "voice.onnx has inputs"),
+        (("voice", "embedding_size"), 7, "voice.onnx has outputs"),
+        (("traits", "file"), "voice.onnx", "voice.onnx has inputs"),
+        (("generators", "general"), "traits.onnx", "traits.onnx has outputs"),
+        (("files", "voice.onnx", "inputs"), [], "none"),
+        (("files", "voice.onnx", "inputs", 0, "shape"), [1, None, 40], "voice.onnx has inputs"),
+        (("name",), "bell\a", "cannot be shown"),
+    ],
+)
+def test_a_network_in_the_wrong_place_is_refused(
+    manifest: dict[str, Any], path: tuple[Any, ...], value: Any, words: str
+) -> None:
+    """The file itself is as the manifest says; it only cannot do what it is named for."""
+    test_a_wrong_manifest_is_refused(manifest, path, value, words)
 
 
 @pytest.mark.parametrize("name", ["../voice.onnx", "/etc/passwd", "a/b.onnx", "..", "", ".hidden", "a\\b", "x" * 200])
@@ -139,28 +161,26 @@ def test_changed_cut_and_missing_files_are_refused(tmp_path: Path) -> None:
         Network(Pack.open(folder), "voice.onnx")
 
 
-@pytest.mark.parametrize(
-    ("side", "key", "value"),
-    [("inputs", "name", "sound"), ("outputs", "dtype", "float16"), ("inputs", "shape", [None, 41, None])],
-)
-def test_other_names_types_and_shapes_are_refused(tmp_path: Path, side: str, key: str, value: Any) -> None:
+@pytest.mark.parametrize("other", [voice_model("logmel-64"), traits_model(), generator_model(0)])
+def test_a_file_with_other_names_or_shapes_is_refused(tmp_path: Path, other: onnx.ModelProto) -> None:
+    """Size and hash are right; the network is not the one that the manifest describes."""
     folder = make_pack(tmp_path / "pack")
-    path = folder / "manifest.json"
-    root = json.loads(path.read_text())
-    root["files"]["voice.onnx"][side][0][key] = value
-    path.write_text(json.dumps(root))
-    with pytest.raises(PackIntegrityError, match=f"its {side} are"):
+    _replace(folder, other.SerializeToString())
+    with pytest.raises(PackIntegrityError, match=r"its (inputs|outputs) are"):
         Network(Pack.open(folder), "voice.onnx")
 
 
-def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
-    import hashlib
-
-    folder = make_pack(tmp_path / "pack")
-    (folder / "voice.onnx").write_bytes(b"not a model")
+def _replace(folder: Path, data: bytes) -> None:
+    """Puts other bytes in place of voice.onnx, with the size and hash in the manifest to match."""
+    (folder / "voice.onnx").write_bytes(data)
     path = folder / "manifest.json"
     root = json.loads(path.read_text())
-    root["files"]["voice.onnx"] |= {"bytes": 11, "sha256": hashlib.sha256(b"not a model").hexdigest()}
+    root["files"]["voice.onnx"] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     path.write_text(json.dumps(root))
+
+
+def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    folder = make_pack(tmp_path / "pack")
+    _replace(folder, b"not a model")
     with pytest.raises(PackIntegrityError, match="cannot be loaded"):
         Network(Pack.open(folder), "voice.onnx")

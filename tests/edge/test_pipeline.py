@@ -81,6 +81,28 @@ def test_a_very_quiet_voice_is_still_found(model: Speech2Face, clip: np.ndarray)
     assert "quiet" in {warning.code for warning in quiet.warnings}
 
 
+def test_an_offset_does_not_change_the_embedding(model: Speech2Face, clip: np.ndarray) -> None:
+    """Some recordings have a constant in them; it is no part of the voice."""
+    plain = model.embed(clip, RATE).embedding
+    for offset in (0.01, 0.1, -0.3):
+        moved = model.embed(np.clip(clip + np.float32(offset), -1, 1), RATE).embedding
+        assert float(plain @ moved) > 0.99
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-4, 1e-3])
+def test_what_comes_before_the_voice_does_not_matter(model: Speech2Face, clip: np.ndarray, level: float) -> None:
+    """A quiet stretch at the start is not what the recording's level is judged by."""
+    before = (level * np.random.default_rng(1).standard_normal(int(10.5 * RATE))).astype(np.float32)
+    wanted, found = model.embed(clip, RATE), model.embed(np.concatenate([before, clip]), RATE)
+    assert found.quality.speech_s == pytest.approx(wanted.quality.speech_s, abs=0.6)
+    assert float(wanted.embedding @ found.embedding) > 0.99
+
+
+def test_a_quiet_voice_after_silence_is_found(model: Speech2Face, clip: np.ndarray) -> None:
+    sound = np.concatenate([np.zeros(11 * RATE, np.float32), clip * np.float32(0.003)])
+    assert model.embed(sound, RATE).quality.speech_s > 5
+
+
 def test_auto_goes_by_the_voice_and_says_so(
     model: Speech2Face, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +110,19 @@ def test_auto_goes_by_the_voice_and_says_so(
         monkeypatch.setattr(model, "_traits", lambda _, male=male: (male, 1.0, []))
         result = model.infer(clip, RATE)
         assert (result.generator, result.gender, result.asked_gender) == (wanted, said, "auto")
+        assert ("unsure-gender" in {warning.code for warning in result.warnings}) == (said == "unsure")
+
+
+def test_auto_never_takes_the_other_gender(tmp_path: Path, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_male = Speech2Face(make_pack(tmp_path / "a", generators="male"))
+    monkeypatch.setattr(only_male, "_traits", lambda _: (0.01, 1.0, []))
+    with pytest.raises(UsageError, match="has only male"):
+        only_male.infer(clip, RATE)
+    no_female = Speech2Face(make_pack(tmp_path / "b", generators="general male"))
+    monkeypatch.setattr(no_female, "_traits", lambda _: (0.01, 1.0, []))
+    result = no_female.infer(clip, RATE)
+    assert result.generator == "general"
+    assert "no-generator" in {warning.code for warning in result.warnings}
 
 
 def test_a_pack_that_cannot_tell_gender_says_so(tmp_path: Path, clip: np.ndarray) -> None:
@@ -116,10 +151,28 @@ def test_candidates_differ_and_a_seed_repeats_them(model: Speech2Face, clip: np.
     )
 
 
-@pytest.mark.parametrize(("argument", "value"), [("gender", "robot"), ("samples", 0), ("samples", 65)])
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("gender", "robot"),
+        ("samples", 0),
+        ("samples", 65),
+        ("samples", 2.5),
+        ("samples", "3"),
+        ("seed", -1),
+        ("seed", 1.5),
+    ],
+)
 def test_arguments_out_of_range(model: Speech2Face, clip: np.ndarray, argument: str, value: object) -> None:
     with pytest.raises(UsageError, match=argument):
         model.infer(clip, RATE, **{argument: value})
+    with pytest.raises(UsageError, match=argument):
+        model.face(model.embed(clip, RATE), **{argument: value})
+
+
+def test_a_face_that_is_not_there(model: Speech2Face, clip: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="there are 1 faces"):
+        model.infer(clip, RATE).png(index=1)
 
 
 def test_too_little_speech(model: Speech2Face, clip: np.ndarray) -> None:
@@ -131,12 +184,18 @@ def test_short_speech_is_a_warning(model: Speech2Face, clip: np.ndarray) -> None
     assert "short-speech" in {warning.code for warning in model.infer(clip[: 2 * RATE], RATE).warnings}
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.05, 6.0])
+@pytest.mark.parametrize("seconds", [0.05, 6.0])
 def test_silence_is_refused(model: Speech2Face, seconds: float) -> None:
     with pytest.raises(NotSpeechError) as caught:
         model.infer(np.zeros(int(seconds * RATE), np.float32), RATE)
     assert caught.value.reason == "silence"
     assert caught.value.exit_status == 20
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+def test_next_to_nothing_is_too_little_speech(model: Speech2Face, clip: np.ndarray, seconds: float) -> None:
+    with pytest.raises(TooLittleSpeechError):
+        model.infer(clip[RATE : RATE + int(seconds * RATE)], RATE)
 
 
 def test_noise_tone_and_music_are_refused(model: Speech2Face) -> None:

@@ -137,7 +137,6 @@ def music(name: str, seed: int, drums: bool = False) -> Sound:
 
 NOT_SPEECH: dict[str, tuple[str, Callable[[], Sound]]] = {
     "zeros": ("silence", lambda: np.zeros(5 * SAMPLE_RATE)),
-    "nothing": ("silence", lambda: np.zeros(0)),
     "dither": ("silence", lambda: np.random.default_rng(0).integers(-1, 2, 5 * SAMPLE_RATE) / 32768),
     "DC": ("silence", lambda: np.full(5 * SAMPLE_RATE, 0.2)),
     "white noise": ("noise", lambda: coloured(1, 6, 0)),

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import webrtcvad
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from s2f_edge.vad import Speech, SpeechFinder, find_speech
+from s2f_edge.vad import Speech, SpeechFinder, SpeechStream, find_speech, hearing_gain
 
 Sound = NDArray[np.float32]
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SPEECH = ["speech_1688-142285-0003", "speech_3807-4923-0000"]
 
 
@@ -188,3 +190,61 @@ def test_what_is_given_back_is_a_copy() -> None:
     x[:] = 0
     assert len(kept) > 0
     assert np.array_equal(voiced, kept)
+
+
+# ----------------------------------------------------------------------- recordings of any level
+
+
+def _speech(examples: Path) -> NDArray[np.float32]:
+    return soundfile.read(examples / "male.wav", dtype="float32")[0]
+
+
+def _streamed(samples: NDArray[np.float32], sizes: list[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    stream, pairs, at = SpeechStream(), [], 0
+    for size in [*sizes, len(samples)]:
+        pairs.append(stream.push(samples[at : at + size]))
+        at += size
+    pairs.append(stream.finish())
+    return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+
+
+def test_a_stream_of_usual_level_is_the_plain_detector(examples: Path) -> None:
+    samples = np.tile(_speech(examples), 4)
+    heard, voiced = _streamed(samples, [1000, 200_000])
+    assert np.array_equal(heard, samples)
+    assert np.array_equal(voiced, find_speech(samples).samples)
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.integers(0, 300_000), max_size=6), gain=st.sampled_from([1.0, 0.01, 0.003]))
+def test_a_stream_does_not_depend_on_the_cut(sizes: list[int], gain: float) -> None:
+    samples = np.tile(_speech(EXAMPLES), 3) * np.float32(gain)
+    heard, voiced = _streamed(samples, sizes)
+    assert np.array_equal(heard, samples)
+    assert np.array_equal(voiced, _streamed(samples, [])[1])
+
+
+def test_a_quiet_recording_is_heard_louder_and_given_back_as_it_is(examples: Path) -> None:
+    samples = _speech(examples)
+    quiet = samples * np.float32(0.003)
+    voiced = _streamed(quiet, [])[1]
+    assert len(voiced) > 0.95 * len(find_speech(samples).samples)
+    assert np.abs(voiced).max() <= np.abs(quiet).max()
+    assert len(find_speech(quiet).samples) < 0.8 * len(voiced)  # which the plain detector does not
+
+
+def test_a_recording_that_stays_quiet_is_not_held_for_ever() -> None:
+    stream = SpeechStream()
+    noise = (1e-3 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32)
+    given = [len(stream.push(noise)[0]) for _ in range(70)]
+    assert sum(given) == 70 * 16_000
+    assert given[58] == 0 < given[59]  # a minute is held, no more
+
+
+def test_gains() -> None:
+    noise = np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    assert hearing_gain(np.zeros(16_000, np.float32)) == 1.0
+    assert hearing_gain(noise[:100]) == 1.0
+    assert hearing_gain(0.1 * noise) == 1.0
+    assert 20 * np.log10(hearing_gain(np.float32(0.001) * noise)) == pytest.approx(34, abs=1)  # -60 to -26 dBFS
+    assert 20 * np.log10(hearing_gain(np.float32(5e-5) * noise)) == pytest.approx(50, abs=0.1)  # the most

@@ -154,3 +154,19 @@ def test_without_arguments_it_explains_itself(capsys: pytest.CaptureFixture[str]
 def test_no_checkpoint_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert to_onnx.main(["--checkpoint", str(tmp_path), "--out", str(tmp_path / "pack")]) == 1
     assert "no checkpoint" in capsys.readouterr().err
+
+
+def test_a_folder_with_some_manifest_is_not_replaced(runs: dict[str, Path], tmp_path: Path) -> None:
+    """A web extension has a manifest.json too."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "manifest.json").write_text('{"manifest_version": 3}')
+    (tmp_path / "web" / "source.js").write_text("1")
+    assert to_onnx.main(["--checkpoint", str(runs["wen"]), "--out", str(tmp_path / "web")]) == 1
+    assert (tmp_path / "web" / "source.js").read_text() == "1"
+
+
+def test_a_checkpoint_without_a_voice_network(runs: dict[str, Path], tmp_path: Path, capsys) -> None:
+    networks, _ = checkpoint.load(runs["wen"])
+    checkpoint.save(tmp_path / "run", {"generator_general": networks["generator_general"]}, {})
+    assert to_onnx.main(["--checkpoint", str(tmp_path / "run"), "--out", str(tmp_path / "pack")]) == 1
+    assert "needs a voice network" in capsys.readouterr().err

@@ -60,3 +60,22 @@ def test_broken_checkpoints(
 def test_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(checkpoint.CheckpointError, match="no checkpoint"):
         checkpoint.load(tmp_path)
+
+
+def test_nothing_but_a_checkpoint_is_replaced(tmp_path: Path, networks: dict[str, torch.nn.Module]) -> None:
+    """`--out runs` must not take the other runs away, and `--out .` not the project."""
+    checkpoint.save(tmp_path / "runs" / "one", networks, {})
+    with pytest.raises(FileExistsError, match="something else"):
+        checkpoint.save(tmp_path / "runs", networks, {})
+    (tmp_path / "runs" / "one" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError):
+        checkpoint.save(tmp_path / "runs" / "one", networks, {})
+    assert (tmp_path / "runs" / "one" / "notes.txt").read_text() == "mine"
+    assert checkpoint.load(tmp_path / "runs" / "one")
+
+
+@pytest.mark.parametrize("meta", ["[]", "{}", '{"format": 1, "networks": [], "training": {}}', '{"format": 1'])
+def test_meta_of_other_shapes(tmp_path: Path, meta: str) -> None:
+    (tmp_path / "meta.json").write_text(meta)
+    with pytest.raises(checkpoint.CheckpointError):
+        checkpoint.load(tmp_path)

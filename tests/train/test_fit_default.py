@@ -12,16 +12,19 @@ from torch.nn import functional
 from s2f_train.fit_default import Critic, Settings, Voices, ridge_pictures, train, unseen_surprise
 from s2f_train.models.generator import Generator
 
-SETTINGS = replace(Settings(), channels=(16, 16, 8, 8, 8), face_channels=(8, 8, 8, 8, 8), batch=8, unpaired=2)
+# So small a generator needs weaker edges: at the recipe's weight it stays with a flat picture.
+SMALL = {"channels": (16, 16, 8, 8, 8), "face_channels": (8, 8, 8, 8, 8), "edge_weight": 10.0}
+SETTINGS = replace(Settings(), batch=8, unpaired=2, **SMALL)
 
 
 def voices(seed: int = 0, count: int = 12) -> Voices:
-    """Two kinds of voice, each with a picture of its own: dark or bright."""
+    """Two kinds of voice, each with a picture of its own: bright above or bright below."""
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.arange(count) % 2
     centres = functional.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(9)))
     windows = [centres[k] + 0.02 * torch.randn(5, 16, generator=generator) for k in kinds]
-    pictures = torch.stack([torch.full((3, 64, 64), 0.7 if k else -0.7) for k in kinds])
+    half = torch.cat([torch.full((3, 32, 64), 0.7), torch.full((3, 32, 64), -0.7)], dim=1)
+    pictures = torch.stack([half if k else half.flip(1) for k in kinds])
     return Voices(windows, pictures)
 
 
@@ -33,11 +36,11 @@ def fitted(folder: Path, steps: int) -> Generator:
 
 
 def test_training_learns_which_voice_has_which_picture(tmp_path: Path) -> None:
-    generator, data = fitted(tmp_path, 150), voices(2)
+    generator, data = fitted(tmp_path, 200), voices(2)
     with torch.no_grad():
         faces = generator(data.embeddings())
     assert (faces - data.pictures).abs().mean() < 0.35  # a mean picture would have 0.7
-    assert (faces[1::2].mean() - faces[::2].mean()) > 0.7
+    assert (faces * data.pictures).mean(dim=(1, 2, 3)).min() > 0.1  # every voice has its own half bright
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

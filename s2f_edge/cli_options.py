@@ -1,0 +1,169 @@
+"""The options that commands share, and how results read. Prints nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from s2f_edge.pack import Pack
+    from s2f_edge.pipeline import Speech2Face
+    from s2f_edge.results import Voice
+
+Facts = dict[str, Any]  # of one result, as --json prints them
+
+
+class Gender(StrEnum):
+    auto = "auto"
+    general = "general"
+    male = "male"
+    female = "female"
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class EmbeddingFormat(StrEnum):
+    npy = "npy"
+    json = "json"
+
+
+FilesArgument = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or - for stdin.")
+]
+FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A recording, or - for stdin.")]
+PicturesArgument = Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="PNG files.")]
+PackArgument = Annotated[Path | None, typer.Argument(metavar="[PACK]", help="Folder (default: the installed pack).")]
+
+# Paths as they were typed: Path drops the slash by which a folder is meant.
+OutFaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="PATH",
+        help="PNG for one recording, a folder/ for several, - for stdout (default: NAME.face.png in this folder).",
+    ),
+]
+OutEmbeddingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="PATH",
+        help="File for one recording, a folder/ for several, - for stdout (default: NAME.npy or NAME.json).",
+    ),
+]
+OutInspectionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="PATH",
+        help="PNG to write, a folder/ for it, - for stdout (default: NAME.inspect.png in this folder).",
+    ),
+]
+GenderOption = Annotated[Gender, typer.Option(help="Which generator; auto goes by the voice.")]
+SamplesOption = Annotated[int, typer.Option(min=1, max=64, help="How many candidates to draw.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="What candidates are drawn with (default: random).")]
+GridOption = Annotated[bool, typer.Option("--grid", help="Candidates in one picture instead of one file each.")]
+SizeOption = Annotated[int, typer.Option(min=16, max=4096, help="Width and height of a face in pixels.")]
+FormatOption = Annotated[EmbeddingFormat, typer.Option("--format", help="npy (numpy) or json.")]
+PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (default: the one that is installed).")]
+DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of one network call (default: all cores).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")]
+DenoiseOption = Annotated[bool, typer.Option("--denoise", help="Lower steady noise first; for noisy recordings only.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace files that are there. Without it only pictures are replaced, and only those that say that "
+        "s2f-edge made them.",
+    ),
+]
+
+
+# ------------------------------------------------------------------------------ results
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for what could move a terminal's cursor or begin a line of its own."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def infer_lines(facts: Facts) -> list[str]:
+    pictures = facts["pictures"]
+    where = pictures[0] if len(pictures) == 1 else f"{pictures[0]} ... {pictures[-1]}"
+    if facts["male_probability"] is None:
+        voice = "gender not estimated"
+    else:
+        share = max(facts["male_probability"], 1 - facts["male_probability"])
+        voice = (
+            "the voice's gender is unsure"
+            if facts["gender"] == "unsure"
+            else f"the voice sounds {facts['gender']} ({share:.0%})"
+        )
+    rows = [
+        f"{facts['file']} -> {where}",
+        f"  {facts['speech_seconds']:.1f} s of speech in {facts['heard_seconds']:.1f} s; {voice}; "
+        f"{facts['generator']} generator; {facts['timings_ms']['total']:.0f} ms on {facts['provider']}",
+    ]
+    if facts["samples"] > 1:
+        rows.append(f"  {facts['samples']} candidates, seed {facts['seed']}")
+    rows += [f"  warning: {warning['message']}" for warning in facts["warnings"]]
+    return rows
+
+
+def embed_lines(facts: Facts) -> list[str]:
+    seconds = f"{facts['speech_seconds']:.1f} s of speech"
+    return [f"{facts['file']} -> {facts['embedding']}", f"  {facts['length']} numbers from {seconds}"]
+
+
+def embed_facts(voice: Voice, model: Speech2Face) -> Facts:
+    return {
+        "length": len(voice.embedding),
+        "speech_seconds": round(voice.quality.speech_s, 3),
+        "gender": voice.gender,
+        "male_probability": voice.male_probability,
+        "warnings": [{"code": w.code, "message": w.message} for w in voice.warnings],
+        "pack": model.pack_name,
+        "pack_sha256": model.pack.sha256,
+        "provider": voice.provider,
+    }
+
+
+def inspect_lines(facts: Facts) -> list[str]:
+    rows = [f"  {k}: {v}" for k, v in facts.items() if k not in ("file", "picture") and v not in (None, [])]
+    return [f"{facts['file']} -> {facts['picture']}", *rows]
+
+
+def provenance_lines(facts: Facts) -> list[str]:
+    """Only what s2f-edge writes: anyone may have put anything else in the picture."""
+    from dataclasses import fields
+
+    from s2f_edge.picture import Provenance
+
+    known = [field.name for field in fields(Provenance) if isinstance(facts.get(field.name), str)]
+    return [f"{facts['file']}:", *(f"  {name}: {facts[name]}" for name in known)]
+
+
+def pack_lines(pack: Pack) -> list[str]:
+    manifest = pack.manifest
+    rows = [
+        f"{manifest.name} {manifest.version}   {pack.folder}",
+        f"  sha256      {pack.sha256}",
+        f"  voice       {manifest.voice.network}, {manifest.voice.features}, {manifest.voice.embedding_size} numbers",
+        f"  generators  {', '.join(manifest.generators)}",
+        f"  noise       {manifest.noise}",
+        f"  licence     {manifest.licence}",
+    ]
+    for file in manifest.files.values():
+        largest = manifest.parity.get(file.name, {}).get("largest_difference")
+        checked = f"   differs from torch by at most {largest:.1e}" if isinstance(largest, float) else ""
+        rows.append(f"  {file.name:24} {file.bytes / 1e6:7.2f} MB   opset {file.opset}{checked}")
+    return rows

@@ -1,0 +1,240 @@
+"""What a model pack's manifest.json says, checked when it is read.
+
+`parse_manifest` understands a manifest or refuses it with a `ManifestError`; nothing that
+it gives can point outside the pack's folder, or to a network that does not fit its place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from s2f_edge.errors import ManifestError
+from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+GENDERS = ("general", "male", "female")
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A named input or output; None in the shape stands for any length."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """An ONNX file of the pack: size in bytes, sha256 in hex, and what goes in and out."""
+
+    name: str
+    bytes: int
+    sha256: str
+    opset: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True)
+class VoiceInfo:
+    """The voice network: its file, its front end, and the length of its embedding."""
+
+    file: str
+    network: str
+    features: str
+    embedding_size: int
+
+
+@dataclass(frozen=True)
+class TraitsInfo:
+    """The network that reads gender and typicality from an embedding.
+
+    `unusual` is the surprise that 95 %, `strange` the one that 99 % of the training
+    speakers stay under.
+    """
+
+    file: str
+    unusual: float
+    strange: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a pack is. What one call wants (gender, samples, seed) stands elsewhere."""
+
+    name: str
+    version: str
+    licence: str
+    voice: VoiceInfo
+    traits: TraitsInfo | None
+    generators: Mapping[str, str]
+    noise: float
+    files: Mapping[str, NetworkFile]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
+    """The manifest in `data`, checked for types, ranges and names that point nowhere.
+
+    Raises:
+        ManifestError: says what was found and what is needed.
+    """
+    try:
+        root = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{where} is no JSON ({error}).") from None
+    reader = _Reader(where, root)
+    schema = reader.get("schema", int)
+    if schema != SCHEMA:
+        raise ManifestError(
+            f"{where} has schema {schema}; this version reads schema {SCHEMA}. Install a version of s2f-edge that fits."
+        )
+    files = {name: _network_file(name, reader.at("files", name)) for name in reader.get("files", dict)}
+    voice = reader.at("voice")
+    traits = reader.at("traits") if root.get("traits") is not None else None
+    noise = reader.number("noise")
+    manifest = Manifest(
+        name=reader.get("name", str),
+        version=reader.get("version", str),
+        licence=reader.get("licence", str),
+        voice=VoiceInfo(
+            voice.get("file", str),
+            voice.get("network", str),
+            voice.get("features", str),
+            voice.get("embedding_size", int),
+        ),
+        traits=TraitsInfo(traits.get("file", str), traits.number("unusual"), traits.number("strange"))
+        if traits
+        else None,
+        generators={gender: reader.at("generators").get(gender, str) for gender in reader.get("generators", dict)},
+        noise=noise,
+        files=files,
+        training=reader.get("training", dict) if "training" in root else {},
+        parity=reader.get("parity", dict) if "parity" in root else {},
+    )
+    _check(manifest, where)
+    return manifest
+
+
+def _check(manifest: Manifest, where: str) -> None:
+    if manifest.voice.features not in FRONT_ENDS:
+        raise ManifestError(
+            f"{where}: voice.features is {manifest.voice.features!r}; this version has {', '.join(FRONT_ENDS)}."
+        )
+    if not 1 <= manifest.voice.embedding_size <= 65536:
+        raise ManifestError(f"{where}: voice.embedding_size is {manifest.voice.embedding_size}; it must be 1 to 65536.")
+    if not 0.0 <= manifest.noise <= 10.0:
+        raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
+    unknown = [gender for gender in manifest.generators if gender not in GENDERS]
+    if unknown or not manifest.generators:
+        raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENDERS)}.")
+    used = [manifest.voice.file, *manifest.generators.values()]
+    used += [manifest.traits.file] if manifest.traits else []
+    for name in used:
+        if name not in manifest.files:
+            raise ManifestError(f"{where}: {name} is used but does not stand under files.")
+    _check_roles(manifest, where)
+
+
+def _check_roles(manifest: Manifest, where: str) -> None:
+    """Each network must take and give what the pipeline hands on."""
+    size = manifest.voice.embedding_size
+    features = _any_of("features", INPUT_SHAPES[manifest.voice.features])
+    embedding = _any_of("embedding", (None, size))
+    face = _any_of("face", (None, 3, None, None))
+    roles: list[tuple[str, tuple[TensorInfo, ...], tuple[TensorInfo, ...]]]
+    roles = [(manifest.voice.file, (features,), (embedding,))]
+    roles += [(name, (embedding,), (face,)) for name in manifest.generators.values()]
+    if manifest.traits:
+        roles.append((manifest.traits.file, (embedding,), (_any_of("male", (None,)), _any_of("surprise", (None,)))))
+    for name, inputs, outputs in roles:
+        file = manifest.files[name]
+        for side, found, wanted in (("inputs", file.inputs, inputs), ("outputs", file.outputs, outputs)):
+            if len(found) != len(wanted) or not all(map(_fits, found, wanted)):
+                raise ManifestError(
+                    f"{where}: {name} has {side} {listed(found)}; in its place {listed(wanted)} is needed."
+                )
+
+
+def _any_of(name: str, shape: tuple[int | None, ...]) -> TensorInfo:
+    return TensorInfo(name, "float32", shape)
+
+
+def _fits(found: TensorInfo, wanted: TensorInfo) -> bool:
+    """The same name and type, and no length that the pipeline may not meet; a wanted None takes any."""
+    return (
+        (found.name, found.dtype, len(found.shape)) == (wanted.name, wanted.dtype, len(wanted.shape))
+        and found.shape[0] is None  # the batch
+        and all(b is None or a == b for a, b in zip(found.shape, wanted.shape, strict=True))
+    )
+
+
+def listed(tensors: tuple[TensorInfo, ...]) -> str:
+    """Tensors in words, for messages."""
+    return ", ".join(f"{t.name} {t.dtype} {['any' if n is None else n for n in t.shape]}" for t in tensors) or "none"
+
+
+class _Reader:
+    """One JSON object of the manifest, with messages that say where a value stands."""
+
+    def __init__(self, where: str, value: Any):
+        if not isinstance(value, dict):
+            raise ManifestError(f"{where}: found {type(value).__name__}; an object is needed.")
+        self.where, self.value = where, value
+
+    def get(self, key: str, kind: type) -> Any:
+        if key not in self.value:
+            raise ManifestError(f"{self.where}: {key} is missing.")
+        value = self.value[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ManifestError(f"{self.where}: {key} is {type(value).__name__}; {kind.__name__} is needed.")
+        if isinstance(value, str) and not value.isprintable():
+            raise ManifestError(f"{self.where}: {key} has characters that cannot be shown.")
+        return value
+
+    def number(self, key: str) -> float:
+        value = self.value.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+            raise ManifestError(f"{self.where}: {key} is {value!r}; a finite number is needed.")
+        return float(value)
+
+    def at(self, *keys: str) -> _Reader:
+        reader = self
+        for key in keys:
+            reader = _Reader(f"{reader.where}: {key}", reader.get(key, dict))
+        return reader
+
+
+def _network_file(name: str, reader: _Reader) -> NetworkFile:
+    if not _PLAIN_NAME.fullmatch(name):
+        raise ManifestError(f"{reader.where}: the file name must be of letters, digits, '.', '_' and '-'.")
+    sha256 = reader.get("sha256", str)
+    if not _SHA256.fullmatch(sha256):
+        raise ManifestError(f"{reader.where}: sha256 is no 64 hexadecimal digits.")
+    size = reader.get("bytes", int)
+    if not 0 < size <= 1 << 32:
+        raise ManifestError(f"{reader.where}: bytes is {size}; it must be from 1 to 4294967296.")
+    tensors = {side: tuple(_tensor(t, f"{reader.where}: {side}") for t in reader.get(side, list)) for side in _SIDES}
+    return NetworkFile(name, size, sha256, reader.get("opset", int), tensors["inputs"], tensors["outputs"])
+
+
+_SIDES = ("inputs", "outputs")
+
+
+def _tensor(value: Any, where: str) -> TensorInfo:
+    reader = _Reader(where, value)
+    shape = reader.get("shape", list)
+    for length in shape:
+        if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+            raise ManifestError(f"{where}: shape has {length!r}; a positive integer or null is needed.")
+    return TensorInfo(reader.get("name", str), reader.get("dtype", str), tuple(shape))

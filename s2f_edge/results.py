@@ -1,0 +1,138 @@
+"""What the pipeline gives: a voice, and faces for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from s2f_edge._version import __version__
+from s2f_edge.errors import UsageError
+from s2f_edge.features import Float32s
+from s2f_edge.picture import Pixels, Provenance, checked_size, encode_png, grid
+from s2f_edge.quality import QualityWarning, SpeechQuality
+
+SURE_OF_GENDER = 0.9  # under it, the estimate from the voice is "unsure"
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What a recording says about its speaker's voice.
+
+    Attributes:
+        embedding: float32, (embedding,), of unit length.
+        quality: seconds heard and of speech, level, signal-to-noise ratio.
+        male_probability: 0 to 1; None where the pack cannot tell.
+        surprise: how far the voice is from those the pack was trained on, about 1 for a
+            usual one; None where the pack cannot tell.
+        warnings: what the user should know.
+        timings_ms: milliseconds by stage.
+        provider: the execution provider that ran the voice network.
+    """
+
+    embedding: Float32s
+    quality: SpeechQuality
+    male_probability: float | None
+    surprise: float | None
+    warnings: tuple[QualityWarning, ...]
+    timings_ms: dict[str, float]
+    provider: str
+
+    @property
+    def gender(self) -> str:
+        """male, female or unsure: the estimate from the voice."""
+        if self.male_probability is None or max(self.male_probability, 1 - self.male_probability) < SURE_OF_GENDER:
+            return "unsure"
+        return "male" if self.male_probability > 0.5 else "female"
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """Plausible faces for a voice. They are not the speaker, and identify nobody.
+
+    Attributes:
+        faces: uint8, (samples, 64, 64, 3), RGB. The first is the face of the embedding
+            itself; the others are candidates drawn around it.
+        voice: what the recording says about the voice.
+        generator: general, male or female: the one that ran.
+        asked_gender: what the call asked for.
+        seed: what the candidates were drawn with.
+        warnings: about the recording and the choice of the generator.
+        pack, pack_sha256: name and version of the pack, sha256 of its manifest.
+        provider: the execution provider that ran the generator.
+        timings_ms: milliseconds by stage, and `total`.
+    """
+
+    faces: Pixels
+    voice: Voice
+    generator: str
+    asked_gender: str
+    seed: int
+    warnings: tuple[QualityWarning, ...]
+    pack: str
+    pack_sha256: str
+    provider: str
+    timings_ms: dict[str, float] = field(repr=False)
+
+    @property
+    def face(self) -> Pixels:
+        """The first face, uint8, (64, 64, 3), RGB."""
+        first: Pixels = self.faces[0]
+        return first
+
+    @property
+    def speech_seconds(self) -> float:
+        return self.voice.quality.speech_s
+
+    @property
+    def gender(self) -> str:
+        """male, female or unsure: the estimate from the voice."""
+        return self.voice.gender
+
+    @property
+    def male_probability(self) -> float | None:
+        return self.voice.male_probability
+
+    @property
+    def provenance(self) -> Provenance:
+        return Provenance(f"s2f-edge {__version__}", self.pack, self.pack_sha256, self.generator)
+
+    def png(self, size: int = 256, index: int = 0) -> bytes:
+        """PNG bytes of one face, `size` x `size` pixels (16 to 4096), with its provenance."""
+        if not 0 <= index < len(self.faces):
+            raise UsageError(f"index is {index}; there are {len(self.faces)} faces, from 0.")
+        return encode_png(self.faces[index], self.provenance, checked_size(size))
+
+    def grid_png(self, size: int = 256) -> bytes:
+        """PNG bytes of all faces side by side, each `size` pixels wide."""
+        columns = int(np.ceil(np.sqrt(len(self.faces))))
+        sheet = grid(list(self.faces))
+        return encode_png(sheet, self.provenance, min(4096, checked_size(size) * columns))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but pixels and embedding, as plain JSON values."""
+        measured = self.voice.quality
+        return {
+            "speech_seconds": round(measured.speech_s, 3),
+            "heard_seconds": round(measured.heard_s, 3),
+            "gender": self.gender,
+            "male_probability": _rounded(self.male_probability),
+            "asked_gender": self.asked_gender,
+            "generator": self.generator,
+            "surprise": _rounded(self.voice.surprise),
+            "snr_db": _rounded(measured.snr_db),
+            "level_dbfs": _rounded(measured.level_dbfs),
+            "samples": len(self.faces),
+            "seed": self.seed,
+            "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
+            "timings_ms": {stage: round(ms, 2) for stage, ms in self.timings_ms.items()},
+            "pack": self.pack,
+            "pack_sha256": self.pack_sha256,
+            "provider": self.provider,
+            "notice": self.provenance.notice,
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
