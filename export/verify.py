@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
 from s2f_edge.features import Float32s
-from s2f_edge.session import described
+from s2f_edge.session import described, onnxruntime
 
 # Largest absolute difference allowed. Both sides compute in float32; what is left is the
 # order of their sums. Faces are in [-1, 1], so 1e-3 is an eighth of a step of 8 bits.
@@ -37,9 +36,7 @@ def verify(module: nn.Module, data: bytes, examples: list[dict[str, torch.Tensor
     Raises:
         ParityError: an output has another shape, NaN, or differs by more than 1e-3.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = _session(data)
     names = [output.name for output in session.get_outputs()]
     largest = 0.0
     report: dict[str, Any] = {}
@@ -63,6 +60,12 @@ def verify(module: nn.Module, data: bytes, examples: list[dict[str, torch.Tensor
     return {"examples": len(examples), "largest_difference": largest, **report}
 
 
+def _session(data: bytes) -> Any:
+    options = onnxruntime().SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime().InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
 def _judge(report: dict[str, Any], name: str, ours: Float32s, reference: Float32s) -> None:
     """The same in the task's terms: cosine of embeddings, PSNR of pictures."""
     if ours.ndim == 2:
@@ -77,9 +80,7 @@ def _judge(report: dict[str, Any], name: str, ours: Float32s, reference: Float32
 
 def tensors(data: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Names, types and shapes of inputs and outputs as onnxruntime sees them, for the manifest."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = _session(data)
     sides = []
     for side in (session.get_inputs(), session.get_outputs()):
         infos = [described(tensor) for tensor in side]

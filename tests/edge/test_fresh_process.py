@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +44,16 @@ def test_the_command_loads_nothing_heavy(tiny_pack: Path, examples: Path, tmp_pa
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {name.split(".")[0] for name in done.stdout.split()} & set(HEAVY)
     assert (tmp_path / "face.png").exists()
+
+
+def test_nothing_is_left_in_the_home_folder(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
+    """onnxruntime's telemetry would write a device identifier there, and send events."""
+    code = (
+        "from s2f_edge import Speech2Face\n"
+        f"Speech2Face({str(tiny_pack)!r}).infer({str(examples / 'male.wav')!r})\n"
+        "import os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY" and not k.startswith("XDG_")}
+    environment |= {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert not list(tmp_path.iterdir())
