@@ -245,7 +245,7 @@ def _pyav_blocks(file: BinaryIO, name: str, head: bytes) -> tuple[Iterator[Float
             "and amr after: pip install 's2f-edge[media]'."
         ) from None
     try:
-        media = av.open(file, metadata_errors="ignore")
+        media = _opened_by(av, file)
         track = media.streams.audio[0]
         if track.codec_context is None:
             raise UnreadableAudioError(f"{name} uses a codec that FFmpeg does not know; give wav, flac or mp3.")
@@ -257,6 +257,15 @@ def _pyav_blocks(file: BinaryIO, name: str, head: bytes) -> tuple[Iterator[Float
         raise UnreadableAudioError(f"{name} {why}; give wav, flac, ogg, opus, mp3, m4a, aac, webm or amr.") from None
     _checked_channels(channels, name)
     return _pyav_decoded(av, media, track, file, name, rate), rate
+
+
+def _opened_by(av: Any, file: BinaryIO) -> Any:
+    """A song's title in an odd encoding is no reason to refuse it; PyAV 19 sees to that without being told."""
+    try:
+        return av.open(file, metadata_errors="ignore")
+    except TypeError:
+        file.seek(0)
+        return av.open(file)
 
 
 def _pyav_decoded(av: Any, media: Any, track: Any, file: BinaryIO, name: str, rate: int) -> Iterator[Float32s]:

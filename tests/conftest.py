@@ -60,7 +60,7 @@ def _encoded_media(name: str, samples: NDArray[np.float64], rate: int) -> bytes:
     except ValueError:  # PyAV's error for an unknown encoder is one
         pytest.skip(f"This build of PyAV has no encoder {encoder}, so there is no {name} to decode.")
     channels = 1 if samples.ndim == 1 else samples.shape[1]
-    layout = {1: "mono", 2: "stereo", 8: "octagonal", 16: "hexadecagonal"}[channels]
+    layout = {1: "mono", 2: "stereo", 8: "octagonal"}[channels]
     # Interleaved: PyAV reads past the list of planes where there are 8 or more.
     packed = np.ascontiguousarray(samples, np.float32).reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)

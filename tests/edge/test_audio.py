@@ -124,10 +124,9 @@ def test_channels_of_media_are_averaged(encoded: Encode, name: str) -> None:
     assert level_at(audio.read(encoded(name, x, 16_000)).samples, 1000) == pytest.approx(0.25, rel=0.05)
 
 
-@pytest.mark.parametrize("channels", [8, 16])
-def test_media_with_many_channels(encoded: Encode, channels: int) -> None:
-    # Planar frames of 8 channels and more made PyAV read past its list of planes: a crash.
-    x = np.stack([tone(16_000)] * channels, axis=1)
+def test_media_with_many_channels(encoded: Encode) -> None:
+    # Planar frames of 8 channels and more made PyAV 18 read past its list of planes: a crash.
+    x = np.stack([tone(16_000)] * 8, axis=1)
     got = audio.read(encoded("m4a", x, 16_000)).samples
     assert level_at(got, 1000) == pytest.approx(0.5, rel=0.05)
 
