@@ -8,11 +8,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
 from tiny_packs import make_pack
+
+# No deadline: machines are noisy, and a slow example is no wrong one.
+hypothesis.settings.register_profile("s2f", deadline=None)
+hypothesis.settings.load_profile("s2f")
 
 ROOT = Path(__file__).resolve().parent.parent
 
