@@ -25,6 +25,9 @@ def fit_default(
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the general generator.")] = None,
     gender_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the male and the female one.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Checkpoint of this recipe whose generators are taken; they only settle.")
+    ] = None,
 ) -> None:
     """Train the networks of the default pack and write a checkpoint."""
     from s2f_train.checkpoint import is_checkpoint
@@ -35,7 +38,7 @@ def fit_default(
     settings = replace(Settings(), **{key: value for key, value in given.items() if value is not None})
     try:
         check_replaceable(out, is_checkpoint)  # before hours of training, not after
-        fit(data, voice_weights, out, settings)
+        fit(data, voice_weights, out, settings, start)
     except (ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from None
 

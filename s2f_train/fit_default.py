@@ -12,6 +12,8 @@ Reads top to bottom:
 5. the male and the female generator go on from it with the clips of their gender. Half of
    their inputs are moved along the line between the mean female and the mean male
    embedding, the target unchanged, so that they keep to their gender for any voice.
+6. all three settle: the regressed pictures, which are means of faces that do not lie on each
+   other, give way to the real picture that is nearest to each; the critics begin anew.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,6 +60,7 @@ class Settings:
     face_channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     steps: int = 6500
     gender_steps: int = 1200
+    settle_steps: int = 700
     batch: int = 32
     unpaired: int = 8  # of a batch: voices with a regressed target
     rate: float = 4e-4
@@ -97,6 +101,15 @@ class Voices:
         return Voices([self.windows[i] for i in keep], self.pictures[keep])
 
 
+@dataclass(frozen=True)
+class Group:
+    """What one generator learns from: pairs, voices with a made picture, and the way to the other gender."""
+
+    faces: Voices
+    unpaired: Voices
+    shift: Tensor | None
+
+
 def held_out(clip: Clip) -> bool:
     """Whether a speaker is kept from training: AVSpeech by its split, others by a hash of the name."""
     if clip.corpus == "avspeech":
@@ -113,8 +126,16 @@ def load_pictures(root: Path, names: list[str], kind: str = "s2f") -> Tensor:
     return (pixels.permute(0, 3, 1, 2).float() - 127.5) / 127.5
 
 
-def fit(root: Path, voice_weights: Path, out: Path, settings: Settings) -> None:
-    """Trains everything of the default pack and writes the checkpoint `out`."""
+def fit(root: Path, voice_weights: Path, out: Path, settings: Settings, start: Path | None = None) -> None:
+    """Trains everything of the default pack and writes the checkpoint `out`.
+
+    Args:
+        root: folder that holds `data/`.
+        voice_weights: of the public encoder, see `load_ge2e`.
+        out: checkpoint folder; sheets of pictures and the embeddings are kept beside it.
+        settings: of the run.
+        start: a checkpoint of this recipe whose generators are taken; steps 4 and 5 are left out.
+    """
     began = time.monotonic()
     torch.manual_seed(settings.seed)
     encoder = load_ge2e(voice_weights)
@@ -123,47 +144,49 @@ def fit(root: Path, voice_weights: Path, out: Path, settings: Settings) -> None:
     windows = embed(known, encoder, out.with_name("voices.safetensors"))
     known = [clip for clip in known if clip.name in windows]
 
-    traits, male_share = fit_traits(known, windows)
-    log.info("traits fitted: %.1f %% of the training labels right", 100 * male_share["right"])
+    traits, measured = fit_traits(known, windows)
+    log.info("traits fitted: %.1f %% of the training labels right", 100 * measured["right"])
 
     paired = [clip for clip in known if clip.corpus == "avspeech"]
     others = [clip for clip in known if clip.corpus != "avspeech"]
     faces = Voices([windows[c.name] for c in paired], load_pictures(root, [c.name for c in paired]))
     rest = [windows[c.name] for c in others]
-    targets = ridge_pictures(faces, torch.stack([mean_embedding(w) for w in rest]), settings)
-    unpaired = Voices(rest, targets)
-
-    generators = {"general": Generator(encoder.settings["embedding_size"], settings.channels)}
-    critic = Critic(settings)
-    train(generators["general"], critic, faces, unpaired, settings, settings.steps, "general", out.with_name("sheets"))
+    unpaired = Voices(rest, ridge_pictures(faces, torch.stack([mean_embedding(w) for w in rest]), settings))
+    groups = {"general": Group(faces, unpaired, None)}
     for gender in ("male", "female"):
-        pairs = of_gender(paired, faces, traits, gender)
-        singles = of_gender(others, unpaired, traits, gender)
-        generators[gender] = copy.deepcopy(generators["general"])
-        shift = gender_shift(faces, traits, gender)
-        args = (
-            faces.subset(pairs),
-            unpaired.subset(singles),
-            settings,
-            settings.gender_steps,
-            gender,
-            out.with_name("sheets"),
-            shift,
-        )
-        train(generators[gender], copy.deepcopy(critic), *args)
+        pairs, singles = of_gender(paired, faces, traits, gender), of_gender(others, unpaired, traits, gender)
+        groups[gender] = Group(faces.subset(pairs), unpaired.subset(singles), gender_shift(faces, traits, gender))
 
-    facts = {
-        "recipe": "fit-default",
-        "settings": asdict(settings),
+    sheets = out.with_name("sheets")
+    facts: dict[str, Any] = {"recipe": "fit-default", "settings": asdict(settings)}
+    generators: dict[str, Generator] = {}
+    if start:
+        networks, before = checkpoint.load(start)
+        generators = {gender: cast(Generator, networks[f"generator_{gender}"]) for gender in groups}
+        facts["before"] = {"settings": before["settings"], "seconds": before["seconds"]}
+    else:
+        general, critic = Generator(encoder.settings["embedding_size"], settings.channels), Critic(settings)
+        train(general, critic, groups["general"], settings, settings.steps, settings.rate, sheets / "general")
+        generators["general"] = general
+        for gender in ("male", "female"):
+            generators[gender], its_critic = copy.deepcopy(general), copy.deepcopy(critic)
+            path = sheets / gender
+            train(generators[gender], its_critic, groups[gender], settings, settings.gender_steps, settings.rate, path)
+    for name, group in groups.items():
+        settled = Group(group.faces, with_nearest_pictures(group.unpaired, group.faces), group.shift)
+        path = sheets / f"{name}_settled"
+        train(generators[name], Critic(settings), settled, settings, settings.settle_steps, settings.rate / 2, path)
+
+    facts |= {
         "pairs": len(paired),
         "clips_without_picture": len(others),
         "seconds": round(time.monotonic() - began),
-        "traits": male_share,
+        "traits": measured,
         "noise": NOISE,
         "licence": LICENCE,
     }
-    networks = {"voice": encoder, "traits": traits, **{f"generator_{k}": g.eval() for k, g in generators.items()}}
-    checkpoint.save(out, networks, facts)
+    made = {f"generator_{name}": generator.eval() for name, generator in generators.items()}
+    checkpoint.save(out, {"voice": encoder, "traits": traits, **made}, facts)
     log.info("wrote %s after %d s", out, facts["seconds"])
 
 
@@ -238,6 +261,12 @@ def ridge_pictures(faces: Voices, queries: Tensor, settings: Settings) -> Tensor
     return made.reshape(-1, *faces.pictures.shape[1:])
 
 
+def with_nearest_pictures(voices: Voices, faces: Voices) -> Voices:
+    """The same voices, each with the real picture that is nearest to the one it has."""
+    distances = torch.cdist(voices.pictures.flatten(1), faces.pictures.flatten(1))
+    return Voices(voices.windows, faces.pictures[distances.argmin(dim=1)])
+
+
 # ------------------------------------------------------------------------------ training
 
 
@@ -270,30 +299,23 @@ def moved(pictures: Tensor) -> Tensor:
 
 
 def train(
-    generator: Generator,
-    critic: Critic,
-    faces: Voices,
-    unpaired: Voices,
-    settings: Settings,
-    steps: int,
-    name: str,
-    sheets: Path,
-    shift: Tensor | None = None,
+    generator: Generator, critic: Critic, group: Group, settings: Settings, steps: int, rate: float, sheets: Path
 ) -> None:
     """Trains `generator` in place; it ends with the moving average of its weights.
 
-    Every 500 steps a sheet of pictures is written to the folder `sheets`: targets above,
-    what the average generator makes of the same voices below.
+    Every 500 steps a sheet of pictures is written, named after `sheets` and the step: targets
+    above, what the average generator makes of the same voices below.
     """
+    name, faces, unpaired, shift = sheets.name, group.faces, group.unpaired, group.shift
     generator.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     critic.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = copy.deepcopy(generator)
-    make = torch.optim.Adam(generator.parameters(), settings.rate, betas=(0.5, 0.99))
-    judge = torch.optim.Adam(critic.parameters(), settings.rate / 2, betas=(0.5, 0.99))
+    make = torch.optim.Adam(generator.parameters(), rate, betas=(0.5, 0.99))
+    judge = torch.optim.Adam(critic.parameters(), rate / 2, betas=(0.5, 0.99))
     began = time.monotonic()
     for step in range(steps):
-        for group in make.param_groups:
-            group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+        for options in make.param_groups:
+            options["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
         (e1, p1), (e2, p2) = faces.draw(settings.batch - settings.unpaired), unpaired.draw(settings.unpaired)
         embedding, target = torch.cat([e1, e2]), torch.cat([p1, p2]).contiguous(memory_format=torch.channels_last)
         if shift is not None:
@@ -323,13 +345,13 @@ def train(
             for slow, fast in zip(average.state_dict().values(), generator.state_dict().values(), strict=True):
                 slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
         if step % 100 == 0 or step == steps - 1:
-            rate = (step + 1) / (time.monotonic() - began)
+            speed = (step + 1) / (time.monotonic() - began)
             log.info(
                 "%s step %d/%d: L1 %.4f, adversarial %.3f, critic %.3f, %.1f steps/s",
-                name, step, steps, l1.item(), adversarial.item(), judge_loss.item(), rate,
+                name, step, steps, l1.item(), adversarial.item(), judge_loss.item(), speed,
             )  # fmt: skip
         if step % 500 == 499:
-            write_sheet(average, faces, sheets / f"{name}_{step + 1:06d}.png")
+            write_sheet(average, faces, sheets.with_name(f"{name}_{step + 1:06d}.png"))
     generator.load_state_dict(average.state_dict())
     generator.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 

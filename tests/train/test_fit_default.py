@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from s2f_train.fit_default import Critic, Settings, Voices, ridge_pictures, train, unseen_surprise
+from s2f_train.fit_default import (
+    Critic,
+    Group,
+    Settings,
+    Voices,
+    ridge_pictures,
+    train,
+    unseen_surprise,
+    with_nearest_pictures,
+)
 from s2f_train.models.generator import Generator
 
 # So small a generator needs weaker edges: at the recipe's weight it stays with a flat picture.
@@ -31,7 +40,7 @@ def voices(seed: int = 0, count: int = 12) -> Voices:
 def fitted(folder: Path, steps: int) -> Generator:
     torch.manual_seed(1)
     generator = Generator(16, SETTINGS.channels)
-    train(generator, Critic(SETTINGS), voices(), voices(1), SETTINGS, steps, "test", folder)
+    train(generator, Critic(SETTINGS), Group(voices(), voices(1), None), SETTINGS, steps, 4e-4, folder / "test")
     return generator
 
 
@@ -51,8 +60,9 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 def test_nan_stops_the_training(tmp_path: Path) -> None:
     data = voices()
     data.pictures[:] = float("nan")
+    generator, critic, group = Generator(16, SETTINGS.channels), Critic(SETTINGS), Group(data, data, None)
     with pytest.raises(FloatingPointError, match="step 0"):
-        train(Generator(16, SETTINGS.channels), Critic(SETTINGS), data, data, SETTINGS, 3, "test", tmp_path)
+        train(generator, critic, group, SETTINGS, 3, 4e-4, tmp_path / "test")
 
 
 def test_drawn_embeddings_have_unit_length_and_their_own_picture() -> None:
@@ -73,3 +83,9 @@ def test_unseen_surprise_is_that_of_new_speakers() -> None:
     torch.manual_seed(0)
     x = functional.normalize(torch.randn(400, 96))
     assert unseen_surprise(x).median() == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_nearest_picture_is_a_real_one() -> None:
+    data = voices()
+    blurred = Voices(data.windows, 0.6 * data.pictures + 0.1)
+    assert torch.equal(with_nearest_pictures(blurred, data).pictures, data.pictures)
