@@ -7,6 +7,7 @@ inputs at the end. Which one a pack needs stands in its manifest (`voice.feature
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -73,13 +74,18 @@ class HighPass:
     CUTOFF_HZ = 20.0
 
     def __init__(self) -> None:
-        self._keep = float(np.exp(-2.0 * np.pi * self.CUTOFF_HZ / SAMPLE_RATE))
-        age = np.arange(HOP)[:, None] - np.arange(HOP)
-        weights = np.where(age >= 0, (1.0 - self._keep) * self._keep ** np.maximum(age, 0), 0.0)
-        self._means = weights.T.astype(np.float32)  # (sample in, mean at)
-        self._fading = (self._keep ** np.arange(1, HOP + 1)).astype(np.float32)
+        self._means, self._fading = self._tables()
         self._mean: float | None = None
         self._rest = np.zeros(0, np.float32)
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def _tables(cls) -> tuple[Float32s, Float32s]:
+        """Weight of each sample in the mean at each later one, (160, 160), and of the mean before, (160,)."""
+        keep = float(np.exp(-2.0 * np.pi * cls.CUTOFF_HZ / SAMPLE_RATE))
+        age = np.arange(HOP)[:, None] - np.arange(HOP)
+        weights = np.where(age >= 0, (1.0 - keep) * keep ** np.maximum(age, 0), 0.0)
+        return weights.T.astype(np.float32), (keep ** np.arange(1, HOP + 1)).astype(np.float32)
 
     def push(self, samples: Float32s) -> Float32s:
         """float32 (n,) -> float32 (m,)."""

@@ -21,7 +21,7 @@ from s2f_edge.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStr
 from s2f_edge.frontend import FRONT_ENDS
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.quality import SpeechMeter, SpeechQuality
-from s2f_edge.results import Voice
+from s2f_edge.results import Voice, rounded
 from s2f_edge.vad import SpeechStream
 
 MAX_COLUMNS = 4096  # of the log-mel picture; one that grows beyond is averaged to half
@@ -60,18 +60,18 @@ class Inspection:
         """Everything but the curves, as plain JSON values."""
         found, voice = self.quality, self.voice
         return {
-            "heard_seconds": _rounded(found.heard_s, 3),
-            "speech_seconds": _rounded(found.speech_s, 3),
-            "kept_share": _rounded(self.kept_share, 4),
+            "heard_seconds": rounded(found.heard_s, 3),
+            "speech_seconds": rounded(found.speech_s, 3),
+            "kept_share": rounded(self.kept_share, 4),
             "segments": len(self.segments),
-            "level_dbfs": _rounded(found.level_dbfs, 2),
-            "snr_db": _rounded(found.snr_db, 2),
-            "clipped_share": _rounded(found.clipped_share, 6),
+            "level_dbfs": rounded(found.level_dbfs, 2),
+            "snr_db": rounded(found.snr_db, 2),
+            "clipped_share": rounded(found.clipped_share, 6),
             "kind": found.kind,
-            "speech_probability": _rounded(found.speech_probability, 4),
+            "speech_probability": rounded(found.speech_probability, 4),
             "gender": voice.gender if voice else None,
-            "male_probability": _rounded(voice.male_probability, 4) if voice else None,
-            "surprise": _rounded(voice.surprise, 4) if voice else None,
+            "male_probability": rounded(voice.male_probability, 4) if voice else None,
+            "surprise": rounded(voice.surprise, 4) if voice else None,
             "warnings": [warning.message for warning in voice.warnings] if voice else [],
             "refused": str(self.refusal) if self.refusal else None,
             "refused_code": self.refusal.code if self.refusal else None,
@@ -160,7 +160,3 @@ class _Columns:
         """float16 (columns, 64), and the seconds that a column stands for."""
         last = self._rest.mean(axis=0, keepdims=True) if len(self._rest) else self._rest
         return np.concatenate([self._columns, last]).astype(np.float16), self._step * HOP / SAMPLE_RATE
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(float(value), digits)

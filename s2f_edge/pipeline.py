@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,14 @@ from s2f_edge.frontend import FRONT_ENDS, FrontEnd
 from s2f_edge.pack import Pack
 from s2f_edge.quality import QualityWarning, SpeechQuality
 from s2f_edge.results import FaceResult, Voice
-from s2f_edge.session import Network, unit
+from s2f_edge.session import Network
 from s2f_edge.vad import SpeechStream
 
 GENDER_CHOICES = ("auto", "general", "male", "female")
 MIN_SPEECH_S = 1.0
 MAX_SAMPLES = 64
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Speech2Face:
@@ -136,7 +138,9 @@ class Speech2Face:
         front_end = FRONT_ENDS[self.pack.manifest.voice.features]()
         meter = quality.SpeechMeter()
         blocks = clock.each("decode", audio.stream(source, sample_rate))
-        for block, voiced in _spoken(_denoised(blocks, clock) if denoise else blocks, clock):
+        if denoise:
+            blocks = clock.through("denoise", NoiseReducer(), blocks)
+        for block, voiced in clock.through("vad", SpeechStream(), blocks):
             with clock("quality"):
                 meter.push(block, voiced)
             with clock("features"):
@@ -149,7 +153,7 @@ class Speech2Face:
         total = np.zeros(self.pack.manifest.voice.embedding_size)
         for inputs, weights in front_end.inputs():
             total += weights @ self._voice.run({"features": inputs})["embedding"]
-        return unit(total)
+        return _unit(total)
 
     def _traits(self, embedding: Float32s) -> tuple[float | None, float | None, list[QualityWarning]]:
         info = self.pack.manifest.traits
@@ -211,13 +215,21 @@ class Speech2Face:
         """float32 (samples, embedding): the embedding, then noisy copies of unit length (SPEC section 3)."""
         noise = np.random.default_rng(seed).standard_normal((samples, len(embedding)))
         noise[0] = 0.0
-        return unit(embedding + self.pack.manifest.noise * noise)
+        return _unit(embedding + self.pack.manifest.noise * noise)
 
     def _network(self, name: str) -> Network:
         # Two threads may both load it at first; the second is dropped, and nothing waits.
         if name not in self._networks:
             self._networks[name] = Network(self.pack, name, self.device, self._threads)
         return self._networks[name]
+
+
+class _Step(Protocol[T_co]):
+    """A stage that works on blocks as they come."""
+
+    def push(self, samples: Float32s) -> T_co: ...
+
+    def finish(self) -> T_co: ...
 
 
 class _Clock:
@@ -243,24 +255,18 @@ class _Clock:
                 return
             yield item
 
+    def through(self, stage: str, step: _Step[T_co], blocks: Iterator[Float32s]) -> Iterator[T_co]:
+        """What a step that takes blocks makes of each, and of their end; the time is the stage's."""
+        for block in blocks:
+            with self(stage):
+                made = step.push(block)
+            yield made
+        with self(stage):
+            made = step.finish()
+        yield made
 
-def _denoised(blocks: Iterator[Float32s], clock: _Clock) -> Iterator[Float32s]:
-    reducer = NoiseReducer()
-    for block in blocks:
-        with clock("denoise"):
-            quieter = reducer.push(block)
-        yield quieter
-    with clock("denoise"):
-        rest = reducer.finish()
-    yield rest
 
-
-def _spoken(blocks: Iterator[Float32s], clock: _Clock) -> Iterator[tuple[Float32s, Float32s]]:
-    speech = SpeechStream()
-    for block in blocks:
-        with clock("vad"):
-            found = speech.push(block)
-        yield found
-    with clock("vad"):
-        found = speech.finish()
-    yield found
+def _unit(vector: NDArray[np.floating[Any]]) -> Float32s:
+    """L2-normalises the last axis; zeros stay zeros."""
+    length = np.linalg.norm(vector, axis=-1, keepdims=True)
+    return np.asarray(vector / np.maximum(length, 1e-12), np.float32)

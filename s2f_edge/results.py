@@ -117,12 +117,12 @@ class FaceResult:
             "speech_seconds": round(measured.speech_s, 3),
             "heard_seconds": round(measured.heard_s, 3),
             "gender": self.gender,
-            "male_probability": _rounded(self.male_probability),
+            "male_probability": rounded(self.male_probability),
             "asked_gender": self.asked_gender,
             "generator": self.generator,
-            "surprise": _rounded(self.voice.surprise),
-            "snr_db": _rounded(measured.snr_db),
-            "level_dbfs": _rounded(measured.level_dbfs),
+            "surprise": rounded(self.voice.surprise),
+            "snr_db": rounded(measured.snr_db),
+            "level_dbfs": rounded(measured.level_dbfs),
             "samples": len(self.faces),
             "seed": self.seed,
             "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
@@ -134,5 +134,6 @@ class FaceResult:
         }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """For JSON: None stays None."""
+    return None if value is None else round(float(value), digits)

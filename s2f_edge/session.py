@@ -9,7 +9,6 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge.errors import DeviceError, PackIntegrityError, RuntimeSetupError, UsageError
@@ -144,9 +143,3 @@ def described(tensor: Any) -> TensorInfo:
     dtype = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
     shape = tuple(length if isinstance(length, int) else None for length in tensor.shape)
     return TensorInfo(tensor.name, dtype.get(tensor.type, tensor.type), shape)
-
-
-def unit(vector: NDArray[np.floating[Any]]) -> Float32s:
-    """L2-normalises the last axis; zeros stay zeros."""
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return np.asarray(vector / np.maximum(length, 1e-12), np.float32)

@@ -11,7 +11,6 @@ import io
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from PIL import Image
 
 from s2f_edge import FaceResult, S2FError, Speech2Face
 from s2f_edge.picture import encode_png, grid
-from s2f_train.data.s2f_data import Clip, clips, members
+from s2f_train.data.s2f_data import Clip, clips, members, sounds
 from s2f_train.fit_default import held_out
 from s2f_train.judges import FaceJudge, Verdict
 
@@ -39,7 +38,7 @@ def check(root: Path, wheel: Path, pack: Path | None, out: Path) -> dict[str, An
     results: dict[str, dict[str, FaceResult]] = {}
     refused: dict[str, int] = defaultdict(int)
     chosen = [clip for clip in clips(root) if held_out(clip)]
-    for clip, sound in _sounds(chosen):
+    for clip, sound in sounds(chosen):
         try:
             voice = model.embed(sound)
         except S2FError as error:
@@ -54,14 +53,6 @@ def check(root: Path, wheel: Path, pack: Path | None, out: Path) -> dict[str, An
     _write_speakers([c for c in others if c.corpus == "librispeech"], results, out / "librispeech.png")
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
-
-
-def _sounds(chosen: list[Clip]) -> Iterator[tuple[Clip, bytes]]:
-    by_name = {clip.name: clip for clip in chosen}
-    for archive in dict.fromkeys(clip.archive for clip in chosen):
-        for name, sound in members(archive, ".ogg"):
-            if name in by_name:
-                yield by_name[name], sound
 
 
 def _avspeech(

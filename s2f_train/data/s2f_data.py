@@ -49,6 +49,15 @@ def clips(root: Path) -> list[Clip]:
     return found
 
 
+def sounds(clips: list[Clip]) -> Iterator[tuple[Clip, bytes]]:
+    """Each clip with the bytes of its sound file; each tar is read once, in its order."""
+    by_name = {clip.name: clip for clip in clips}
+    for archive in dict.fromkeys(clip.archive for clip in clips):
+        for name, sound in members(archive, ".ogg"):
+            if name in by_name:
+                yield by_name[name], sound
+
+
 def members(archive: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """(name without suffix, bytes) of each file in a tar whose name ends with `suffix`."""
     with tarfile.open(archive) as tar:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from s2f_edge import audio, features, frontend, vad
 from s2f_edge.features import SAMPLE_RATE
 from s2f_edge.frontend import FRONT_ENDS
 from s2f_edge.vad import find_speech
-from s2f_train.data.s2f_data import Clip, members
+from s2f_train.data.s2f_data import Clip, sounds
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +45,14 @@ def embed(clips: list[Clip], encoder: nn.Module, cache: Path | None = None) -> d
             if (file.metadata() or {}).get("made_by") == made_by:
                 log.info("taking embeddings from %s", cache)
                 return load_file(cache)
-    wanted = {clip.name for clip in clips}
-    jobs = (job for job in _sounds(clips) if job[0] in wanted)
+    jobs = ((clip.name, sound) for clip, sound in sounds(clips))
     found: dict[str, Tensor] = {}
     with ProcessPoolExecutor(os.cpu_count(), initializer=_start, initargs=(encoder,)) as pool:
         for done, (name, embeddings) in enumerate(pool.map(_embed, jobs, chunksize=16), 1):
             if len(embeddings):
                 found[name] = torch.from_numpy(embeddings)
             if done % 500 == 0:
-                log.info("%d of %d clips embedded", done, len(wanted))
+                log.info("%d of %d clips embedded", done, len(clips))
     if cache:
         cache.parent.mkdir(parents=True, exist_ok=True)
         temporary = cache.with_name(f".{cache.name}.part")
@@ -68,11 +66,6 @@ def _digest(clips: list[Clip]) -> str:
     code = b"".join(Path(module.__file__ or "").read_bytes() for module in (audio, vad, features, frontend))
     names = "\n".join(clip.name for clip in clips).encode()
     return hashlib.sha256(names + code).hexdigest()[:16]
-
-
-def _sounds(clips: list[Clip]) -> Iterator[tuple[str, bytes]]:
-    for archive in dict.fromkeys(clip.archive for clip in clips):
-        yield from members(Path(archive), ".ogg")
 
 
 def _start(encoder: nn.Module) -> None:
