@@ -1,0 +1,66 @@
+"""How large a store will be and how long it takes, from a few items of each source."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+
+from s2f_train.data.prepare_item import Job, Made
+from s2f_train.data.prepare_plan import Plan
+from s2f_train.data.prepare_worker import Worker
+
+TRIED = 12  # items of each source and kind
+TAR_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one source and kind: items, and what those that were tried say of all of them.
+
+    `usable` is a share; `cpu_seconds` are of one core.
+    """
+
+    source: str
+    kind: str
+    items: int
+    usable: float
+    bytes: float
+    hours: float
+    cpu_seconds: float
+
+
+def estimate(plan: Plan) -> list[Estimate]:
+    """Makes some items of each source and keeps nothing.
+
+    Raises:
+        PrepareError: a package is missing.
+    """
+    groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    for unit in plan.units:
+        for job in unit.jobs:
+            groups[job.item.source, job.item.kind].append(job)
+    worker = Worker(plan.settings)
+    try:
+        return [_of_group(source, kind, jobs, worker) for (source, kind), jobs in sorted(groups.items())]
+    finally:
+        worker.stop()
+
+
+def _of_group(source: str, kind: str, jobs: list[Job], worker: Worker) -> Estimate:
+    worker.make(jobs[:1])  # loads what the first of a kind loads
+    begun = time.monotonic()
+    results = worker.make(jobs[:TRIED])
+    seconds = time.monotonic() - begun
+    good = [made for made in results if isinstance(made, Made)]
+    size = sum(2 * TAR_BLOCK + len(data) for made in good for data in made.members.values())
+    share = len(jobs) / len(results)
+    return Estimate(
+        source,
+        kind,
+        len(jobs),
+        len(good) / len(results),
+        size * share,
+        sum(made.seconds for made in good) / 3600 * share,
+        seconds * share,
+    )

@@ -1,0 +1,170 @@
+"""One unit of a plan -> one shard and its index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2f_train.data.prepare_item import Job, Made, Settings, Skipped
+from s2f_train.data.prepare_worker import PrepareError, Worker
+
+RECIPE = 1  # raise it when the same item with the same settings becomes something else
+BATCH = 16  # items that a worker process is asked for at once
+LOST_SHARE = 0.5  # when more files than this cannot even be opened, it is the disk that is gone
+PART = ".part"  # how files end that are being written
+
+Tick = Callable[[int, float, int], None]  # items done, seconds of speech in them, how many of them are skipped
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The jobs of one shard, such as "voices/000000.tar"."""
+
+    shard: str
+    jobs: tuple[Job, ...]
+    digest: str  # of all that the shard depends on, but for the content of the files
+
+    @classmethod
+    def of(cls, shard: str, jobs: tuple[Job, ...], settings: Settings) -> Unit:
+        rule = json.dumps([RECIPE, settings.of_kind(jobs[0].item.kind)], sort_keys=True)
+        digest = hashlib.sha256(rule.encode())
+        for job in jobs:
+            digest.update(repr(job).encode())
+        return cls(shard, jobs, digest.hexdigest()[:32])
+
+
+def make_unit(unit: Unit, folder: Path, worker: Worker, tick: Tick) -> None:
+    """Writes the shard and, when it is whole, its index.
+
+    Raises:
+        PrepareError: it cannot be written, the source files are gone, or a package is missing.
+        StoppedError: the worker was stopped.
+    """
+    shard = folder / unit.shard
+    index = shard.with_suffix(".jsonl")
+    mark = uuid.uuid4().hex[:8]
+    new_shard, new_index = (path.with_name(f".{path.name}.{mark}{PART}") for path in (shard, index))
+    try:
+        made = _write_shard(unit, new_shard, worker, tick)
+        _write_index(unit, made, new_shard, new_index)
+        index.unlink(missing_ok=True)  # so that it never stands beside another shard than its own
+        new_shard.replace(shard)
+        new_index.replace(index)
+    except ModuleNotFoundError as error:
+        raise PrepareError(f"{error}. It comes with: pip install -e '.[train]'") from None
+    except OSError as error:
+        raise PrepareError(
+            f"{shard} cannot be written: {error.strerror or error}. What is finished stays; put that right and run "
+            "the same command again."
+        ) from None
+    finally:
+        new_shard.unlink(missing_ok=True)
+        new_index.unlink(missing_ok=True)
+
+
+def _write_shard(unit: Unit, path: Path, worker: Worker, tick: Tick) -> list[Made | Skipped]:
+    """Returns what became of each job, without the bytes."""
+    from webdataset.writer import TarWriter  # here, since it imports torch where that is installed
+
+    results: list[Made | Skipped] = []
+    with path.open("wb") as file:
+        with TarWriter(file, user="s2f", group="s2f", mode=0o644, mtime=0, encoder=False) as tar:
+            for start in range(0, len(unit.jobs), BATCH):
+                jobs = unit.jobs[start : start + BATCH]
+                batch = worker.make(jobs)
+                for job, made in zip(jobs, batch, strict=True):
+                    if isinstance(made, Made):
+                        tar.write({"__key__": job.key, **made.members})
+                        made = Made({}, made.seconds, made.frames, made.cut)
+                    results.append(made)
+                good = [made for made in batch if isinstance(made, Made)]
+                tick(len(batch), sum(made.seconds for made in good), len(batch) - len(good))
+        file.flush()
+        os.fsync(file.fileno())
+    lost = [(job, made) for job, made in zip(unit.jobs, results, strict=True) if _is_lost(made)]
+    if len(lost) > LOST_SHARE * len(unit.jobs):
+        job, first = lost[0]
+        raise PrepareError(
+            f"{len(lost)} of {len(unit.jobs)} files for {unit.shard} cannot be opened, such as {job.item.place.path}"
+            f" ({first.why}). Is the data still there? Run the same command again when it is."  # type: ignore[union-attr]
+        )
+    return results
+
+
+def _is_lost(made: Made | Skipped) -> bool:
+    return isinstance(made, Skipped) and made.unreadable
+
+
+def _write_index(unit: Unit, results: list[Made | Skipped], shard: Path, path: Path) -> None:
+    good = [made for made in results if isinstance(made, Made)]
+    head = {
+        "unit": unit.digest,
+        "bytes": shard.stat().st_size,
+        "samples": len(good),
+        "skipped": len(results) - len(good),
+        "cut": sum(made.cut for made in good),
+    }
+    members = _members(shard)
+    with path.open("w") as file:
+        file.write(json.dumps(head) + "\n")
+        for job, made in zip(unit.jobs, results, strict=True):
+            row = _sample_row(job, made, members[job.key]) if isinstance(made, Made) else _skipped_row(job, made)
+            file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _members(shard: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """Key -> extension -> (offset, bytes)."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    with tarfile.open(shard, "r:") as tar:
+        for member in tar:
+            key, extension = member.name.split(".", 1)
+            found.setdefault(key, {})[extension] = (member.offset_data, member.size)
+    return found
+
+
+def _sample_row(job: Job, made: Made, members: dict[str, tuple[int, int]]) -> dict[str, Any]:
+    return {
+        "key": job.key,
+        "identity": job.identity.name,
+        "source": job.item.source,
+        "clip": job.item.clip,
+        "view": job.view,
+        "members": members,
+        "seconds": made.seconds,
+        "frames": made.frames,
+    }
+
+
+def _skipped_row(job: Job, skipped: Skipped) -> dict[str, Any]:
+    return {"source": job.item.source, "kind": job.item.kind, "name": job.item.name, "why": skipped.why}
+
+
+def head_of(index: Path) -> dict[str, Any] | None:
+    """The first line of an index; None where it is missing or can't be read."""
+    try:
+        with index.open() as file:
+            head = json.loads(file.readline())
+    except (OSError, ValueError):
+        return None
+    return head if isinstance(head, dict) else None
+
+
+def is_done(unit: Unit, folder: Path) -> bool:
+    """Whether the shard is there, whole, and of this unit."""
+    shard = folder / unit.shard
+    head = head_of(shard.with_suffix(".jsonl"))
+    return (
+        head is not None
+        and head.get("unit") == unit.digest
+        and shard.is_file()
+        and head.get("bytes") == shard.stat().st_size
+    )
