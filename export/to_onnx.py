@@ -1,6 +1,6 @@
 """Turn a checkpoint into a model pack that s2f-edge runs.
 
-    python -m export.to_onnx --checkpoint runs/default --out artifacts/default
+    python -m export.to_onnx --checkpoint runs/00001-gan-general runs/00002-gan-male --out packs/mine
     python -m export.to_onnx --published voice_embedding.pth generator.pth --out packs/wen2019
 
 Every network becomes an ONNX file with a dynamic batch (and length, for the voice network,
@@ -24,13 +24,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from export.checkpoints import load_checkpoints
 from export.published import load_published
 from export.verify import BATCHES, tensors, verify
 from s2f_edge.errors import S2FError
 from s2f_edge.manifest import GENDERS, MANIFEST, SCHEMA
 from s2f_edge.pack import Pack
 from s2f_edge.pipeline import Speech2Face
-from s2f_train import checkpoint
 from s2f_train.folders import written_whole
 from s2f_train.models.traits import VoiceTraits
 
@@ -180,7 +180,13 @@ def _arguments() -> argparse.ArgumentParser:
         prog="python -m export.to_onnx", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, metavar="RUN", help="checkpoint folder that s2f_train wrote")
+    source.add_argument(
+        "--checkpoint",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="runs of `fit gan`, or checkpoints: one for each generator, all on the same voice network",
+    )
     source.add_argument(
         "--published", type=Path, nargs=2, metavar=("VOICE", "GENERATOR"), help="checkpoint files of Wen et al."
     )
@@ -206,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if arguments.checkpoint:
-            networks, training = checkpoint.load(arguments.checkpoint)
+            networks, training = load_checkpoints(arguments.checkpoint)
             licence = training.get("licence", "not stated")
         else:
             voice, generator = arguments.published

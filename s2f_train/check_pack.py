@@ -20,8 +20,7 @@ from PIL import Image
 
 from s2f_edge import FaceResult, S2FError, Speech2Face
 from s2f_edge.picture import encode_png, grid
-from s2f_train.data.s2f_data import Clip, clips, members, sounds
-from s2f_train.fit_default import held_out
+from s2f_train.data.s2f_data import Clip, clips, held_out, members, sounds
 from s2f_train.judges import FaceJudge, Verdict
 
 log = logging.getLogger(__name__)

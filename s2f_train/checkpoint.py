@@ -1,18 +1,28 @@
-"""A checkpoint: a folder with safetensors weights and meta.json, written whole or not at all."""
+"""A checkpoint: a folder with safetensors weights and meta.json, written whole or not at all.
+
+That of a fit also has what is needed to go on: networks that only training uses, and the
+optimisers in state.safetensors and meta.json's "state".
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from s2f_edge.errors import OutputError
 from s2f_train.folders import written_whole
+from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
 from s2f_train.models.traits import VoiceTraits
-from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
+from s2f_train.models.voice import GE2EEncoder, Head, VoiceEmbeddingNetwork
 
 FORMAT = 1
 KINDS: dict[str, type[nn.Module]] = {
@@ -20,41 +30,116 @@ KINDS: dict[str, type[nn.Module]] = {
     "ge2e-lstm": GE2EEncoder,
     "generator": Generator,
     "voice-traits": VoiceTraits,
+    "face-embedding": FaceEmbeddingNetwork,
+    "discriminator": Discriminator,
+    "classifier": Classifier,
+    "head": Head,
 }
+STATE = "state.safetensors"
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read."""
 
 
-def save(folder: Path, networks: dict[str, nn.Module], training: dict[str, Any]) -> None:
+def save(
+    folder: Path,
+    networks: Mapping[str, nn.Module],
+    training: dict[str, Any],
+    optimisers: Mapping[str, Optimizer] | None = None,
+) -> None:
     """Writes networks and what is known about their training.
 
     Args:
         folder: a checkpoint there is replaced, after everything is written beside it.
         networks: name -> network; each has `settings`, the arguments that build it again.
         training: anything JSON can hold: data, seed, steps, figures.
+        optimisers: of a fit that may go on.
 
     Raises:
         FileExistsError: something that is no checkpoint lies there.
+        OutputError: the disk is full; what was there before is whole.
     """
     kinds = {network: kind for kind, network in KINDS.items()}
+    entries = {name: {"kind": kinds[type(n)], "settings": n.settings} for name, n in networks.items()}
+    meta = {"format": FORMAT, "networks": entries, "training": training}
     with written_whole(folder, is_checkpoint) as new:
-        entries = {}
-        for name, network in networks.items():
-            entries[name] = {"kind": kinds[type(network)], "settings": network.settings}
-            save_file({k: v.contiguous() for k, v in network.state_dict().items()}, new / f"{name}.safetensors")
-        meta = {"format": FORMAT, "networks": entries, "training": training}
-        (new / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+        try:
+            for name, network in networks.items():
+                save_file(_plain(network.state_dict()), new / f"{name}.safetensors")
+            if optimisers:
+                tensors, meta["state"] = _taken_apart(optimisers)
+                save_file(_plain(tensors), new / STATE)
+            (new / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+        except (SafetensorError, OSError) as error:
+            raise OutputError(f"{folder} cannot be written: {error}.") from None
 
 
 def is_checkpoint(folder: Path) -> bool:
     """Whether a folder holds a checkpoint and nothing else, so that a new one may replace it."""
     try:
-        names = {"meta.json", *(f"{name}.safetensors" for name in _meta(folder)["networks"])}
+        names = {"meta.json", STATE, *(f"{name}.safetensors" for name in _meta(folder)["networks"])}
     except CheckpointError:
         return False
     return {path.name for path in folder.iterdir()} <= names
+
+
+def remove(folder: Path) -> None:
+    """Removes a checkpoint; a folder that is none stays."""
+    if is_checkpoint(folder):
+        shutil.rmtree(folder)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors takes them: no two share memory, rows in order."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _taken_apart(optimisers: Mapping[str, Optimizer]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of the optimisers, named, and the rest, which JSON holds."""
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, Any] = {}
+    for name, optimiser in optimisers.items():
+        state = optimiser.state_dict()
+        rest[name] = {"groups": state["param_groups"]}
+        for index, entries in state["state"].items():
+            for key, value in entries.items():
+                tensors[f"{name}/{index}/{key}"] = value
+    return tensors, rest
+
+
+def restore(folder: Path, networks: Mapping[str, nn.Module], optimisers: Mapping[str, Optimizer]) -> dict[str, Any]:
+    """Puts the weights and the optimisers of a checkpoint into those of a fit.
+
+    Returns:
+        What was said of the training.
+
+    Raises:
+        CheckpointError: it is no checkpoint of such a fit.
+    """
+    meta = _meta(folder)
+    try:
+        for name, network in networks.items():
+            theirs = meta["networks"].get(name, {}).get("settings", "none")
+            if theirs != network.settings:  # torch would tell it of every tensor
+                raise ValueError(f"settings of its {name}: {theirs}; needed: {network.settings}")
+            network.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        tensors = load_file(folder / STATE)
+        for name, optimiser in optimisers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in tensors.items():
+                owner, index, entry = key.split("/")
+                if owner == name:
+                    state.setdefault(int(index), {})[entry] = tensor
+            ours, theirs = optimiser.state_dict()["param_groups"], meta["state"][name]["groups"]
+            if [sorted(group) for group in ours] != [sorted(group) for group in theirs]:
+                raise ValueError(f"its {name} optimiser is another one")
+            # Rates and the like are those of the fit, which may go on with others.
+            optimiser.load_state_dict({"state": state, "param_groups": ours})
+    except Exception as error:  # safetensors and torch raise their own kinds
+        raise CheckpointError(f"{folder}: a fit with these settings cannot go on from it ({error}).") from error
+    training: dict[str, Any] = meta["training"]
+    return training
 
 
 def _meta(folder: Path) -> dict[str, Any]:

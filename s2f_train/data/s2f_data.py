@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2f_train.data.items import hash_split
+
 SURE = 0.8  # AVSpeech's genders come from a classifier: trusted above this on both pictures
 
 
@@ -30,6 +32,11 @@ class Clip:
     male: bool | None
     dev: bool
     archive: Path
+
+
+def held_out(clip: Clip) -> bool:
+    """Whether a speaker is kept from training: AVSpeech by its split, others by a hash of the name, as in a store."""
+    return clip.dev if clip.corpus == "avspeech" else hash_split(clip.speaker) == "test"
 
 
 def clips(root: Path) -> list[Clip]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,6 +24,11 @@ class FaceEmbeddingNetwork(nn.Module):
         variant: str = "thesis2023",
     ):
         super().__init__()
+        self.settings: dict[str, Any] = {
+            "channels": list(channels),
+            "embedding_size": embedding_size,
+            "variant": variant,
+        }
         layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 1), nn.LeakyReLU(0.2, inplace=True)]
         for narrow, wide in itertools.pairwise(channels):
             layers.append(nn.Conv2d(narrow, wide, 4, 2, 1))
@@ -37,6 +43,15 @@ class FaceEmbeddingNetwork(nn.Module):
         vectors: Tensor = self.model(pictures)
         return vectors.flatten(1)
 
+    def activations(self, pictures: Tensor) -> list[Tensor]:
+        """What each LeakyReLU gives, from the whole picture to 4x4."""
+        found = []
+        for layer in list(self.model)[:-1]:
+            pictures = layer(pictures)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(pictures)
+        return found
+
 
 class Discriminator(nn.Linear):
     """Face embedding to the logit of "real": a linear layer without bias.
@@ -46,6 +61,7 @@ class Discriminator(nn.Linear):
 
     def __init__(self, embedding_size: int = 64):
         super().__init__(embedding_size, 1, bias=False)
+        self.settings = {"embedding_size": embedding_size}
 
 
 class Classifier(nn.Linear):
@@ -53,3 +69,4 @@ class Classifier(nn.Linear):
 
     def __init__(self, identities: int, embedding_size: int = 64):
         super().__init__(embedding_size, identities, bias=False)
+        self.settings = {"identities": identities, "embedding_size": embedding_size}

@@ -25,6 +25,7 @@ class VoiceEmbeddingNetwork(nn.Module):
 
     features = "logmel-64"
     kind = "wen-cnn"
+    nonnegative = False
 
     def __init__(self, channels: tuple[int, ...] = (64, 256, 384, 576, 864), embedding_size: int = 64):
         super().__init__()
@@ -54,6 +55,7 @@ class GE2EEncoder(nn.Module):
 
     features = "melpower-40"
     kind = "ge2e-lstm"
+    nonnegative = True  # its last layer is a ReLU
 
     def __init__(self, hidden: int = 256, embedding_size: int = 256, layers: int = 3):
         super().__init__()
@@ -65,6 +67,14 @@ class GE2EEncoder(nn.Module):
         """float32 (batch, frames, 40) -> (batch, embedding), of unit length."""
         _, (hidden, _) = self.lstm(features)
         return unit(torch.relu(self.linear(hidden[-1])))
+
+
+class Head(nn.Linear):
+    """From a voice embedding to what else shall be told from it in training."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs)
+        self.settings = {"inputs": inputs, "outputs": outputs}
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -1,0 +1,66 @@
+"""The networks of a pack, gathered from one checkpoint or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from s2f_train import checkpoint
+from s2f_train.run import newest_checkpoint
+
+ONLY_TRAINING = ("face-embedding", "discriminator", "classifier", "head")
+
+
+def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    """What a pack is made of: a voice network, what reads its embedding, and generators.
+
+    Args:
+        paths: runs, whose newest checkpoint is taken, or checkpoints; each with a generator of its own
+            and all with the same voice network.
+
+    Returns:
+        The networks by name, and what is known of their training.
+
+    Raises:
+        CheckpointError, RunError: one of them is no checkpoint.
+        ValueError: two have the same generator, or different voice networks.
+    """
+    networks: dict[str, nn.Module] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        folder = newest_checkpoint(path)
+        found, training = checkpoint.load(folder)
+        for name, network in found.items():
+            if name == "training_generator" or _kind(network) in ONLY_TRAINING:
+                continue
+            if name not in networks:
+                networks[name] = network
+            elif name == "voice" and not _same(network, networks[name]):
+                raise ValueError(f"{path} has another voice network than {paths[0]}; a pack has one.")
+            elif name.startswith("generator_"):
+                raise ValueError(f"{path} has a {name} again; give one run for each generator.")
+        facts[folder.parent.parent.name if folder.parent.name == "checkpoints" else folder.name] = training
+    return networks, _together(facts)
+
+
+def _together(facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One run's facts as they are; of several, each beside the others, with what concerns the whole pack above."""
+    first = next(iter(facts.values()))
+    if len(facts) == 1:
+        return first
+    whole: dict[str, Any] = {key: first[key] for key in ("noise", "licence", "traits") if key in first}
+    return {**whole, "runs": {name: {k: v for k, v in f.items() if k not in whole} for name, f in facts.items()}}
+
+
+def _kind(network: nn.Module) -> str:
+    return {kind: name for name, kind in checkpoint.KINDS.items()}[type(network)]
+
+
+def _same(a: nn.Module, b: nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        ours[k].shape == theirs[k].shape and torch.equal(ours[k], theirs[k]) for k in ours
+    )

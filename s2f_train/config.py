@@ -1,0 +1,302 @@
+"""Settings of a fit: a TOML file, `key=value` on the command line over it, every key known and checked.
+
+Keys that both fits have stand at the top of the file, the others in its tables [voice] and [gan].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from s2f_train.data.store import BINS
+from s2f_train.models.generator import VARIANTS
+
+RECIPES = Path(__file__).parent / "configs"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, or its value is of the wrong type or out of range."""
+
+
+def _option(default: Any, help: str, choices: tuple[Any, ...] = (), least: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What every fit has."""
+
+    store: str = _option("", "folder of a store that `prepare` made, or its address (https://, s3://, gs://)")
+    window: int = _option(0, "voice shards to draw from at a time, for a store elsewhere; 0: all", least=0)
+    room_gb: float = _option(0.0, "disk for voice shards that were fetched; 0: no limit", least=0)
+    sources: tuple[str, ...] = _option((), "take only these sources of the store; empty: all")
+    runs: str = _option("runs", "folder in which the run folder is made")
+    seed: int = _option(2023, "of everything drawn", least=0)
+    steps: int = _option(50_000, "optimiser steps", least=1)
+    batch: int = _option(128, "voices a step, over all processes together", least=1)
+    rate: float = _option(2e-4, "learning rate", least=0)
+    schedule: str = _option("constant", "of the learning rate", ("constant", "cosine"))
+    clip_gradient: float = _option(0.0, "longest gradient (L2 norm of all together); 0: any", least=0)
+    accelerator: str = _option("auto", "where to compute", ("auto", "cpu", "cuda"))
+    devices: int = _option(1, "processes on a machine, one for each GPU", least=1)
+    num_nodes: int = _option(1, "machines", least=1)
+    precision: str = _option("32-true", "of the arithmetic", ("32-true", "bf16-mixed", "64-true"))
+    compile: bool = _option(False, "compile the networks (torch.compile): for long runs on a GPU")
+    log_every: int = _option(50, "steps between two lines of stats.jsonl", least=1)
+    sample_every: int = _option(500, "steps between two sheets of faces", least=1)
+    save_every: int = _option(1000, "steps between two checkpoints", least=1)
+    keep: int = _option(2, "how many checkpoints to keep", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceSettings(RunSettings):
+    """`fit voice`: the voice embedding network E."""
+
+    channels: tuple[int, ...] = _option((64, 256, 384, 576, 864), "input bins and width of each layer of E")
+    embedding_size: int = _option(64, "length of the embedding", least=2)
+    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
+    min_frames: int = _option(300, "shortest crop; a frame is 10 ms", least=16)
+    max_frames: int = _option(800, "longest crop", least=16)
+    speaker_weight: float = _option(1.0, "of the cross entropy over speakers", least=0)
+    teacher: str = _option("", "Resemblyzer's wheel or pretrained.pt: a public encoder to imitate")
+    teacher_weight: float = _option(0.0, "of the distance to the teacher's embedding", least=0)
+    picture_weight: float = _option(0.0, "of the regression to face features", least=0)
+    picture_view: str = _option("s2f", "the paired pictures that the face features are of")
+    components: int = _option(100, "principal components of those pictures: the face features", least=1)
+    noise_share: float = _option(0.0, "share of the crops with noise", least=0)
+    noise_db: tuple[float, ...] = _option((5.0, 30.0), "signal to noise, lowest and highest")
+    gain_share: float = _option(0.0, "share of the crops made louder or softer before clipping", least=0)
+    telephone_share: float = _option(0.0, "share of the crops in the telephone's band", least=0)
+    room_share: float = _option(0.0, "share of the crops with reverberation", least=0)
+    codec_share: float = _option(0.0, "share of the crops that went through a codec", least=0)
+    workers: int = _option(0, "processes that make augmented features; 0: in the training process", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanSettings(RunSettings):
+    """`fit gan`: one generator, on the embeddings of a frozen voice network.
+
+    The defaults are Wen's losses alone; every addition is off.
+    """
+
+    gender: str = _option("general", "whose voices and faces", ("general", "male", "female"))
+    voice: str = _option("", "run or checkpoint of `fit voice`, or Resemblyzer's wheel")
+    variant: str = _option("thesis2023", "of the networks", tuple(VARIANTS))
+    channels: tuple[int, ...] = _option((1024, 512, 256, 128, 64), "width of the five layers of G")
+    face_channels: tuple[int, ...] = _option((32, 64, 128, 256, 512), "width of the five layers of F")
+    face_embedding: int = _option(64, "length of F's vector", least=2)
+    optimiser: str = _option("rmsprop", "which optimiser", ("adam", "rmsprop"))
+    betas: tuple[float, ...] = _option((0.5, 0.999), "of adam")
+    min_frames: int = _option(300, "shortest crop of a voice; a frame is 10 ms", least=16)
+    max_frames: int = _option(800, "longest crop", least=16)
+    noise: float = _option(0.05, "standard deviation of the noise on the embedding", least=0)
+    view: str = _option("photo", "which faces of the store are the real ones: photo, face or s2f")
+    identity_weight: float = _option(1.0, "of the classifier's losses", least=0)
+    # Additions.
+    start: str = _option("", "run or checkpoint whose generator is taken to begin with")
+    pixel_weight: float = _option(0.0, "of L1 to the picture that is paired with the voice", least=0)
+    edge_weight: float = _option(0.0, "of L1 between the edges of the two", least=0)
+    feature_weight: float = _option(0.0, "of L1 between the activations of F for the two (perceptual)", least=0)
+    paired_share: float = _option(0.0, "share of a batch that has a paired picture; 0: as it comes", least=0)
+    nearest_pairs: bool = _option(False, "voices without a picture get the paired one nearest to their regression")
+    attribute_pairs: bool = _option(False, "speakers without a face get faces of their gender and age")
+    attribute_faces: int = _option(16, "how many", least=1)
+    critic_rate: float = _option(1.0, "learning rate of F, D and C, in that of G", least=0)
+    ema: float = _option(0.0, "decay of the moving average of G; 0: none", least=0)
+    noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is drawn too", least=0)
+    gender_shift: float = _option(0.0, "how far half of the voices move towards the other gender", least=0)
+    face_augment: bool = _option(False, "F sees faces shifted, brightened and mirrored, real and made alike")
+
+
+KINDS: dict[str, type[RunSettings]] = {"voice": VoiceSettings, "gan": GanSettings}
+Settings = TypeVar("Settings", bound=RunSettings)
+
+
+def load(kind: str, path: Path, given: list[str]) -> RunSettings:
+    """The settings of a fit.
+
+    Args:
+        kind: "voice" or "gan".
+        path: a TOML file.
+        given: "key=value" over it; a value is TOML, and what is no TOML is a string.
+
+    Raises:
+        SettingsError: the file is no TOML, a key is unknown, or a value is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except (OSError, ValueError) as error:  # no TOML, or no text
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    common = names(RunSettings)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in KINDS:
+            _known(key, common, f"{path}: at the top")
+            values[key] = value
+        elif not isinstance(value, dict):
+            raise SettingsError(f"{path}: {key} is a table of settings: [{key}].")
+    for other, settings in KINDS.items():
+        for key in table.get(other, {}):
+            _known(key, names(settings), f"{path}: in [{other}]")
+    values |= table.get(kind, {})
+    types = typing.get_type_hints(KINDS[kind])
+    for pair in given:
+        key, sign, text = pair.partition("=")
+        key = key.removeprefix(f"{kind}.").replace("-", "_")
+        if not sign:
+            raise SettingsError(f"{pair!r} is no setting; settings are key=value.")
+        _known(key, names(KINDS[kind]), "On the command line:")
+        value = _value(text)
+        # A folder may be called 2023.
+        values[key] = text if types[key] is str and not isinstance(value, str) else value
+    return build(KINDS[kind], values)
+
+
+def build(settings: type[Settings], values: dict[str, Any]) -> Settings:
+    """Settings of a kind from plain values, checked.
+
+    Raises:
+        SettingsError: a key is unknown, or a value is of the wrong type or out of range.
+    """
+    types = typing.get_type_hints(settings)
+    made: dict[str, Any] = {}
+    options = {option.name: option for option in dataclasses.fields(settings)}
+    for key, value in values.items():
+        _known(key, list(options), "Among the settings:")
+        made[key] = _checked(key, value, types[key], options[key].metadata)
+    result = settings(**made)
+    _check_together(result)
+    return result
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe: a path, or the name of one that comes with s2f_train.
+
+    Raises:
+        SettingsError: there is neither.
+    """
+    path, own = Path(name), RECIPES / f"{Path(name).stem}.toml"
+    if path.exists():
+        return path
+    if path.parent == Path() and own.exists():
+        return own
+    known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
+    raise SettingsError(f"{name} is no file, and no recipe that comes with s2f_train; those are {known}.")
+
+
+def names(settings: type[RunSettings]) -> list[str]:
+    return [option.name for option in dataclasses.fields(settings)]
+
+
+def as_toml(kind: str, settings: RunSettings) -> str:
+    """The settings, all of them, in a file that `load` reads: common ones above, the kind's own in its table."""
+    common = names(RunSettings)
+    values = dataclasses.asdict(settings)
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if key in common]
+    lines += ["", f"[{kind}]"]
+    lines += [f"{key} = {_toml(value)}" for key, value in values.items() if key not in common]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # What we have is the same in both, but for characters that JSON would write as two escapes.
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
+
+
+def described(kind: str) -> list[tuple[str, str, str]]:
+    """(key, default, what it is) of every setting of a kind."""
+    rows = []
+    for option in dataclasses.fields(KINDS[kind]):
+        text = option.metadata["help"]
+        if option.metadata["choices"]:
+            text += ": " + ", ".join(map(str, option.metadata["choices"]))
+        rows.append((option.name, _toml(option.default), text))
+    return rows
+
+
+def _known(key: str, known: list[str], where: str) -> None:
+    if key in known:
+        return
+    close = difflib.get_close_matches(key, known, 1, 0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}."
+    raise SettingsError(f"{where} unknown setting {key!r}; {hint}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _checked(key: str, value: Any, wanted: Any, about: typing.Mapping[str, Any]) -> Any:
+    """`value` as the type `wanted`; an int may stand for a float, a list for a tuple."""
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SettingsError(f"{key} is {value!r}; it must be a list, such as [1, 2].")
+        return tuple(_checked(key, item, typing.get_args(wanted)[0], {"choices": (), "least": None}) for item in value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not wanted:
+        raise SettingsError(f"{key} is {value!r}, a {type(value).__name__}; it must be a {wanted.__name__}.")
+    if wanted is float and not math.isfinite(value):
+        raise SettingsError(f"{key} is {value}; it must be a finite number.")
+    if about["choices"] and value not in about["choices"]:
+        raise SettingsError(f"{key} is {value!r}; it must be one of {', '.join(map(str, about['choices']))}.")
+    if about["least"] is not None and not value >= about["least"]:
+        raise SettingsError(f"{key} is {value}; it must be at least {about['least']:g}.")
+    return value
+
+
+def _check_widths(key: str, widths: tuple[int, ...], layers: int | None = None) -> None:
+    if not widths or min(widths) < 1:
+        raise SettingsError(f"{key} is {list(widths)}; it must be widths of layers, each at least 1.")
+    if layers and len(widths) != layers:
+        raise SettingsError(f"{key} is {list(widths)}; it must be {layers} widths.")
+
+
+def _check_together(settings: RunSettings) -> None:
+    """What one setting alone does not tell."""
+    processes = settings.devices * settings.num_nodes
+    if settings.batch % processes:
+        raise SettingsError(f"batch is {settings.batch}; {processes} processes must share it evenly.")
+    low, high = getattr(settings, "min_frames", 0), getattr(settings, "max_frames", 0)
+    if low > high:
+        raise SettingsError(f"min_frames is {low} and max_frames {high}; it must be the other way round.")
+    for key in names(type(settings)):
+        if key.endswith("_share") and not getattr(settings, key) <= 1:
+            raise SettingsError(f"{key} is {getattr(settings, key)}; a share is between 0 and 1.")
+    if isinstance(settings, VoiceSettings):
+        _check_widths("channels", settings.channels)
+        if settings.channels[0] != BINS:
+            raise SettingsError(f"channels begin with {settings.channels[0]}; the features have {BINS} bins.")
+        if len(settings.noise_db) != 2 or settings.noise_db[0] > settings.noise_db[1]:
+            raise SettingsError(f"noise_db is {list(settings.noise_db)}; it must be [lowest, highest].")
+        if bool(settings.teacher) != bool(settings.teacher_weight):
+            raise SettingsError("teacher and teacher_weight belong together: give both, or neither.")
+        if not (settings.speaker_weight or settings.teacher_weight or settings.picture_weight):
+            raise SettingsError("All weights are 0: there is nothing to learn.")
+    if isinstance(settings, GanSettings):
+        _check_widths("channels", settings.channels, 5)
+        _check_widths("face_channels", settings.face_channels, 5)
+        if len(settings.betas) != 2:
+            raise SettingsError(f"betas are {list(settings.betas)}; adam has two.")
+        if settings.ema >= 1:
+            raise SettingsError(f"ema is {settings.ema}; it must be below 1.")
+        if settings.gender_shift and settings.gender == "general":
+            raise SettingsError("gender_shift is for gender=male and gender=female.")
+        if settings.window and settings.paired_share:
+            raise SettingsError("window and paired_share exclude each other: a few shards may hold no pairs.")
+        pairs = settings.pixel_weight or settings.edge_weight or settings.feature_weight
+        for key in ("paired_share", "nearest_pairs"):
+            if getattr(settings, key) and not pairs:
+                raise SettingsError(f"{key} is set, but pixel_weight, edge_weight and feature_weight are all 0.")

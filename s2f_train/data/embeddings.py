@@ -1,0 +1,117 @@
+"""Embeddings of stored voices by a frozen network, kept so that they are computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from s2f_edge import audio, features, frontend
+from s2f_edge.errors import AudioError
+from s2f_edge.features import Float32s, repeat_to
+from s2f_edge.frontend import FRONT_ENDS, LogMel64FrontEnd
+from s2f_train.data.feed import without_ctrl_c
+from s2f_train.data.store import Sample, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+FEW = 50
+
+_encoder: nn.Module  # one in each worker process
+_store: Store
+
+
+def embed(
+    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path, jobs: int | None = None
+) -> list[Tensor]:
+    """Embeddings of every window of every voice, by the runtime's own front end, on all cores.
+
+    Args:
+        samples: voices of the store.
+        encoder: a voice network on the CPU; `features` names its front end.
+        cache: folder; embeddings of the same voices by the same weights are taken from there.
+        jobs: processes; None: one a core.
+
+    Returns:
+        In the order of `samples`, float32 (windows, embedding).
+
+    Raises:
+        StoreError: a voice has not what the front end needs.
+    """
+    path = cache / f"embeddings-{_digest(store, samples, encoder)}.safetensors"
+    if not path.exists():
+        log.info("embedding %d voices by %s", len(samples), encoder.kind)
+        windows = _embed_all(store, samples, encoder, jobs)
+        joined = torch.from_numpy(np.concatenate(windows))
+        counts = torch.tensor([len(w) for w in windows])
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        save_file({"windows": joined, "counts": counts}, temporary)
+        temporary.replace(path)
+    with safe_open(path, "pt"):
+        found = load_file(path)
+    return list(torch.split(found["windows"], found["counts"].tolist()))
+
+
+def _digest(store: Store, samples: list[Sample], encoder: nn.Module) -> str:
+    """Of what the embeddings depend on: weights, voices, and the code of the front end."""
+    digest = hashlib.sha256()
+    for name, tensor in encoder.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for module in (audio, features, frontend):
+        digest.update(Path(module.__file__ or "").read_bytes())
+    digest.update(json.dumps([store.facts, [s.key for s in samples]]).encode())
+    return digest.hexdigest()[:20]
+
+
+def _embed_all(store: Store, samples: list[Sample], encoder: nn.Module, jobs: int | None) -> list[Float32s]:
+    found = []
+    if len(samples) < FEW:  # processes take longer to start
+        return [windows_of(store, sample, encoder) for sample in samples]
+    context = multiprocessing.get_context("spawn")  # forking a process that has threads, or a GPU, goes wrong
+    with ProcessPoolExecutor(jobs or os.cpu_count(), context, _start, (store, encoder)) as pool:
+        with without_ctrl_c():
+            results = pool.map(_embed, samples, chunksize=32)
+        for done, windows in enumerate(results, 1):
+            found.append(windows)
+            if done % 1000 == 0:
+                log.info("%d of %d voices embedded", done, len(samples))
+    return found
+
+
+def _start(store: Store, encoder: nn.Module) -> None:
+    global _encoder, _store
+    torch.set_num_threads(1)  # one process a core already
+    _encoder, _store = encoder, store
+
+
+def _embed(sample: Sample) -> Float32s:
+    return windows_of(_store, sample, _encoder)
+
+
+def windows_of(store: Store, sample: Sample, encoder: nn.Module) -> Float32s:
+    """Embeddings of every window of a voice, float32 (windows, embedding)."""
+    name = str(encoder.features)
+    with torch.inference_mode():
+        if name == "logmel-64":
+            logmel = repeat_to(store.logmel(sample).astype(np.float32), LogMel64FrontEnd.MIN_FRAMES)
+            made = [encoder(torch.from_numpy(np.ascontiguousarray(logmel.T))[None])]
+        else:
+            front_end = FRONT_ENDS[name]()
+            try:
+                front_end.push(audio.read(store.read(sample, "flac")).samples)
+            except AudioError as error:
+                raise StoreError(f"{store.folder / sample.shard}: {sample.key}: {error}") from None
+            made = [encoder(torch.from_numpy(batch)) for batch, _ in front_end.inputs()]
+    windows: Float32s = torch.cat(made).numpy()
+    return windows

@@ -1,0 +1,64 @@
+"""The faces of a store in memory: decoded once, drawn by their index."""
+
+from __future__ import annotations
+
+import io
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from s2f_train.data.store import Sample, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+SIDE = 64
+
+
+def load_faces(store: Store, samples: list[Sample]) -> Tensor:
+    """All pictures, uint8 (faces, 64, 64, 3) RGB: 12 kB each.
+
+    Raises:
+        StoreError: a picture cannot be decoded.
+    """
+    pixels = np.empty((len(samples), SIDE, SIDE, 3), np.uint8)
+
+    def decode(row: int) -> None:
+        pixels[row] = _decoded(store, samples[row])
+
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+        list(pool.map(decode, range(len(samples))))
+    return torch.from_numpy(pixels)
+
+
+def _decoded(store: Store, sample: Sample) -> NDArray[np.uint8]:
+    member = "png" if "png" in sample.members else "jpg"
+    try:
+        with Image.open(io.BytesIO(store.read(sample, member))) as image:
+            picture = image.convert("RGB")
+    except (OSError, SyntaxError) as error:  # Pillow's two for a broken PNG
+        raise StoreError(f"{store.folder / sample.shard}: {sample.key} cannot be decoded ({error}).") from None
+    if picture.size != (SIDE, SIDE):
+        picture = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def as_network_input(pixels: Tensor) -> Tensor:
+    """uint8 (batch, 64, 64, 3) -> float32 (batch, 3, 64, 64) in [-1, 1]: (x - 127.5) / 127.5."""
+    return (pixels.permute(0, 3, 1, 2).float() - 127.5) / 127.5
+
+
+def as_pixels(pictures: Tensor) -> NDArray[np.uint8]:
+    """The way back, rounded: uint8 (batch, 64, 64, 3)."""
+    levels = (pictures.detach().float().cpu() * 127.5 + 127.5).round().clamp(0, 255)
+    pixels: NDArray[np.uint8] = levels.byte().permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+def sheet(rows: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Rows of as many faces each, uint8 (faces, 64, 64, 3), as one picture."""
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])

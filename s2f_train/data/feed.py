@@ -1,0 +1,118 @@
+"""Batches made ahead of their use, in order, by a thread or by processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batch = dict[str, NDArray[np.generic]]
+AHEAD = 3
+
+
+class Drawer(Protocol):
+    """Draws the batch of a step.
+
+    The same step always gives the same batch, whatever was drawn before: so a fit that stopped
+    goes on with what it would have seen, and several processes agree without a word.
+    """
+
+    def draw(self, step: int) -> Batch: ...
+
+
+def batches(drawer: Drawer, start: int, end: int, workers: int = 0) -> Iterator[Batch]:
+    """The batches of the steps from `start` to `end`, in order, made while the one before is used.
+
+    Args:
+        drawer: must be picklable where `workers` is not 0.
+        workers: processes; 0 is one thread of this process.
+    """
+    return _by_processes(drawer, start, end, workers) if workers else _by_thread(drawer, start, end)
+
+
+def _by_thread(drawer: Drawer, start: int, end: int) -> Iterator[Batch]:
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def put(thing: Batch | BaseException) -> None:
+        while not stopped.is_set():
+            try:
+                ready.put(thing, timeout=0.2)
+                return
+            except queue.Full:
+                pass
+
+    def work() -> None:
+        try:
+            for step in range(start, end):
+                if stopped.is_set():
+                    return
+                put(drawer.draw(step))
+        except BaseException as error:  # raised where the batch is asked for
+            put(error)
+
+    thread = threading.Thread(target=work, daemon=True, name="batches")
+    thread.start()
+    try:
+        for _ in range(start, end):
+            thing = ready.get()
+            if isinstance(thing, BaseException):
+                raise thing
+            yield thing
+    finally:
+        stopped.set()
+        thread.join()
+
+
+@contextmanager
+def without_ctrl_c() -> Iterator[None]:
+    """Processes that are started in it ignore Ctrl-C, which reaches them all: the first one decides when to stop."""
+    if threading.current_thread() is not threading.main_thread():  # who cannot change it
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_drawer: Drawer  # one in each worker process
+
+
+def _start(drawer: Drawer) -> None:
+    global _drawer
+    _drawer = drawer
+
+
+def _draw(step: int) -> Batch:
+    return _drawer.draw(step)
+
+
+def _by_processes(drawer: Drawer, start: int, end: int, workers: int) -> Iterator[Batch]:
+    # Not forked: torch's threads and CUDA do not survive it.
+    context = multiprocessing.get_context("spawn")
+    waiting: deque[Future[Batch]] = deque()
+    with ProcessPoolExecutor(workers, context, _start, (drawer,)) as pool:
+        try:
+            for step in range(start, end):
+                while len(waiting) < workers + AHEAD and step + len(waiting) < end:
+                    with without_ctrl_c():  # the first ones start the processes
+                        waiting.append(pool.submit(_draw, step + len(waiting)))
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                "A worker process was ended, as the system does when memory runs out. Give fewer workers."
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)

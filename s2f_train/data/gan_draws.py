@@ -1,0 +1,107 @@
+"""Draws the batches of a GAN: voices, what is random about them, and faces."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2f_edge.features import Float32s
+from s2f_train.config import GanSettings
+from s2f_train.data.crops import crops
+from s2f_train.data.feed import Batch
+from s2f_train.data.pairs import NONE, Pairs
+from s2f_train.data.store import Store
+from s2f_train.data.window import ShardWindow
+
+MOVES = 3  # real, made for the critic, made for the generator
+
+
+@dataclass(frozen=True)
+class GanDrawer:
+    """Batches by step; every process draws the same numbers and takes its share.
+
+    Attributes:
+        windows: embeddings of the windows of each voice, where they are known already; else
+            crops of the log-mel are drawn for the voice network.
+        embedding_size: length of the embedding, for its noise.
+        targets: as in `Pairs`, perhaps with more of them.
+    """
+
+    store: Store
+    pairs: Pairs
+    targets: NDArray[np.int64]
+    settings: GanSettings
+    embedding_size: int
+    windows: list[Float32s] | None
+    rank: int = 0
+    world: int = 1
+
+    @functools.cached_property
+    def window(self) -> ShardWindow:
+        return ShardWindow(self.pairs.voices, self.settings.window, self.settings.batch, self.settings.seed)
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step.
+
+        Returns:
+            voices, float32 (b, 64, frames), or embeddings, (b, d); classes (b,); targets (b,), indices of
+            faces or -1; noise (b, d); shift (b,); real (b,) and real_classes (b,); mirrored (b,); moves (3, 5).
+        """
+        s = self.settings
+        rng = np.random.default_rng([s.seed, 0, step])
+        voices, next_shard = self.window.at(step)
+        if next_shard:
+            self.store.soon(next_shard)
+        chosen = self._choose(rng, voices)
+        share = s.batch // self.world
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        frames = int(rng.integers(s.min_frames, s.max_frames + 1))
+        starts, lengths = rng.random((2, s.batch))
+        size = s.noise * (np.ones(s.batch) if s.noise_share == 1 else rng.random(s.batch))
+        size *= rng.random(s.batch) < s.noise_share
+        noise = rng.standard_normal((s.batch, self.embedding_size)) * size[:, None]
+        shift = s.gender_shift * rng.random(s.batch) * (rng.random(s.batch) < 0.5)
+        real = self.pairs.real[rng.integers(len(self.pairs.real), size=s.batch)]
+        mirrored = rng.random(s.batch) < 0.5
+        moves = rng.random((MOVES, 5)).astype(np.float32)
+
+        batch: Batch = {
+            "classes": self.pairs.classes[chosen[mine]],
+            "targets": self.targets[chosen[mine]],
+            "noise": noise[mine].astype(np.float32),
+            "shift": shift[mine].astype(np.float32),
+            "real": real[mine, 0],
+            "real_classes": real[mine, 1],
+            "mirrored": mirrored[mine],
+            "moves": moves,
+        }
+        if self.windows is None:
+            batch["voices"] = crops(self.store, [self.pairs.voices[i] for i in chosen[mine]], frames, starts[mine])
+        else:
+            rows = zip(chosen[mine], starts[mine], lengths[mine], strict=True)
+            batch["embeddings"] = np.stack([_stretch(self.windows[i], start, length) for i, start, length in rows])
+        return batch
+
+    def _choose(self, rng: np.random.Generator, voices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Voices of the batch: as they come, or a share of them with a picture of their own clip."""
+        s = self.settings
+        if not s.paired_share:
+            return voices[rng.integers(len(voices), size=s.batch)]
+        paired = self.pairs.targets[voices] != NONE
+        first, rest = voices[paired], voices[~paired]
+        share = s.paired_share if len(first) and len(rest) else float(len(first) > 0)
+        count = round(share * s.batch)
+        chosen = np.concatenate([rng.choice(first, count), rng.choice(rest, s.batch - count)])
+        return rng.permutation(chosen)  # every process has its part of both
+
+
+def _stretch(windows: Float32s, start: float, length: float) -> Float32s:
+    """The mean embedding of a stretch of the windows, of unit length."""
+    count = 1 + int(length * len(windows))
+    begin = int(start * (len(windows) - count + 1))
+    mean = windows[begin : begin + count].mean(axis=0)
+    unit: Float32s = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    return unit

@@ -1,0 +1,132 @@
+"""Which voices and which faces belong together: by person, by clip, or by gender and age."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2f_train.config import GanSettings
+from s2f_train.data.items import Identity
+from s2f_train.data.store import Sample, Store, StoreError
+
+Indices = NDArray[np.int64]
+NONE = -1
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What a GAN learns from.
+
+    Attributes:
+        voices: recordings to draw from.
+        classes: of each voice the number of its identity; -1 where it has none.
+        targets: of each voice the face of the same clip, an index into `faces`; -1: none.
+        faces: pictures.
+        real: (n, 2): a face that D takes for real, and the identity that C finds in it (or -1).
+        identities: how many C tells apart.
+        own, attributed: identities with faces of their own, and with faces like theirs.
+    """
+
+    voices: list[Sample]
+    classes: Indices
+    targets: Indices
+    faces: list[Sample]
+    real: Indices
+    identities: int
+    own: int
+    attributed: int
+
+
+def pair(store: Store, settings: GanSettings) -> Pairs:
+    """The voices and faces of the training split for a generator.
+
+    With a weight on identity, as in Wen et al., only people with both voices and faces take
+    part. With attribute pairs, a speaker without a face has those of people of the same gender, the
+    nearest in age where ages are known.
+
+    Raises:
+        StoreError: nothing is left to learn from.
+    """
+    people = {name: p for name, p in store.identities.items() if p.split == "train" and _wanted(p, settings)}
+    voices = _of(store.voices, people, settings)
+    faces = [face for face in _of(store.faces, people, settings) if face.view == settings.view]
+    _require(store, settings, voices, faces)
+    faces_of: dict[str, list[int]] = {}
+    for index, face in enumerate(faces):
+        faces_of.setdefault(face.identity, []).append(index)
+    speakers = sorted({voice.identity for voice in voices})
+    own = {name: faces_of[name] for name in speakers if name in faces_of}
+    attributed: dict[str, list[int]] = {}
+    if settings.attribute_pairs:
+        attributed = _attributed([people[n] for n in speakers if n not in own], faces, people, settings)
+    known = own | attributed
+    numbers = {name: number for number, name in enumerate(sorted(known))}
+    if settings.identity_weight:
+        if not known:
+            raise StoreError(
+                f"{store.folder}: none of {len(speakers)} speakers has a {settings.view!r} picture; with "
+                "identity_weight each needs one. Set attribute_pairs=true, or identity_weight=0."
+            )
+        voices = [voice for voice in voices if voice.identity in known]
+        real = [(index, numbers[name]) for name, indices in known.items() for index in indices]
+    else:
+        real = [(index, NONE) for index in range(len(faces))]
+    by_clip = {face.clip: index for index, face in enumerate(faces) if face.clip}
+    return Pairs(
+        voices=voices,
+        classes=np.array([numbers.get(voice.identity, NONE) for voice in voices], np.int64),
+        targets=np.array([by_clip.get(voice.clip, NONE) for voice in voices], np.int64),
+        faces=faces,
+        real=np.array(sorted(real), np.int64),
+        identities=len(numbers),
+        own=len(own),
+        attributed=len(attributed),
+    )
+
+
+def _wanted(person: Identity, settings: GanSettings) -> bool:
+    return settings.gender == "general" or person.gender == settings.gender[0]
+
+
+def _of(samples: list[Sample], people: dict[str, Identity], settings: GanSettings) -> list[Sample]:
+    return [s for s in samples if s.identity in people and (not settings.sources or s.source in settings.sources)]
+
+
+def _require(store: Store, settings: GanSettings, voices: list[Sample], faces: list[Sample]) -> None:
+    of = "" if settings.gender == "general" else f" of {settings.gender} people"
+    if not voices:
+        raise StoreError(f"{store.folder} has no voices{of} in its training split.")
+    if not faces:
+        views = sorted({face.view for face in store.faces})
+        raise StoreError(
+            f"{store.folder} has no {settings.view!r} pictures{of} in its training split; "
+            f"its pictures are {', '.join(views) or 'none'} (setting: view)."
+        )
+
+
+def _attributed(
+    speakers: list[Identity], faces: list[Sample], people: dict[str, Identity], settings: GanSettings
+) -> dict[str, list[int]]:
+    """Faces for speakers without: seeded, of the same gender, and the nearest in age if both ages are known."""
+    pools: dict[str, list[int]] = {"m": [], "f": []}
+    for index, face in enumerate(faces):
+        gender = people[face.identity].gender
+        if gender:
+            pools[gender].append(index)
+    rng = np.random.default_rng([settings.seed, 1])
+    found = {}
+    for speaker in speakers:
+        pool = pools.get(speaker.gender, [])
+        if not pool:
+            continue
+        order = rng.permutation(pool).tolist()
+        if speaker.age is not None:
+            order.sort(key=lambda index: _years_apart(speaker, people[faces[index].identity]))
+        found[speaker.name] = order[: settings.attribute_faces]
+    return found
+
+
+def _years_apart(a: Identity, b: Identity) -> float:
+    return abs(a.age - b.age) if a.age is not None and b.age is not None else 200.0

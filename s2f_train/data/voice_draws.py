@@ -1,0 +1,94 @@
+"""Draws the batches of the voice network: crops of voices, and what each shall tell."""
+
+from __future__ import annotations
+
+import functools
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from s2f_edge.features import HOP, Float32s, logmel, normalise_logmel
+from s2f_train.config import VoiceSettings
+from s2f_train.data.augment import any_augmentation, augment
+from s2f_train.data.crops import crop
+from s2f_train.data.feed import Batch
+from s2f_train.data.store import BINS, Sample, Store, StoreError
+from s2f_train.data.window import ShardWindow
+
+
+@dataclass(frozen=True)
+class VoiceDrawer:
+    """Batches by step; every process draws the same numbers and takes its share.
+
+    Attributes:
+        voices: of the store.
+        classes: (voices,), the number of the speaker.
+        teacher: (voices, n), the teacher's embeddings; n is 0 where there is none.
+        pictures: (voices, components), face features of the paired picture, NaN where there is none.
+    """
+
+    store: Store
+    voices: list[Sample]
+    classes: NDArray[np.int64]
+    teacher: Float32s
+    pictures: Float32s
+    settings: VoiceSettings
+    rank: int = 0
+    world: int = 1
+
+    @functools.cached_property
+    def window(self) -> ShardWindow:
+        return ShardWindow(self.voices, self.settings.window, self.settings.batch, self.settings.seed)
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step.
+
+        Returns:
+            voices, float32 (b, 64, frames); classes (b,); teacher (b, n); pictures (b, components).
+        """
+        s = self.settings
+        rng = np.random.default_rng([s.seed, 0, step])
+        voices_now, next_shard = self.window.at(step)
+        if next_shard:
+            self.store.soon(next_shard)
+        chosen = voices_now[rng.integers(len(voices_now), size=s.batch)]
+        frames = int(rng.integers(s.min_frames, s.max_frames + 1))
+        starts = rng.random(s.batch)
+        share = s.batch // self.world
+        voices = np.empty((share, BINS, frames), np.float32)
+        mine = range(self.rank * share, (self.rank + 1) * share)
+        for row, i in zip(voices, mine, strict=True):
+            sample = self.voices[chosen[i]]
+            if any_augmentation(s):
+                row[:] = self._augmented(np.random.default_rng([s.seed, 1, step, i]), sample, frames, starts[i])
+            else:
+                row[:] = crop(self.store, sample, frames, starts[i])
+        taken = chosen[mine.start : mine.stop]
+        return {
+            "voices": voices,
+            "classes": self.classes[taken],
+            "teacher": self.teacher[taken],
+            "pictures": self.pictures[taken],
+        }
+
+    def _augmented(self, rng: np.random.Generator, sample: Sample, frames: int, start: float) -> Float32s:
+        """A crop of the sound, changed; its features are normalised as those of a clip of that length would be."""
+        wanted = (frames - 1) * HOP
+        stored = self.store.read(sample, "flac")
+        try:
+            with soundfile.SoundFile(io.BytesIO(stored)) as file:
+                length = file.frames
+                if length > wanted:
+                    file.seek(int(start * (length - wanted)))
+                sound = file.read(wanted, "float32")
+        except soundfile.LibsndfileError as error:
+            raise StoreError(
+                f"{self.store.folder / sample.shard}: the sound of {sample.key} cannot be decoded ({error})."
+            ) from None
+        if len(sound) < wanted:
+            sound = np.resize(np.roll(sound, -int(start * len(sound))), wanted)
+        features: Float32s = normalise_logmel(logmel(augment(rng, sound, self.settings)))
+        return features[:frames].T

@@ -1,0 +1,36 @@
+"""The optimisers of the recipes, and the clipping of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+
+def make_optimiser(
+    name: str, parameters: list[nn.Parameter], rate: float, betas: Sequence[float] = (0.9, 0.999)
+) -> Optimizer:
+    """An optimiser whose rate the loop sets from its `initial_lr`.
+
+    rmsprop is the thesis's: alpha 0.9, eps 1e-8, not centred, neither momentum nor weight decay.
+    """
+    optimiser: Optimizer
+    if name == "adam":
+        optimiser = torch.optim.Adam(parameters, rate, betas=(betas[0], betas[1]))
+    elif name == "rmsprop":
+        optimiser = torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-8)
+    elif name == "sgd":
+        optimiser = torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True)
+    else:
+        raise ValueError(f"The optimiser is {name!r}; it must be adam, rmsprop or sgd.")
+    for group in optimiser.param_groups:
+        group["initial_lr"] = rate
+    return optimiser
+
+
+def clip(parameters: list[nn.Parameter], longest: float) -> None:
+    """Shortens the gradient of all parameters together to `longest`; 0 leaves it."""
+    if longest:
+        nn.utils.clip_grad_norm_(parameters, longest)

@@ -1,0 +1,60 @@
+"""Faces from a checkpoint, without an export: what a run makes of a recording now."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from s2f_edge import audio
+from s2f_edge.errors import TooLittleSpeechError
+from s2f_edge.features import SAMPLE_RATE
+from s2f_edge.files import write_whole
+from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.vad import find_speech
+from s2f_train import checkpoint
+from s2f_train.data.faces import as_pixels, sheet
+from s2f_train.models.traits import mean_embedding
+from s2f_train.run import RunError, newest_checkpoint
+
+ENLARGED = 256
+MIN_SPEECH_S = 1.0  # as the runtime asks for
+
+
+def sample(run: Path, clips: list[Path], out: Path) -> None:
+    """Writes a PNG with a column for each clip and a row for each generator of the checkpoint.
+
+    Raises:
+        RunError, CheckpointError: there is no checkpoint, or it has no generator.
+        AudioError: a clip cannot be read or has too little speech.
+        OutputError: the picture cannot be written.
+    """
+    networks, _ = checkpoint.load(newest_checkpoint(run))
+    generators = [network for name, network in networks.items() if name.startswith("generator_")]
+    if "voice" not in networks or not generators:
+        raise RunError(f"{run} has no generator to sample; it has {', '.join(networks)}.")
+    embeddings = torch.stack([embedding_of(clip, networks["voice"]) for clip in clips])
+    with torch.inference_mode():
+        rows = [as_pixels(generator(embeddings)) for generator in generators]
+    picture = Image.fromarray(sheet(rows))
+    larger = picture.resize((picture.width * ENLARGED // 64, picture.height * ENLARGED // 64), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    larger.save(buffer, "PNG")
+    write_whole(out, buffer.getvalue())
+
+
+def embedding_of(clip: Path, voice: nn.Module) -> Tensor:
+    """The embedding of a recording by a voice network, (embedding,), as the runtime computes it."""
+    sound = audio.read(clip)
+    speech = find_speech(sound.samples)
+    found = len(speech.samples) / SAMPLE_RATE
+    if found < MIN_SPEECH_S:
+        raise TooLittleSpeechError(found, MIN_SPEECH_S, sound.seconds)
+    front_end = FRONT_ENDS[str(voice.features)]()
+    front_end.push(speech.samples)
+    with torch.inference_mode():
+        windows = [voice(torch.from_numpy(batch)) for batch, _ in front_end.inputs()]
+    return mean_embedding(torch.cat(windows))

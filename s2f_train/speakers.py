@@ -1,0 +1,138 @@
+"""What the voice embeddings of the training speakers tell before a generator learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s2f_edge.features import Float32s
+from s2f_train.config import GanSettings
+from s2f_train.data.embeddings import embed
+from s2f_train.data.pairs import NONE
+from s2f_train.data.store import Sample, Store
+from s2f_train.models.traits import VoiceTraits, mean_embedding
+from s2f_train.models.voice import unit
+
+CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
+TRAIT_DIRECTIONS = 64
+RIDGE_GAMMA, RIDGE_LAMBDA = 2.0, 0.3
+
+
+@dataclass(frozen=True)
+class SpeakerVoices:
+    """Embeddings of up to three clips of each training speaker of all genders; `of` makes them."""
+
+    store: Store
+    encoder: nn.Module
+    cache: Path | None  # None: for a plan, which needs the shapes alone
+    fabric: Fabric
+    embeddings: Tensor  # (clips, embedding), of unit length
+    male: Tensor  # (clips,): 1, 0, or NaN where it is not known
+
+    @classmethod
+    def of(
+        cls, store: Store, settings: GanSettings, encoder: nn.Module, fabric: Fabric, for_plan: bool = False
+    ) -> SpeakerVoices:
+        taken: dict[str, list[Sample]] = {}
+        for voice in store.of_split("train"):
+            mine = taken.setdefault(voice.identity, [])
+            if len(mine) < CLIPS_A_SPEAKER and (not settings.sources or voice.source in settings.sources):
+                mine.append(voice)
+        # In the order of the names, so that clips of one speaker stand together.
+        samples = [voice for _, mine in sorted(taken.items()) for voice in mine]
+        cache = None if for_plan else Path(settings.runs) / "cache"
+        windows = _embedded(store, samples, encoder, cache, fabric)
+        male = [{"m": 1.0, "f": 0.0, "": float("nan")}[store.identities[voice.identity].gender] for voice in samples]
+        return cls(store, encoder, cache, fabric, torch.stack([mean_embedding(w) for w in windows]), torch.tensor(male))
+
+    def windows_of(self, samples: list[Sample]) -> list[Tensor]:
+        """Embeddings of the windows of voices, each (windows, embedding)."""
+        return _embedded(self.store, samples, self.encoder, self.cache, self.fabric)
+
+    def towards_women(self) -> Tensor:
+        """From the mean embedding of male speakers to that of female ones, (embedding,); 0 where one is missing."""
+        men, women = self.embeddings[self.male == 1], self.embeddings[self.male == 0]
+        if not len(men) or not len(women):
+            return torch.zeros(self.embeddings.shape[1])
+        return women.mean(dim=0) - men.mean(dim=0)
+
+    def traits(self) -> tuple[VoiceTraits, dict[str, Any]] | None:
+        """Gender and typicality, fitted, with how well; None where a gender is missing."""
+        known = ~self.male.isnan()
+        if min((self.male == 1).sum(), (self.male == 0).sum()) < 2:
+            return None
+        directions = min(TRAIT_DIRECTIONS, len(self.embeddings) // 4, self.embeddings.shape[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            traits = VoiceTraits(self.embeddings.shape[1], directions)
+            traits.fit(self.embeddings, self.male)
+            surprise = unseen_surprise(self.embeddings, directions)
+        with torch.no_grad():
+            male, _ = traits(self.embeddings)
+        right = ((male[known] > 0.5) == (self.male[known] > 0.5)).float().mean()
+        quantiles = torch.quantile(surprise, torch.tensor([0.5, 0.95, 0.99])).tolist()
+        names = ("surprise_p50", "surprise_p95", "surprise_p99")
+        return traits.eval(), {"right": float(right), **dict(zip(names, quantiles, strict=True))}
+
+
+def _embedded(
+    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path | None, fabric: Fabric
+) -> list[Tensor]:
+    """The first process of a machine embeds, the others take what it kept."""
+    if cache is None:
+        size = int(encoder.settings["embedding_size"])  # type: ignore[index]
+        return list(unit(torch.randn(len(samples), size))[:, None])
+    if fabric.local_rank == 0:
+        embed(store, samples, encoder, cache)
+    fabric.barrier()
+    return embed(store, samples, encoder, cache)
+
+
+def unseen_surprise(embeddings: Tensor, directions: int, folds: int = 5) -> Tensor:
+    """The surprise of each embedding to traits fitted without its neighbours: what a new speaker gets."""
+    found = torch.zeros(len(embeddings))
+    # Rows of one speaker stand together, so folds are stretches and not every fifth row.
+    fold = torch.arange(len(embeddings)) * folds // len(embeddings)
+    for i in range(folds):
+        traits = VoiceTraits(embeddings.shape[1], directions)
+        traits.fit(embeddings[fold != i], torch.full((int((fold != i).sum()),), float("nan")))
+        with torch.no_grad():
+            found[fold == i] = traits(embeddings[fold == i])[1]
+    return found
+
+
+def nearest_targets(windows: list[Float32s], targets: NDArray[np.int64], faces: Tensor) -> NDArray[np.int64]:
+    """Gives every voice without a picture the paired one that is nearest to its regressed picture.
+
+    A kernel ridge regression (Gaussian kernel) from embedding to picture is fitted on the pairs. The
+    regressed pictures themselves are means of faces that do not lie on each other, with ghost
+    eyes; a real picture near to them is not.
+
+    Args:
+        windows: of each voice, (windows, embedding).
+        targets: of each voice an index into `faces`, or -1.
+        faces: uint8 (faces, h, w, 3).
+    """
+    embeddings = torch.stack([mean_embedding(torch.from_numpy(w)) for w in windows])
+    paired = torch.from_numpy(targets != NONE)
+    used = torch.from_numpy(targets)[paired]
+    pictures = faces.cpu()[used].flatten(1).float() / 255
+    mean = pictures.mean(dim=0)
+    known = embeddings[paired]
+    system = _kernel(known, known) + RIDGE_LAMBDA * torch.eye(len(known))
+    weights = torch.linalg.solve(system, pictures - mean)
+    regressed = _kernel(embeddings[~paired], known) @ weights + mean
+    found = targets.copy()
+    found[targets == NONE] = used[torch.cdist(regressed, pictures).argmin(dim=1)].numpy()
+    return found
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    return torch.exp(-RIDGE_GAMMA * torch.cdist(a, b).square())
