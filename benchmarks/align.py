@@ -34,8 +34,8 @@ import dlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from s2f_train.data.align import LANDMARKS, Aligner, model_file, read_picture, resize_aligned, similarity, warp
 from s2f_train.data.s2f_data import members
+from s2f_train.prepare.align import LANDMARKS, Aligner, model_file, read_picture, resize_aligned, similarity, warp
 
 Points = np.ndarray
 Finder = Callable[[np.ndarray], Points | None]

@@ -93,11 +93,27 @@ def _fit(kind: str, config: str | None, given: list[str], resume: Path | None, d
         finished = _run(kind, settings, resume, dry_run)
     except (ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from None
+    except RuntimeError as error:
+        said = _known_failure(error)
+        if not said:
+            raise
+        raise SystemExit(f"error: {said}") from None
     except KeyboardInterrupt:  # before the first step, or a second one
         typer.echo("stopped at once; what is in no checkpoint is lost", err=True)
         finished = False
     if not finished:
         raise SystemExit(STOPPED)
+
+
+def _known_failure(error: RuntimeError) -> str:
+    """What to say of an error of torch that is no fault of the code; "" for any other."""
+    import torch
+
+    from s2f_train.processes import lost_a_process
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"{str(error).splitlines()[0]} Give a smaller batch; --dry-run tells what a step takes."
+    return "Another process of this fit has ended; its own message says why." if lost_a_process(error) else ""
 
 
 def _settings(kind: str, config: str | None, given: list[str], resume: Path | None) -> RunSettings:
@@ -135,7 +151,7 @@ def _run(kind: str, settings: RunSettings, resume: Path | None, dry_run: bool) -
     fabric = launch(settings)
     if fabric.global_rank:
         logging.disable(logging.INFO)  # the first process speaks for all
-    task = make_task(kind, settings, fabric)
+    task = make_task(kind, _pinned(kind, settings, resume) if resume else settings, fabric)
     start = _restored(task, resume) if resume else 0
     if start >= settings.steps:
         raise ValueError(f"{resume} is at step {start} of {settings.steps}; to go further, give steps=N.")
@@ -162,6 +178,13 @@ def _run(kind: str, settings: RunSettings, resume: Path | None, dry_run: bool) -
     return finished or not fabric.is_global_zero
 
 
+def _pinned(kind: str, settings: Any, resume: Path) -> Any:
+    """Settings whose voice network is the one of the run's own checkpoint: the run it came from may have gone on."""
+    from s2f_train.run import newest_checkpoint
+
+    return dataclasses.replace(settings, voice=str(newest_checkpoint(resume)), start="") if kind == "gan" else settings
+
+
 def make_task(kind: str, settings: Any, fabric: Fabric, for_plan: bool = False) -> Task:
     """The task of a kind. `for_plan`: one whose step costs what it costs, with made-up embeddings of the voices."""
     if kind == "gan":
@@ -179,4 +202,9 @@ def _restored(task: Task, resume: Path) -> int:
     from s2f_train.run import newest_checkpoint
 
     facts = checkpoint.restore(newest_checkpoint(resume), task.networks, task.optimisers)
+    if facts["store"] != task.facts["store"]:
+        raise checkpoint.CheckpointError(
+            f"{resume} learnt from another store than {task.settings.store} is now (plan {facts['store']['plan']}, "
+            f"here {task.facts['store']['plan']}). Go on with that store, or begin a run with start={resume}."
+        )
     return int(facts["step"])

@@ -14,9 +14,9 @@ import typer
 
 if TYPE_CHECKING:
     from s2f_train.data.items import Source
-    from s2f_train.data.prepare_plan import Plan
-    from s2f_train.data.prepare_unit import Unit
     from s2f_train.data.store import Store
+    from s2f_train.prepare.plan import Plan
+    from s2f_train.prepare.unit import Unit
 
 FACE_SIZES = (64, 224)
 INTERRUPTED = 130  # as a shell has it for Ctrl-C
@@ -105,10 +105,10 @@ def prepare(
     The same command goes on where it stopped.
     """
     from s2f_train.data.items import SourceError
-    from s2f_train.data.prepare_item import Settings
-    from s2f_train.data.prepare_plan import Choice, plan
-    from s2f_train.data.prepare_worker import PrepareError
     from s2f_train.data.store import StoreError
+    from s2f_train.prepare.item import Settings
+    from s2f_train.prepare.plan import Choice, plan
+    from s2f_train.prepare.worker import PrepareError
 
     if face_size not in FACE_SIZES:
         _fail(f"--face-size is {face_size}; it must be 64 or 224.", 2)
@@ -136,8 +136,8 @@ def store(
     as_json: Annotated[bool, typer.Option("--json", help="Print store.json.")] = False,
 ) -> None:
     """Say what a store has, check that it is whole, and write its report again."""
-    from s2f_train.data import store_report
     from s2f_train.data.store import Store, StoreError
+    from s2f_train.prepare import store_report
 
     try:
         opened = Store.open(folder)
@@ -154,13 +154,13 @@ def read_sources(given: dict[str, Any]) -> list[Source]:
         SourceError: none is named, an option misses another, or a folder is not what it should be.
     """
     from s2f_train.data.items import SourceError
-    from s2f_train.data.sources.avspeech import avspeech
-    from s2f_train.data.sources.librispeech import librispeech
-    from s2f_train.data.sources.s2f_tars import s2f_tars
-    from s2f_train.data.sources.utkface import utkface
-    from s2f_train.data.sources.vggface import vggface
-    from s2f_train.data.sources.voxceleb import voxceleb1, voxceleb2
-    from s2f_train.data.sources.wen import wen
+    from s2f_train.prepare.sources.avspeech import avspeech
+    from s2f_train.prepare.sources.librispeech import librispeech
+    from s2f_train.prepare.sources.s2f_tars import s2f_tars
+    from s2f_train.prepare.sources.utkface import utkface
+    from s2f_train.prepare.sources.vggface import vggface
+    from s2f_train.prepare.sources.voxceleb import voxceleb1, voxceleb2
+    from s2f_train.prepare.sources.wen import wen
 
     # What names the data set -> its reader, and what else that takes.
     readers: dict[str, tuple[Callable[..., Source | list[Source]], tuple[str, ...]]] = {
@@ -194,10 +194,10 @@ def _option(name: str) -> str:
 
 
 def _run(planned: Plan, out: Path, engine: EngineName, jobs: int | None, address: str, replace: bool) -> None:
-    from s2f_train.data import engines
-    from s2f_train.data.prepare import is_finished, missing, prepare
-    from s2f_train.data.prepare_progress import PrepareProgress
     from s2f_train.data.store import Store
+    from s2f_train.prepare import engines
+    from s2f_train.prepare.build import is_finished, missing, prepare
+    from s2f_train.prepare.progress import PrepareProgress
 
     todo = missing(planned, out, replace)
     if not todo and is_finished(planned, out):
@@ -220,7 +220,7 @@ def _run(planned: Plan, out: Path, engine: EngineName, jobs: int | None, address
 
 
 def _estimate(planned: Plan) -> None:
-    from s2f_train.data.prepare_estimate import estimate
+    from s2f_train.prepare.estimate import estimate
 
     rows = estimate(planned)
     for row in rows:

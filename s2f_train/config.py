@@ -184,7 +184,7 @@ def find_recipe(name: str) -> Path:
         SettingsError: there is neither.
     """
     path, own = Path(name), RECIPES / f"{Path(name).stem}.toml"
-    if path.exists():
+    if path.is_file():
         return path
     if path.parent == Path() and own.exists():
         return own

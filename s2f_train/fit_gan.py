@@ -56,7 +56,7 @@ class GanTask(Task):
         self.name = f"gan-{settings.gender}"
         store = Store.open(settings.store, Path(settings.runs) / "cache", int(settings.room_gb * 1e9))
         pairs = pair(store, settings)
-        voice = load_voice(settings.voice)
+        voice = load_voice(settings.voice, store)
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
         live = voice.features == "logmel-64"  # cheap enough to hear another crop each time
         self.faces = load_faces(store, pairs.faces).to(fabric.device)
@@ -67,7 +67,7 @@ class GanTask(Task):
         targets = pairs.targets
         if settings.nearest_pairs:
             assert windows is not None
-            targets = nearest_targets(windows, targets, self.faces)
+            targets = nearest_targets(windows, targets, self.faces, settings.seed)
         _require_targets(settings, pairs)
         size = int(voice.settings["embedding_size"])  # type: ignore[index]
         self.drawer = GanDrawer(
@@ -77,6 +77,7 @@ class GanTask(Task):
         self.towards_other = -towards_women if settings.gender == "female" else towards_women
         self.nonnegative = bool(voice.nonnegative)
         self.facts: dict[str, Any] = {
+            "store": store.made_of,
             "voices": len(pairs.voices),
             "faces": len(pairs.faces),
             "pairs": int((pairs.targets != NONE).sum()),
@@ -263,7 +264,7 @@ class GanTask(Task):
         return sheet([self._sheet_pictures, as_pixels(made)])
 
 
-def load_voice(source: str) -> nn.Module:
+def load_voice(source: str, store: Store) -> nn.Module:
     """A voice network: from a run or a checkpoint of `fit voice`, or the public encoder.
 
     Raises:
@@ -275,7 +276,13 @@ def load_voice(source: str) -> nn.Module:
     path = Path(source)
     if path.suffix in (".whl", ".pt"):
         return load_ge2e(path)
-    networks, _ = checkpoint.load(newest_checkpoint(path))
+    networks, facts = checkpoint.load(newest_checkpoint(path))
+    theirs = facts.get("store", {})
+    if theirs.get("split") != store.made_of["split"] and theirs:
+        log.warning(
+            "The voice network of %s was trained on a store of split %r, this one has %r: it may have heard the "
+            "speakers that are kept for tests here.", source, theirs.get("split"), store.made_of["split"],
+        )  # fmt: skip
     if "voice" not in networks:
         raise SettingsError(f"{source} has no voice network; it has {', '.join(networks)}.")
     return networks["voice"]

@@ -47,7 +47,9 @@ def plan(task: Task, settings: RunSettings) -> str:
     activation_bytes = activations.most * scale
     memory = parameter_bytes + state_bytes + trained + activation_bytes
     lines = [f"{task.name}: {settings.steps} steps of {settings.batch} voices", "", "Data"]
-    lines += [f"  {name:22} {value}" for name, value in task.facts.items() if name not in ("traits", "licence")]
+    lines += [
+        f"  {name:22} {value}" for name, value in task.facts.items() if name not in ("traits", "licence", "store")
+    ]
     lines += ["", "Parameters"]
     lines += [f"  {name:22} {count:>12,}" for name, count in weights.items()]
     lines += [

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from s2f_train.config import RunSettings, SettingsError
@@ -38,7 +40,8 @@ def launch(settings: RunSettings) -> Fabric:
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
-        strategy="ddp" if processes > 1 else "auto",
+        # The first process may embed a million voices before the others hear of it.
+        strategy=DDPStrategy(timeout=timedelta(days=2)) if processes > 1 else "auto",
         precision=settings.precision,  # type: ignore[arg-type]
     )
     fabric.launch()
@@ -65,6 +68,11 @@ def mean_over_processes(fabric: Fabric, values: Tensor) -> Tensor:
         torch.distributed.all_reduce(values)
         values /= fabric.world_size
     return values
+
+
+def lost_a_process(error: RuntimeError) -> bool:
+    """Whether an exchange failed since another process is gone."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def synchronise_norms(fabric: Fabric, network: nn.Module) -> nn.Module:

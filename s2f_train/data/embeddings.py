@@ -22,6 +22,7 @@ from s2f_edge.features import Float32s, repeat_to
 from s2f_edge.frontend import FRONT_ENDS, LogMel64FrontEnd
 from s2f_train.data.feed import without_ctrl_c
 from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.models import voice
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ def _digest(store: Store, samples: list[Sample], encoder: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for module in (audio, features, frontend):
-        digest.update(Path(module.__file__ or "").read_bytes())
+    for file in (audio.__file__, features.__file__, frontend.__file__, voice.__file__, __file__):
+        digest.update(Path(file or "").read_bytes())
     digest.update(json.dumps([store.facts, [s.key for s in samples]]).encode())
     return digest.hexdigest()[:20]
 

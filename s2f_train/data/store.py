@@ -146,6 +146,11 @@ class Store:
         if self.mirror:
             self.mirror.prefetch(shard)
 
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """What a checkpoint says of the store it learnt from: the digest of its plan, and the split."""
+        return {"plan": self.facts.get("plan"), "split": self.facts.get("settings", {}).get("split")}
+
     def of_split(self, split: str, kind: str = "voices") -> list[Sample]:
         """Voices or faces of the identities of a split."""
         samples = self.voices if kind == "voices" else self.faces

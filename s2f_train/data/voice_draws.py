@@ -86,7 +86,8 @@ class VoiceDrawer:
                 sound = file.read(wanted, "float32")
         except soundfile.LibsndfileError as error:
             raise StoreError(
-                f"{self.store.folder / sample.shard}: the sound of {sample.key} cannot be decoded ({error})."
+                f"{self.store.folder / sample.shard}: the sound of {sample.key} cannot be decoded "
+                f"({error.error_string})."
             ) from None
         if len(sound) < wanted:
             sound = np.resize(np.roll(sound, -int(start * len(sound))), wanted)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import pytest
-import torch
-
-from s2f_train.data.s2f_data import Clip, _sure_gender, clips
-from s2f_train.data.voices import embed
-from s2f_train.fit_default import held_out, load_pictures
-from s2f_train.models.voice import GE2EEncoder
+from s2f_train.data.s2f_data import Clip, _sure_gender, clips, held_out
 
 
 def clip(speaker: str, corpus: str = "librispeech", dev: bool = False) -> Clip:
@@ -48,29 +42,3 @@ def test_no_speaker_is_both_in_training_and_held_out(s2f_data: Path) -> None:
     assert train
     assert test
     assert not train & test
-
-
-def test_real_clips_become_windows_and_are_kept(s2f_data: Path, tmp_path: Path) -> None:
-    chosen = [c for c in clips(s2f_data) if c.corpus == "avspeech"][:3]
-    torch.manual_seed(0)
-    encoder = GE2EEncoder(16, 8, 1).eval()
-    cache = tmp_path / "voices.safetensors"
-    found = embed(chosen, encoder, cache)
-    assert set(found) == {c.name for c in chosen}
-    for windows in found.values():
-        assert windows.shape[1] == 8
-        assert len(windows) >= 3
-    again = embed(chosen, encoder, cache)
-    assert all(torch.equal(again[name], windows) for name, windows in found.items())
-    other = embed(chosen[:1], encoder, cache)  # other clips: the cache is not taken
-    assert set(other) == {chosen[0].name}
-
-
-def test_pictures_belong_to_their_clips(s2f_data: Path) -> None:
-    names = [c.name for c in clips(s2f_data) if c.corpus == "avspeech"][:4]
-    pictures = load_pictures(s2f_data, names)
-    assert pictures.shape == (4, 3, 64, 64)
-    assert -1 <= pictures.min() < pictures.max() <= 1
-    assert torch.equal(load_pictures(s2f_data, names[::-1]), pictures.flip(0))
-    with pytest.raises(KeyError):
-        load_pictures(s2f_data, ["no such clip"])

@@ -14,8 +14,8 @@ from made_sources import PEOPLE, RATE
 from PIL import Image
 
 from s2f_edge import features, vad
-from s2f_train.data.prepare_plan import Plan
 from s2f_train.data.store import Store, StoreError
+from s2f_train.prepare.plan import Plan
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from made_sources import SMALL, made_source, prepared
 
-from s2f_train.data.prepare_item import Settings
-from s2f_train.data.prepare_plan import Plan, plan
 from s2f_train.data.store import Store
+from s2f_train.prepare.item import Settings
+from s2f_train.prepare.plan import Plan, plan
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from s2f_train.data.items import Gender, Identity, Item, Place, Source
-from s2f_train.data.sources import scan
+from s2f_train.prepare.sources import scan
 
 LAYOUT = "pictures age_gender_race_date.jpg (30_0_2_20170116174525125.jpg) or age_m_number.jpg (30_m_00001.jpg)"
 

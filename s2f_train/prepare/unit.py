@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2f_train.data.prepare_item import Job, Made, Settings, Skipped
-from s2f_train.data.prepare_worker import PrepareError, Worker
+from s2f_train.prepare.item import Job, Made, Settings, Skipped
+from s2f_train.prepare.worker import PrepareError, Worker
 
 RECIPE = 1  # raise it when the same item with the same settings becomes something else
 BATCH = 16  # items that a worker process is asked for at once

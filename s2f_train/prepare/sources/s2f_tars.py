@@ -9,9 +9,9 @@ from statistics import fmean
 
 from s2f_train.data.items import Gender, Identity, Item, Source, SourceError, Split, hash_split
 from s2f_train.data.s2f_data import Clip, clips
-from s2f_train.data.sources import scan
-from s2f_train.data.sources.avspeech import view_of
-from s2f_train.data.sources.utkface import utkface
+from s2f_train.prepare.sources import scan
+from s2f_train.prepare.sources.avspeech import view_of
+from s2f_train.prepare.sources.utkface import utkface
 
 LAYOUT = "data/ with avspeech/, librispeech/ and voices/ (each clips.csv and a tar) and utkface/utkface96.tar"
 GENDERS: dict[bool | None, Gender] = {True: "m", False: "f", None: ""}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from s2f_train.data.items import Item, Place, Source, SourceError
-from s2f_train.data.sources import scan
+from s2f_train.prepare.sources import scan
 
 LAYOUT = "a folder for each person, with pictures in it: A.J._Buckley/00001.jpg or n000166/0001_01.jpg"
 SPLITS = {"train", "test", "val", "valid", "dev"}

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from s2f_train.data.items import Identity, Item, Place, Source, SourceError
-from s2f_train.data.sources import scan
+from s2f_train.prepare.sources import scan
 
 ENDINGS = (".wav", ".m4a", ".flac")
 LAYOUT = "idXXXXX/VIDEO/00001.wav (or .m4a, .flac), in any folders such as wav/ or dev/aac/"

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from s2f_train.data.items import Identity, Item, Place, Source, SourceError
-from s2f_train.data.sources import scan
+from s2f_train.prepare.sources import scan
 
 LAYOUT = "SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac, with SPEAKERS.TXT in it or above it"
 

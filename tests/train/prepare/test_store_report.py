@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from made_sources import SMALL, made_source, prepared
 
-from s2f_train.data.prepare_item import Settings
-from s2f_train.data.prepare_plan import plan
 from s2f_train.data.store import Store
-from s2f_train.data.store_report import histogram, page, reason, write
+from s2f_train.prepare.item import Settings
+from s2f_train.prepare.plan import plan
+from s2f_train.prepare.store_report import histogram, page, reason, write
 
 
 class Balance(HTMLParser):

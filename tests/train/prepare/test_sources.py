@@ -13,14 +13,14 @@ import pytest
 
 from s2f_train.data.items import Identity, Source, SourceError, hash_split, joined
 from s2f_train.data.s2f_data import clips
-from s2f_train.data.sources import scan
-from s2f_train.data.sources.avspeech import avspeech
-from s2f_train.data.sources.librispeech import librispeech
-from s2f_train.data.sources.s2f_tars import s2f_tars
-from s2f_train.data.sources.utkface import utkface
-from s2f_train.data.sources.vggface import vggface
-from s2f_train.data.sources.voxceleb import voxceleb1, voxceleb2
-from s2f_train.data.sources.wen import wen
+from s2f_train.prepare.sources import scan
+from s2f_train.prepare.sources.avspeech import avspeech
+from s2f_train.prepare.sources.librispeech import librispeech
+from s2f_train.prepare.sources.s2f_tars import s2f_tars
+from s2f_train.prepare.sources.utkface import utkface
+from s2f_train.prepare.sources.vggface import vggface
+from s2f_train.prepare.sources.voxceleb import voxceleb1, voxceleb2
+from s2f_train.prepare.sources.wen import wen
 
 VOX1 = (
     "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\n"

@@ -15,9 +15,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from s2f_train.data.prepare_item import Settings
-from s2f_train.data.prepare_unit import Tick, Unit, make_unit
-from s2f_train.data.prepare_worker import PrepareError, Worker
+from s2f_train.prepare.item import Settings
+from s2f_train.prepare.unit import Tick, Unit, make_unit
+from s2f_train.prepare.worker import PrepareError, Worker
 
 
 def local(

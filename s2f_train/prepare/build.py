@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from s2f_edge._version import __version__
-from s2f_train.data import store_report
 from s2f_train.data.items import Identity
-from s2f_train.data.prepare_plan import Plan
-from s2f_train.data.prepare_unit import PART, Unit, head_of, is_done
-from s2f_train.data.prepare_worker import PrepareError
 from s2f_train.data.store import FORMAT, KINDS, Sample, Store, read_index, read_lines
+from s2f_train.prepare import store_report
+from s2f_train.prepare.plan import Plan
+from s2f_train.prepare.unit import PART, Unit, head_of, is_done
+from s2f_train.prepare.worker import PrepareError
 
 log = logging.getLogger(__name__)
 

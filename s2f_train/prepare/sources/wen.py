@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from s2f_train.data.items import Identity, Item, Place, Source, SourceError
-from s2f_train.data.sources import scan
-from s2f_train.data.sources.voxceleb import VOX1_COLUMNS, read_meta
+from s2f_train.prepare.sources import scan
+from s2f_train.prepare.sources.voxceleb import VOX1_COLUMNS, read_meta
 
 VOICES = "a folder for each speaker with log-mels: id10001/**/*.npy"
 FACES = "a folder for each person with aligned pictures: A.J._Buckley/**/*.jpg"

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any, Literal
 
 from s2f_train.data.items import Identity, Item, Source, joined, split_of
-from s2f_train.data.prepare_item import Job, Settings
-from s2f_train.data.prepare_unit import Unit
-from s2f_train.data.prepare_worker import PrepareError
 from s2f_train.data.store import FORMAT
+from s2f_train.prepare.item import Job, Settings
+from s2f_train.prepare.unit import Unit
+from s2f_train.prepare.worker import PrepareError
 
 UNIT_ITEMS = {"voice": 512, "face": 4096}
 FOLDER_OF = {"voice": "voices", "face": "faces"}

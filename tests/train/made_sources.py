@@ -13,15 +13,15 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2f_train.data.engines import local
 from s2f_train.data.items import Identity, Item, Place, Source
-from s2f_train.data.prepare import missing, prepare
-from s2f_train.data.prepare_plan import Choice, Plan
 from s2f_train.data.store import Store
+from s2f_train.prepare.build import missing, prepare
+from s2f_train.prepare.engines import local
+from s2f_train.prepare.plan import Choice, Plan
 
 RATE = 16_000
 SMALL = Choice(shard_items=5)
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PEOPLE = {
     "Ann": Identity("Ann", "f", 31.0),
     "Carl": Identity("Carl", "m"),

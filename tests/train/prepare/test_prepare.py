@@ -38,14 +38,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from s2f_train.cli_prepare import register
-from s2f_train.data import engines, prepare_worker
 from s2f_train.data.items import Identity, Item, Place, Source
-from s2f_train.data.prepare import is_finished, missing, prepare
-from s2f_train.data.prepare_item import Job, Made, Maker, Settings, Skipped
-from s2f_train.data.prepare_plan import Choice, Plan, plan
-from s2f_train.data.prepare_unit import Unit
-from s2f_train.data.prepare_worker import PrepareError
 from s2f_train.data.store import Store
+from s2f_train.prepare import engines
+from s2f_train.prepare import worker as prepare_worker
+from s2f_train.prepare.build import is_finished, missing, prepare
+from s2f_train.prepare.item import Job, Made, Maker, Settings, Skipped
+from s2f_train.prepare.plan import Choice, Plan, plan
+from s2f_train.prepare.unit import Unit
+from s2f_train.prepare.worker import PrepareError
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 from s2f_edge import audio, features
 from s2f_edge.features import HOP, SAMPLE_RATE, Float32s
 from s2f_edge.vad import SpeechFinder
-from s2f_train.data.align import Aligner, read_picture, resize_aligned
 from s2f_train.data.items import Identity, Item, Place
 from s2f_train.data.store import BINS
+from s2f_train.prepare.align import Aligner, read_picture, resize_aligned
 
 MIN_SPEECH = SAMPLE_RATE // 2  # training takes clips of half a second of speech and more
 PNG_UP_TO = 96  # pixels a side; larger faces become JPEG

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2f_edge import Speech2Face
-from s2f_train.data import align
-from s2f_train.data.align import (
+from s2f_train.data.s2f_data import members
+from s2f_train.prepare import align
+from s2f_train.prepare.align import (
     TEMPLATE,
     Aligner,
     Picture,
@@ -27,7 +28,6 @@ from s2f_train.data.align import (
     similarity,
     warp,
 )
-from s2f_train.data.s2f_data import members
 
 
 @pytest.fixture(scope="module")

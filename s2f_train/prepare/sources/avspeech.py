@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from s2f_train.data.items import Item, Place, Source, SourceError
-from s2f_train.data.sources import scan
+from s2f_train.prepare.sources import scan
 
 CLIPS = "sounds NAME.wav (or .m4a, .ogg ...) beside pictures NAME.jpg, NAME.photo.jpg, NAME.face.jpg, NAME.s2f.jpg"
 RECORDINGS = "full recordings named by video, such as a1B2c3D4e5F.m4a"

@@ -6,9 +6,9 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
-from s2f_train.data.prepare_item import Job, Made
-from s2f_train.data.prepare_plan import Plan
-from s2f_train.data.prepare_worker import Worker
+from s2f_train.prepare.item import Job, Made
+from s2f_train.prepare.plan import Plan
+from s2f_train.prepare.worker import Worker
 
 TRIED = 12  # items of each source and kind
 TAR_BLOCK = 512

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from s2f_train.data.prepare_item import Job, Made, Maker, Settings, SetupError, Skipped
+from s2f_train.prepare.item import Job, Made, Maker, Settings, SetupError, Skipped
 
 START_S = 300.0
 STUCK_S = 900.0  # some broken files take long; none takes this long

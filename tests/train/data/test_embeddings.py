@@ -1,0 +1,126 @@
+"""Embeddings of stored voices: those of the runtime, computed once."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from train.made_store import Person, made_store
+
+from s2f_edge.features import LOGMEL_BINS
+from s2f_edge.frontend import LogMel64FrontEnd, MelPower40FrontEnd
+from s2f_train.data import embeddings
+from s2f_train.data.embeddings import embed, windows_of
+from s2f_train.data.store import Store, StoreError
+from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
+
+PEOPLE = [Person(name, voices=2, photos=0, frames=(150, 420)) for name in ("Ann", "Ben")]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return made_store(tmp_path_factory.mktemp("stores") / "made", PEOPLE, flac=True)
+
+
+def network(seed: int = 0) -> VoiceEmbeddingNetwork:
+    torch.manual_seed(seed)
+    made = VoiceEmbeddingNetwork((LOGMEL_BINS, 12), 8)
+    made(torch.randn(4, LOGMEL_BINS, 40))
+    return made.eval()
+
+
+def test_stored_features_give_what_the_runtime_gives(store: Store) -> None:
+    encoder = network()
+    for sample in store.voices:
+        front_end = LogMel64FrontEnd()
+        front_end.push(soundfile.read(io.BytesIO(store.read(sample, "flac")), dtype="float32")[0])
+        with torch.inference_mode():
+            (expected,) = [encoder(torch.from_numpy(batch)).numpy() for batch, _ in front_end.inputs()]
+        found = windows_of(store, sample, encoder)
+        assert found.shape == (1, 8)
+        np.testing.assert_allclose(found, expected, atol=2e-4)  # float16 in between
+
+
+def test_every_window_of_the_public_encoder(store: Store) -> None:
+    torch.manual_seed(0)
+    encoder = GE2EEncoder(16, 12, 1).eval()
+    counts = []
+    for sample in store.voices:
+        front_end = MelPower40FrontEnd()
+        front_end.push(soundfile.read(io.BytesIO(store.read(sample, "flac")), dtype="float32")[0])
+        with torch.inference_mode():
+            expected = torch.cat([encoder(torch.from_numpy(batch)) for batch, _ in front_end.inputs()]).numpy()
+        found = windows_of(store, sample, encoder)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        counts.append(len(found))
+    assert max(counts) > min(counts)
+
+
+@pytest.mark.parametrize("kind", ["wen-cnn", "ge2e-lstm"])
+def test_they_come_in_order_and_again_from_the_cache(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    encoder = network() if kind == "wen-cnn" else GE2EEncoder(16, 12, 1).eval()
+    samples = [store.voices[i] for i in (2, 0, 3)]
+    first = embed(store, samples, encoder, tmp_path / "cache")
+    for windows, sample in zip(first, samples, strict=True):
+        np.testing.assert_array_equal(windows.numpy(), windows_of(store, sample, encoder))
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert kept.name.startswith("embeddings-")
+
+    def fail(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(embeddings, "windows_of", fail)
+    again = embed(store, samples, encoder, tmp_path / "cache")
+    assert [w.tolist() for w in again] == [w.tolist() for w in first]
+
+
+def test_the_cache_is_of_these_weights_voices_and_store(store: Store, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    encoder = network()
+    embed(store, store.voices, encoder, cache)
+    other = embed(store, store.voices, network(1), cache)
+    np.testing.assert_array_equal(other[0].numpy(), windows_of(store, store.voices[0], network(1)))
+    turned = embed(store, store.voices[::-1], encoder, cache)
+    np.testing.assert_array_equal(turned[0].numpy(), windows_of(store, store.voices[-1], encoder))
+    # A norm's running mean is a weight too, though it is no parameter.
+    encoder.model[1].running_mean += 1
+    moved = embed(store, store.voices, encoder, cache)
+    np.testing.assert_array_equal(moved[0].numpy(), windows_of(store, store.voices[0], encoder))
+    another = made_store(tmp_path / "another", PEOPLE, flac=True, seed=1)
+    elsewhere = embed(another, another.voices, encoder, cache)
+    np.testing.assert_array_equal(elsewhere[0].numpy(), windows_of(another, another.voices[0], encoder))
+    assert len(list(cache.iterdir())) == 5
+
+
+def test_a_failure_leaves_no_half_cache(store: Store, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(store.folder, tmp_path / "copy"))
+    sample = store.voices[3]
+    with (folder / sample.shard).open("r+b") as file:
+        file.seek(sample.members["flac"][0])
+        file.write(b"\xee" * sample.members["flac"][1])
+    with pytest.raises(StoreError, match=r"voices/000000.tar: v00003: "):
+        embed(Store.open(folder), store.voices, GE2EEncoder(16, 12, 1).eval(), tmp_path / "cache")
+    assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").iterdir())
+
+
+def test_what_the_front_end_needs_must_be_there(tmp_path: Path) -> None:
+    logmels = made_store(tmp_path / "logmels", PEOPLE)
+    assert embed(logmels, logmels.voices, network(), tmp_path / "cache")
+    with pytest.raises(StoreError, match=r"has no flac; it has logmel.npy, json"):
+        embed(logmels, logmels.voices, GE2EEncoder(16, 12, 1).eval(), tmp_path / "cache")
+
+
+def test_many_are_spread_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = [Person("Ann", voices=9, photos=0, frames=(30, 60))]
+    store = made_store(tmp_path / "store", people)
+    monkeypatch.setattr(embeddings, "FEW", 5)
+    found = embed(store, store.voices, network(), tmp_path / "cache", jobs=1)
+    for windows, sample in zip(found, store.voices, strict=True):
+        np.testing.assert_allclose(windows.numpy(), windows_of(store, sample, network()), atol=1e-6)

@@ -1,0 +1,115 @@
+"""What the tests of whole fits share: a small store with a recipe, the command in this process, and comparing."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import Result
+from made_store import crowd, made_store
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from s2f_train.cli import app
+
+RECIPE = """
+store = "{folder}/store"
+runs = "{folder}/runs"
+accelerator = "cpu"
+batch = 8
+steps = 4
+log_every = 1
+sample_every = 2
+save_every = 2
+
+[voice]
+channels = [64, 16, 16]
+embedding_size = 8
+min_frames = 40
+max_frames = 60
+
+[gan]
+voice = "{folder}/runs/00000-voice"
+channels = [16, 8, 8, 8, 8]
+face_channels = [4, 8, 8, 8, 8]
+face_embedding = 8
+min_frames = 40
+max_frames = 60
+"""
+
+
+def begin(folder: Path) -> Path:
+    """Writes a store of six speakers, FOLDER/recipe.toml, and a run of `fit voice`, FOLDER/runs/00000-voice."""
+    made_store(folder / "store", crowd(4, 2, 0, voices=2, clips=1, photos=1), flac=True)
+    (folder / "recipe.toml").write_text(RECIPE.format(folder=folder))
+    assert s2f_train("fit", "voice", folder / "recipe.toml", "steps=2").exit_code == 0
+    return folder
+
+
+def s2f_train(*words: object) -> Result:
+    """Runs the command in this process. A traceback, of which a user has no use, is a failure here."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        pytest.fail("".join(traceback.format_exception(result.exception)))
+    return result
+
+
+def refused(*words: object) -> str:
+    """Runs a command that must fail with one line; gives that."""
+    result = s2f_train(*words)
+    assert result.exit_code == 1, result.output
+    lines = result.output.strip().splitlines()
+    assert len(lines) == 1, result.output
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def newest_run(runs: Path) -> Path:
+    return max(path for path in runs.iterdir() if path.name != "cache")
+
+
+def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """All that a checkpoint holds: FILE/NAME -> tensor."""
+    return {
+        f"{path.stem}/{name}": tensor
+        for path in checkpoint.glob("*.safetensors")
+        for name, tensor in load_file(path).items()
+    }
+
+
+def meta(checkpoint: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((checkpoint / "meta.json").read_text())
+    return facts
+
+
+def figures(run: Path) -> list[dict[str, float]]:
+    """The lines of stats.jsonl, without what a clock says."""
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("steps_per_second", "data_share")} for line in lines]
+
+
+def assert_same_run(a: Path, b: Path, step: int) -> None:
+    """Networks, optimisers, facts and figures, bit for bit."""
+    a_last, b_last = (run / "checkpoints" / f"step-{step:06d}" for run in (a, b))
+    first, second = tensors(a_last), tensors(b_last)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert meta(a_last) == meta(b_last)
+    assert figures(a) == figures(b)
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, task: type[Any], number: int, act: Callable[[], None]) -> None:
+    """Does something in a step of a task."""
+    step = task.step
+
+    def acting(self: Any, batch: Any, at: int) -> Any:
+        if at == number:
+            act()
+        return step(self, batch, at)
+
+    monkeypatch.setattr(task, "step", acting)
