@@ -139,7 +139,7 @@ def _settings(kind: str, config: str | None, given: list[str], resume: Path | No
 def _run(kind: str, settings: RunSettings, resume: Path | None, dry_run: bool) -> bool:
     """Trains; whether it got to the end."""
     from s2f_train.loop import fit
-    from s2f_train.processes import launch
+    from s2f_train.processes import launch, leave
     from s2f_train.run import RunFolder
 
     if dry_run:
@@ -174,6 +174,7 @@ def _run(kind: str, settings: RunSettings, resume: Path | None, dry_run: bool) -
     finally:
         if folder:
             folder.close()
+    leave(fabric)
     # Fabric kills the first process when another one ends with a status.
     return finished or not fabric.is_global_zero
 

@@ -10,6 +10,7 @@ Wen's losses (SPEC section 3) and, each by a setting, what is added to them. One
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any, cast
@@ -55,9 +56,12 @@ class GanTask(Task):
         self.fabric = fabric
         self.name = f"gan-{settings.gender}"
         store = Store.open(settings.store, Path(settings.runs) / "cache", int(settings.room_gb * 1e9))
-        pairs = pair(store, settings)
         voice = load_voice(settings.voice, store)
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
+        traits = speakers.traits()
+        if settings.voice_gender and traits:
+            store = dataclasses.replace(store, identities=speakers.genders_heard(traits[0]))
+        pairs = pair(store, settings)
         live = voice.features == "logmel-64"  # cheap enough to hear another crop each time
         self.faces = load_faces(store, pairs.faces).to(fabric.device)
 
@@ -85,7 +89,6 @@ class GanTask(Task):
             "noise": settings.noise,
             "licence": store.facts.get("licence", "not stated"),
         }
-        traits = speakers.traits()
         self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, targets, speakers)
         self._build(voice, size, pairs)  # moves the voice network to the device: nothing is embedded after this
         if traits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from s2f_edge.features import Float32s
 from s2f_train.config import GanSettings
 from s2f_train.data.embeddings import embed
+from s2f_train.data.items import Gender, Identity
 from s2f_train.data.pairs import NONE
-from s2f_train.data.store import Sample, Store
+from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 
 CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
 TRAIT_DIRECTIONS = 64
 MANY_PAIRS = 4000
+SURE_MALE = 0.7  # probability from which the voice counts as male, and as female below 1 - 0.7
 RIDGE_GAMMA, RIDGE_LAMBDA = 2.0, 0.3
 
 
@@ -34,6 +36,7 @@ class SpeakerVoices:
     encoder: nn.Module
     cache: Path | None  # None: for a plan, which needs the shapes alone
     fabric: Fabric
+    names: list[str]  # of the speaker of each clip
     embeddings: Tensor  # (clips, embedding), of unit length
     male: Tensor  # (clips,): 1, 0, or NaN where it is not known
 
@@ -48,10 +51,15 @@ class SpeakerVoices:
                 mine.append(voice)
         # In the order of the names, so that clips of one speaker stand together.
         samples = [voice for _, mine in sorted(taken.items()) for voice in mine]
+        if not samples:
+            known = ", ".join(sorted({voice.source for voice in store.voices})) or "none"
+            raise StoreError(f"{store.folder} has no voices to train with; its sources are {known} (setting: sources).")
         cache = None if for_plan else Path(settings.runs) / "cache"
         windows = _embedded(store, samples, encoder, cache, fabric)
         male = [{"m": 1.0, "f": 0.0, "": float("nan")}[store.identities[voice.identity].gender] for voice in samples]
-        return cls(store, encoder, cache, fabric, torch.stack([mean_embedding(w) for w in windows]), torch.tensor(male))
+        names = [voice.identity for voice in samples]
+        embeddings = torch.stack([mean_embedding(w) for w in windows])
+        return cls(store, encoder, cache, fabric, names, embeddings, torch.tensor(male))
 
     def windows_of(self, samples: list[Sample]) -> list[Tensor]:
         """Embeddings of the windows of voices, each (windows, embedding)."""
@@ -63,6 +71,25 @@ class SpeakerVoices:
         if not len(men) or not len(women):
             return torch.zeros(self.embeddings.shape[1])
         return women.mean(dim=0) - men.mean(dim=0)
+
+    def genders_heard(self, traits: VoiceTraits) -> dict[str, Identity]:
+        """The identities of the store with a gender that the voice confirms.
+
+        Where none is known the voice decides, and where it says the other one, none is taken for
+        known: labels that a classifier gave are wrong now and then. In between it is left as it is.
+        """
+        with torch.no_grad():
+            heard, _ = traits(self.embeddings)
+        of_speaker: dict[str, list[float]] = {}
+        for name, male in zip(self.names, heard.tolist(), strict=True):
+            of_speaker.setdefault(name, []).append(male)
+        people = dict(self.store.identities)
+        for name, males in of_speaker.items():
+            male, known = sum(males) / len(males), people[name].gender
+            said: Gender = "m" if male > SURE_MALE else "f" if male < 1 - SURE_MALE else ""
+            if said and said != known:
+                people[name] = replace(people[name], gender="" if known else said)
+        return people
 
     def traits(self) -> tuple[VoiceTraits, dict[str, Any]] | None:
         """Gender and typicality, fitted, with how well; None where a gender is missing."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def begin(folder: Path) -> Path:
     (folder / "recipe.toml").write_text(RECIPE.format(folder=folder))
     assert s2f_train("fit", "voice", folder / "recipe.toml", "steps=2").exit_code == 0
     return folder
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing by more, and threads that wait for each other lose much on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def s2f_train(*words: object) -> Result:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from fit_tools import assert_same_run, begin, figures, meta, newest_run, refused, s2f_train, tensors
+from fit_tools import assert_same_run, begin, figures, meta, newest_run, one_thread, refused, s2f_train, tensors
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -23,8 +24,9 @@ GAN = ["optimiser=rmsprop", "ema=0.9", "schedule=cosine", "pixel_weight=1.0", "v
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return begin(tmp_path_factory.mktemp("fits"))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with one_thread():
+        yield begin(tmp_path_factory.mktemp("fits"))
 
 
 @pytest.fixture(scope="module")

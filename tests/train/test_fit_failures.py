@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fit_tools import at_step, begin, figures, newest_run, refused, s2f_train, tensors
+from fit_tools import at_step, begin, figures, newest_run, one_thread, refused, s2f_train, tensors
 
 from s2f_train import checkpoint, loop
 from s2f_train.data.store import Store
@@ -20,8 +21,9 @@ from s2f_train.fit_voice import VoiceTask
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return begin(tmp_path_factory.mktemp("fits"))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with one_thread():
+        yield begin(tmp_path_factory.mktemp("fits"))
 
 
 @pytest.fixture(scope="module")

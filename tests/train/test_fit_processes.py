@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fit_tools import begin, figures, newest_run, s2f_train, tensors
+from fit_tools import begin, figures, newest_run, one_thread, s2f_train, tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 TOGETHER = ["devices=2", "accelerator=cpu"]
@@ -28,6 +28,7 @@ FITS = {
     "voice": ["voice", "optimiser=sgd", "noise_share=0.5", "clip_gradient=5.0", "precision=64-true"],
 }
 STEPS = 4
+STOPPED = "thesis2023"  # the one that Ctrl-C ends
 
 
 @dataclass
@@ -44,8 +45,9 @@ class Started:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return begin(tmp_path_factory.mktemp("fits"))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with one_thread():
+        yield begin(tmp_path_factory.mktemp("fits"))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def started(place: Path) -> Iterator[dict[str, Started]]:
     for name, (kind, *given) in FITS.items():
         launcher = TORCHRUN if name == "voice" else []
         runs, errors = place / f"two-{name}", place / f"two-{name}.txt"
-        steps = f"steps={100_000 if name == 'thesis2023' else STEPS}"
+        steps = f"steps={100_000 if name == STOPPED else STEPS}"
         words = [kind, str(place / "recipe.toml"), f"runs={runs}", steps, "keep=99", *TOGETHER, *given]
         with errors.open("wb") as file:
             process = subprocess.Popen(
@@ -86,19 +88,8 @@ def alone(place: Path, name: str, *words: str) -> Path:
     return newest_run(runs)
 
 
-@pytest.mark.parametrize("name", ["wen2019", "voice"])
-def test_two_processes_compute_what_one_does(place: Path, started: dict[str, Started], name: str) -> None:
-    one = alone(place, name)
-    assert started[name].end() == 0, started[name].errors.read_text()
-    two = newest_run(started[name].runs)
-    assert_close(one, two, STEPS)
-    assert len(list(started[name].runs.glob("0*"))) == 1  # one of the two writes
-    for mine, theirs in zip(figures(one), figures(two), strict=True):
-        assert mine == pytest.approx(theirs, abs=1e-5)
-
-
 def test_ctrl_c_stops_both_and_one_goes_on(place: Path, started: dict[str, Started]) -> None:
-    fit = started["thesis2023"]
+    fit = started[STOPPED]
     until = time.monotonic() + 100
     while not list(fit.runs.glob("*/stats.jsonl")):
         assert fit.process.poll() is None, fit.errors.read_text()
@@ -112,7 +103,18 @@ def test_ctrl_c_stops_both_and_one_goes_on(place: Path, started: dict[str, Start
     two = newest_run(fit.runs)
     last = int(max(path.name for path in (two / "checkpoints").iterdir()).removeprefix("step-"))
     assert last == figures(two)[-1]["step"]
-    one = alone(place, "thesis2023", f"steps={last + 2}")
+    one = alone(place, STOPPED, f"steps={last + 2}")
     assert_close(one, two, last)
     assert s2f_train("fit", "gan", "--resume", two, f"steps={last + 2}", "devices=1").exit_code == 0
     assert_close(one, two, last + 2)
+
+
+@pytest.mark.parametrize("name", ["wen2019", "voice"])
+def test_two_processes_compute_what_one_does(place: Path, started: dict[str, Started], name: str) -> None:
+    one = alone(place, name)
+    assert started[name].end() == 0, started[name].errors.read_text()
+    two = newest_run(started[name].runs)
+    assert_close(one, two, STEPS)
+    assert len(list(started[name].runs.glob("0*"))) == 1  # one of the two writes
+    for mine, theirs in zip(figures(one), figures(two), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-5)
