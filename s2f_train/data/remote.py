@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import threading
+import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class Mirror:
 
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         source = self.address.replace("{}", name) if self.address.startswith("pipe:") else f"{self.address}/{name}"
         log.debug("fetching %s", source)
         try:
