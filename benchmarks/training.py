@@ -1,7 +1,7 @@
 """How fast a recipe trains here, and whether the data or the computing is the limit.
 
-    python benchmarks/training.py s2f_train/configs/wen2019.toml store=STORE voice=RUN
-    python benchmarks/training.py --fit voice s2f_train/configs/wen2019.toml store=STORE
+    python benchmarks/training.py wen2019 store=STORE voice=RUN
+    python benchmarks/training.py --fit voice wen2019 store=STORE
 
 Runs the fit's own steps on its own batches without a run folder: first it is left to warm up, then timed as it
 runs (batches made in the background), then the two halves alone: drawing batches, and steps on one batch.
@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from s2f_train import cli_fit
-from s2f_train.config import load
+from s2f_train.config import find_recipe, load
 from s2f_train.data.feed import batches
 from s2f_train.loop import on_device
 from s2f_train.processes import launch
@@ -32,13 +32,13 @@ from s2f_train.processes import launch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path)
+    parser.add_argument("config", metavar="RECIPE")
     parser.add_argument("settings", nargs="*", metavar="key=value")
     parser.add_argument("--fit", choices=("voice", "gan"), default="gan")
     parser.add_argument("--steps", type=int, default=20, help="timed steps of each kind (default: 20)")
     parser.add_argument("--warm-up", type=int, default=5, help="steps before them (default: 5)")
     given = parser.parse_args()
-    settings = load(given.fit, given.config, given.settings)
+    settings = load(given.fit, find_recipe(given.config), given.settings)
     fabric = launch(settings)
     task = cli_fit.make_task(given.fit, settings, fabric)
 
@@ -69,7 +69,7 @@ def main() -> None:
     on_gpu = fabric.device.type == "cuda"
     machine = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads"
     result = {
-        "recipe": given.config.name,
+        "recipe": Path(given.config).stem,
         "fit": given.fit,
         "machine": machine,
         "precision": settings.precision,

@@ -110,7 +110,7 @@ class GanSettings(RunSettings):
     attribute_faces: int = _option(16, "how many", least=1)
     critic_rate: float = _option(1.0, "learning rate of F, D and C, in that of G", least=0)
     ema: float = _option(0.0, "decay of the moving average of G; 0: none", least=0)
-    voice_gender: bool = _option(False, "genders that the voice contradicts are left out, unknown ones taken from it")
+    voice_gender: bool = _option(False, "a gender counts only where the voice tells it too; unknown ones come from it")
     noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is drawn too", least=0)
     gender_shift: float = _option(0.0, "how far half of the voices move towards the other gender", least=0)
     face_augment: bool = _option(False, "F sees faces shifted, brightened and mirrored, real and made alike")

@@ -73,10 +73,10 @@ class SpeakerVoices:
         return women.mean(dim=0) - men.mean(dim=0)
 
     def genders_heard(self, traits: VoiceTraits) -> dict[str, Identity]:
-        """The identities of the store with a gender that the voice confirms.
+        """The identities of the store with a gender that their voice tells too; the others have none.
 
-        Where none is known the voice decides, and where it says the other one, none is taken for
-        known: labels that a classifier gave are wrong now and then. In between it is left as it is.
+        Labels that a classifier gave are wrong now and then, and what was made from a voice that may be either
+        may look like either. Where no gender is known, the voice decides.
         """
         with torch.no_grad():
             heard, _ = traits(self.embeddings)
@@ -87,8 +87,7 @@ class SpeakerVoices:
         for name, males in of_speaker.items():
             male, known = sum(males) / len(males), people[name].gender
             said: Gender = "m" if male > SURE_MALE else "f" if male < 1 - SURE_MALE else ""
-            if said and said != known:
-                people[name] = replace(people[name], gender="" if known else said)
+            people[name] = replace(people[name], gender=said if known in ("", said) else "")
         return people
 
     def traits(self) -> tuple[VoiceTraits, dict[str, Any]] | None:

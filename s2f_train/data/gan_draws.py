@@ -47,7 +47,7 @@ class GanDrawer:
         """The batch of a step.
 
         Returns:
-            voices, float32 (b, 64, frames), or embeddings, (b, d); classes (b,); targets (b,), indices of
+            voices, float16 (b, 64, frames), or embeddings, (b, d); classes (b,); targets (b,), indices of
             faces or -1; noise (b, d); shift (b,); real (b,) and real_classes (b,); mirrored (b,); moves (3, 5).
         """
         s = self.settings

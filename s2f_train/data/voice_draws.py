@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from s2f_edge.features import HOP, Float32s, logmel, normalise_logmel
 from s2f_train.config import VoiceSettings
 from s2f_train.data.augment import any_augmentation, augment
-from s2f_train.data.crops import crop
+from s2f_train.data.crops import crops
 from s2f_train.data.feed import Batch
 from s2f_train.data.store import BINS, Sample, Store, StoreError
 from s2f_train.data.window import ShardWindow
@@ -47,7 +48,8 @@ class VoiceDrawer:
         """The batch of a step.
 
         Returns:
-            voices, float32 (b, 64, frames); classes (b,); teacher (b, n); pictures (b, components).
+            voices (b, 64, frames), float16 or, augmented, float32; classes (b,); teacher (b, n);
+            pictures (b, components).
         """
         s = self.settings
         rng = np.random.default_rng([s.seed, 0, step])
@@ -58,15 +60,16 @@ class VoiceDrawer:
         frames = int(rng.integers(s.min_frames, s.max_frames + 1))
         starts = rng.random(s.batch)
         share = s.batch // self.world
-        voices = np.empty((share, BINS, frames), np.float32)
         mine = range(self.rank * share, (self.rank + 1) * share)
-        for row, i in zip(voices, mine, strict=True):
-            sample = self.voices[chosen[i]]
-            if any_augmentation(s):
-                row[:] = self._augmented(np.random.default_rng([s.seed, 1, step, i]), sample, frames, starts[i])
-            else:
-                row[:] = crop(self.store, sample, frames, starts[i])
         taken = chosen[mine.start : mine.stop]
+        heard = [self.voices[i] for i in taken]
+        voices: NDArray[np.floating[Any]]
+        if any_augmentation(s):
+            voices = np.empty((share, BINS, frames), np.float32)
+            for row, sample, i in zip(voices, heard, mine, strict=True):
+                row[:] = self._augmented(np.random.default_rng([s.seed, 1, step, i]), sample, frames, starts[i])
+        else:
+            voices = crops(self.store, heard, frames, starts[mine.start : mine.stop])
         return {
             "voices": voices,
             "classes": self.classes[taken],
