@@ -8,6 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+for library in ("OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # as in s2f_train/__main__.py, and before numpy is loaded
+
 import hypothesis
 import numpy as np
 import pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
 import threading
@@ -100,6 +101,9 @@ def _draw(step: int) -> Batch:
 
 
 def _by_processes(drawer: Drawer, start: int, end: int, workers: int) -> Iterator[Batch]:
+    for library in ("OPENBLAS", "MKL"):
+        # Each process has a core, and numpy's sums come out the same only where their threads are counted.
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # Not forked: torch's threads and CUDA do not survive it.
     context = multiprocessing.get_context("spawn")
     waiting: deque[Future[Batch]] = deque()

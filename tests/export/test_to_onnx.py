@@ -153,7 +153,7 @@ def test_without_arguments_it_explains_itself(capsys: pytest.CaptureFixture[str]
 
 def test_no_checkpoint_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert to_onnx.main(["--checkpoint", str(tmp_path), "--out", str(tmp_path / "pack")]) == 1
-    assert "no checkpoint" in capsys.readouterr().err
+    assert "neither a checkpoint nor a run" in capsys.readouterr().err
 
 
 def test_a_folder_with_some_manifest_is_not_replaced(runs: dict[str, Path], tmp_path: Path) -> None:
