@@ -11,8 +11,6 @@ from torch import nn
 from s2f_train import checkpoint
 from s2f_train.run import newest_checkpoint
 
-ONLY_TRAINING = ("face-embedding", "discriminator", "classifier", "head")
-
 
 def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """What a pack is made of: a voice network, what reads its embedding, and generators.
@@ -34,8 +32,8 @@ def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str,
         folder = newest_checkpoint(path)
         found, training = checkpoint.load(folder)
         for name, network in found.items():
-            if name == "training_generator" or _kind(network) in ONLY_TRAINING:
-                continue
+            if name not in ("voice", "traits") and not name.startswith("generator_"):
+                continue  # only training has it
             if name not in networks:
                 networks[name] = network
             elif name == "voice" and not _same(network, networks[name]):
@@ -53,10 +51,6 @@ def _together(facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return first
     whole: dict[str, Any] = {key: first[key] for key in ("noise", "licence", "traits") if key in first}
     return {**whole, "runs": {name: {k: v for k, v in f.items() if k not in whole} for name, f in facts.items()}}
-
-
-def _kind(network: nn.Module) -> str:
-    return {kind: name for name, kind in checkpoint.KINDS.items()}[type(network)]
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:

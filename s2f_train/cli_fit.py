@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,27 +40,8 @@ def register(app: typer.Typer) -> None:
     fits = typer.Typer(no_args_is_help=True, help="Train the voice network, or a generator on it.")
     app.add_typer(fits, name="fit")
 
-    @fits.command()
-    def voice(
-        config: Config = None,
-        given: Given = None,
-        resume: Resume = None,
-        dry_run: DryRun = False,
-        settings: ShowSettings = False,
-    ) -> None:
-        """Train the voice embedding network E on the speakers of a store."""
-        _fit("voice", config, given or [], resume, dry_run, settings)
-
-    @fits.command()
-    def gan(
-        config: Config = None,
-        given: Given = None,
-        resume: Resume = None,
-        dry_run: DryRun = False,
-        settings: ShowSettings = False,
-    ) -> None:
-        """Train a generator on the voices and faces of a store."""
-        _fit("gan", config, given or [], resume, dry_run, settings)
+    fits.command("voice", help="Train the voice embedding network E on the speakers of a store.")(_command("voice"))
+    fits.command("gan", help="Train a generator on the voices and faces of a store.")(_command("gan"))
 
     @app.command()
     def sample(
@@ -76,6 +58,21 @@ def register(app: typer.Typer) -> None:
         except (ValueError, OSError, S2FError) as error:
             raise SystemExit(f"error: {error}") from None
         print(f"wrote {out}")
+
+
+def _command(kind: str) -> Callable[..., None]:
+    """The command that trains a kind."""
+
+    def command(
+        config: Config = None,
+        given: Given = None,
+        resume: Resume = None,
+        dry_run: DryRun = False,
+        settings: ShowSettings = False,
+    ) -> None:
+        _fit(kind, config, given or [], resume, dry_run, settings)
+
+    return command
 
 
 def _fit(kind: str, config: str | None, given: list[str], resume: Path | None, dry_run: bool, show: bool) -> None:

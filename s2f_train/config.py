@@ -54,6 +54,11 @@ class RunSettings:
     save_every: int = _option(1000, "steps between two checkpoints", least=1)
     keep: int = _option(2, "how many checkpoints to keep", least=1)
 
+    @property
+    def cache(self) -> Path:
+        """Where runs of one folder share embeddings and fetched shards."""
+        return Path(self.runs) / "cache"
+
 
 @dataclass(frozen=True, kw_only=True)
 class VoiceSettings(RunSettings):
@@ -114,6 +119,11 @@ class GanSettings(RunSettings):
     noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is drawn too", least=0)
     gender_shift: float = _option(0.0, "how far half of the voices move towards the other gender", least=0)
     face_augment: bool = _option(False, "F sees faces shifted, brightened and mirrored, real and made alike")
+
+    @property
+    def wants_pairs(self) -> bool:
+        """Whether a loss compares with the picture that is paired with a voice."""
+        return bool(self.pixel_weight or self.edge_weight or self.feature_weight)
 
 
 KINDS: dict[str, type[RunSettings]] = {"voice": VoiceSettings, "gan": GanSettings}
@@ -297,7 +307,6 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError("gender_shift is for gender=male and gender=female.")
         if settings.window and settings.paired_share:
             raise SettingsError("window and paired_share exclude each other: a few shards may hold no pairs.")
-        pairs = settings.pixel_weight or settings.edge_weight or settings.feature_weight
         for key in ("paired_share", "nearest_pairs"):
-            if getattr(settings, key) and not pairs:
+            if getattr(settings, key) and not settings.wants_pairs:
                 raise SettingsError(f"{key} is set, but pixel_weight, edge_weight and feature_weight are all 0.")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from s2f_edge.features import Float32s
 from s2f_train import checkpoint
 from s2f_train.config import GanSettings, SettingsError
 from s2f_train.data.faces import as_network_input, as_pixels, load_faces, sheet
@@ -34,8 +35,8 @@ from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwor
 from s2f_train.models.generator import Generator
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import load_ge2e, unit
-from s2f_train.optimisers import clip, make_optimiser
-from s2f_train.processes import average_gradients, synchronise_norms
+from s2f_train.optimisers import descend, make_optimiser
+from s2f_train.processes import dtype_of, synchronise_norms
 from s2f_train.run import newest_checkpoint
 from s2f_train.speakers import SpeakerVoices, nearest_targets
 
@@ -55,7 +56,7 @@ class GanTask(Task):
         self.settings = settings
         self.fabric = fabric
         self.name = f"gan-{settings.gender}"
-        store = Store.open(settings.store, Path(settings.runs) / "cache", int(settings.room_gb * 1e9))
+        store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
         voice = load_voice(settings.voice, store)
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
         traits = speakers.traits()
@@ -89,7 +90,7 @@ class GanTask(Task):
             "noise": settings.noise,
             "licence": store.facts.get("licence", "not stated"),
         }
-        self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, targets, speakers)
+        self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, targets, windows, speakers)
         self._build(voice, size, pairs)  # moves the voice network to the device: nothing is embedded after this
         if traits:
             self.networks["traits"], self.facts["traits"] = traits
@@ -108,7 +109,7 @@ class GanTask(Task):
             real, who = Discriminator(s.face_embedding), Classifier(max(1, pairs.identities), s.face_embedding)
         if s.start:
             _start_from(Path(s.start), s.gender, {"generator": generator, "face": face, "discriminator": real})
-        self.dtype = torch.float64 if s.precision == "64-true" else torch.float32
+        self.dtype = dtype_of(s.precision)
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
         self.voice = voice.to(**place).eval().requires_grad_(False)
         # Channels last is how the fast convolutions of GPUs, and of oneDNN in bfloat16, want their input.
@@ -153,7 +154,7 @@ class GanTask(Task):
             if s.identity_weight:
                 figures["c_real"] = identity_loss(wide(self.who(seen)), batch["real_classes"])
                 critic_loss = critic_loss + s.identity_weight * figures["c_real"]
-        self._descend("critics", critic_loss, self.judged_by)
+        descend(self.fabric, self.optimisers["critics"], critic_loss, self.judged_by, s.clip_gradient)
 
         with self.fabric.autocast():
             # G. The gradients pass through F, D and C, which do not learn from them.
@@ -165,7 +166,7 @@ class GanTask(Task):
                 figures["g_identity"] = identity_loss(wide(self.who(made)), classes)
                 loss = loss + s.identity_weight * figures["g_identity"]
             loss = loss + self._paired_losses(fake, batch["targets"], has_target, figures)
-        self._descend("generator", loss, self.made_by)
+        descend(self.fabric, self.optimisers["generator"], loss, self.made_by, s.clip_gradient)
         _learn(self.judged_by, True)
         self._average(step)
         return figures
@@ -206,7 +207,7 @@ class GanTask(Task):
         self, fake: Tensor, targets: Tensor, has_target: Tensor, figures: dict[str, Tensor]
     ) -> Tensor | float:
         s = self.settings
-        if not (s.pixel_weight or s.edge_weight or s.feature_weight):
+        if not s.wants_pairs:
             return 0.0
         picture = self._pictures(targets.clamp_min(0))
         total: Tensor | float = 0.0
@@ -224,14 +225,6 @@ class GanTask(Task):
             total = total + s.feature_weight * figures["feature"]
         return total
 
-    def _descend(self, name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.fabric, parameters)
-        clip(parameters, self.settings.clip_gradient)
-        optimiser.step()
-
     def _average(self, step: int) -> None:
         if not self.settings.ema:
             return
@@ -244,12 +237,15 @@ class GanTask(Task):
     # ------------------------------------------------------------------------------- sheets
 
     def _for_sheets(
-        self, pairs: Pairs, targets: NDArray[np.int64], speakers: SpeakerVoices
+        self, pairs: Pairs, targets: NDArray[np.int64], known: list[Float32s] | None, speakers: SpeakerVoices
     ) -> tuple[Tensor, NDArray[np.uint8]]:
         """Voices of training, one a person, and the picture that belongs to each (grey where none does)."""
         first = list({voice.identity: i for i, voice in reversed(list(enumerate(pairs.voices)))}.values())
         chosen = np.random.default_rng(self.settings.seed).permutation(sorted(first))[:SHEET_FACES]
-        windows = speakers.windows_of([pairs.voices[i] for i in chosen])
+        if known is None:
+            windows = speakers.windows_of([pairs.voices[i] for i in chosen])
+        else:
+            windows = [torch.from_numpy(known[i]) for i in chosen]
         embeddings = torch.stack([mean_embedding(w) for w in windows]).to(self.fabric.device)
         face_of = {int(number): int(index) for index, number in reversed(pairs.real) if number != NONE}
         grey = np.full((64, 64, 3), 128, np.uint8)
@@ -308,8 +304,7 @@ def _start_from(path: Path, gender: str, ours: dict[str, nn.Module]) -> None:
 
 
 def _require_targets(settings: GanSettings, pairs: Pairs) -> None:
-    wants = settings.pixel_weight or settings.edge_weight or settings.feature_weight
-    if wants and not (pairs.targets != NONE).any():
+    if settings.wants_pairs and not (pairs.targets != NONE).any():
         raise StoreError(
             f"{settings.store}: no voice has a {settings.view!r} picture of the same clip, which pixel_weight, "
             "edge_weight and feature_weight need."

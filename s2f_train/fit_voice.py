@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from s2f_edge.features import Float32s
 from s2f_train.config import VoiceSettings
 from s2f_train.data.augment import any_augmentation
-from s2f_train.data.embeddings import embed, windows_of
+from s2f_train.data.embeddings import embed_once, windows_of
 from s2f_train.data.faces import load_faces
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.data.voice_draws import VoiceDrawer
@@ -28,9 +28,9 @@ from s2f_train.losses import identity_loss, wide
 from s2f_train.models.face import Classifier
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import Head, VoiceEmbeddingNetwork, load_ge2e, unit
-from s2f_train.optimisers import clip, make_optimiser
-from s2f_train.processes import average_gradients, synchronise_norms
-from s2f_train.speakers import some
+from s2f_train.optimisers import descend, make_optimiser
+from s2f_train.processes import dtype_of, synchronise_norms
+from s2f_train.speakers import few_of_each, some
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class VoiceTask(Task):
         self.settings = settings
         self.fabric = fabric
         self.workers = settings.workers
-        self.store = Store.open(settings.store, Path(settings.runs) / "cache", int(settings.room_gb * 1e9))
-        voices = _voices(self.store, settings, "train")
+        self.store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
+        voices = self.store.of_split("train", sources=settings.sources)
         speakers = sorted({voice.identity for voice in voices})
         if len(speakers) < 2:
             raise StoreError(f"{settings.store} has {len(speakers)} speakers in its training split; two are needed.")
@@ -75,8 +75,9 @@ class VoiceTask(Task):
             "hours": round(sum(voice.seconds for voice in voices) / 3600, 2),
             "pairs": paired,
         }
-        checked = [voice for voice in _voices(self.store, settings, "valid") if "logmel.npy" in voice.members]
-        self.checked = _few_of_each(checked)
+        unheard = self.store.of_split("valid", sources=settings.sources)
+        checked = few_of_each([voice for voice in unheard if "logmel.npy" in voice.members], CHECKED_A_SPEAKER)
+        self.checked = checked[:CHECKED_VOICES]
         self._build(len(speakers), teacher.shape[1], pictures.shape[1])
         log.info("voice: %(voices)d voices of %(speakers)d speakers, %(hours).2f h", self.facts)
 
@@ -92,7 +93,7 @@ class VoiceTask(Task):
                 heads["picture_head"] = Head(s.embedding_size, components)
         if not s.speaker_weight:
             del heads["speaker_head"]
-        self.dtype = torch.float64 if s.precision == "64-true" else torch.float32
+        self.dtype = dtype_of(s.precision)
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
         self.voice = synchronise_norms(self.fabric, voice.to(**place))
         self.networks = {"voice": self.voice, **{name: head.to(**place) for name, head in heads.items()}}
@@ -124,12 +125,7 @@ class VoiceTask(Task):
                 figures["picture"] = (error * known).mean()
                 total = total + s.picture_weight * figures["picture"]
         assert isinstance(total, Tensor)  # the settings have a weight
-        optimiser = self.optimisers["voice"]
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.fabric, self.parameters)
-        clip(self.parameters, s.clip_gradient)
-        optimiser.step()
+        descend(self.fabric, self.optimisers["voice"], total, self.parameters, s.clip_gradient)
         return figures
 
     def check(self) -> dict[str, float]:
@@ -170,20 +166,6 @@ def equal_error_rate(scores: NDArray[Any], same: NDArray[np.bool_]) -> float:
     return float((refused[at] + taken[at]) / 2)
 
 
-def _voices(store: Store, settings: VoiceSettings, split: str) -> list[Sample]:
-    return [v for v in store.of_split(split) if not settings.sources or v.source in settings.sources]
-
-
-def _few_of_each(voices: list[Sample]) -> list[Sample]:
-    """At most a few voices a speaker, and no more than can be embedded in a moment."""
-    taken: dict[str, list[Sample]] = {}
-    for voice in voices:
-        mine = taken.setdefault(voice.identity, [])
-        if len(mine) < CHECKED_A_SPEAKER:
-            mine.append(voice)
-    return [voice for mine in taken.values() for voice in mine][:CHECKED_VOICES]
-
-
 def _require_members(store: Store, voices: list[Sample], settings: VoiceSettings) -> None:
     """Says at once what a draw would say when it meets such a voice, perhaps after hours."""
     needed = "flac" if any_augmentation(settings) else "logmel.npy"
@@ -200,13 +182,11 @@ def _teacher(store: Store, voices: list[Sample], settings: VoiceSettings, fabric
     """The public encoder's embedding of every voice, (voices, 256); (voices, 0) without a teacher."""
     if not settings.teacher:
         return np.zeros((len(voices), 0), np.float32)
-    encoder, cache = load_ge2e(Path(settings.teacher)), Path(settings.runs) / "cache"
+    encoder = load_ge2e(Path(settings.teacher))
     if for_plan:
         return np.ones((len(voices), encoder.settings["embedding_size"]), np.float32)
-    if fabric.local_rank == 0:
-        embed(store, voices, encoder, cache)
-    fabric.barrier()
-    return torch.stack([mean_embedding(w) for w in embed(store, voices, encoder, cache)]).numpy()
+    windows = embed_once(store, voices, encoder, settings.cache, fabric)
+    return torch.stack([mean_embedding(w) for w in windows]).numpy()
 
 
 def face_features(store: Store, voices: list[Sample], settings: VoiceSettings) -> tuple[Float32s, int]:

@@ -109,13 +109,12 @@ def fit(task: Task, fabric: Fabric, folder: RunFolder | None, start: int = 0) ->
                 if folder:
                     folder.figures(done, figures)
                 progress.show(done, figures)
-                window.start_clock()  # sheets and checks are no part of a step
-            if saving:
-                _require_finite(task, done)
-                if folder:
-                    _save(task, folder, done)
-                fabric.barrier()
-                window.start_clock()
+                if saving:
+                    _require_finite(task, done)
+                    if folder:
+                        _save(task, folder, done)
+                    fabric.barrier()
+                window.start_clock()  # sheets, checks and checkpoints are no part of a step
             if stopping:
                 log.info("stopped after step %d; --resume goes on", done)
                 return False

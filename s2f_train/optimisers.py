@@ -1,12 +1,15 @@
-"""The optimisers of the recipes, and the clipping of gradients."""
+"""The optimisers of the recipes, and a step of one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from s2f_train.processes import average_gradients
 
 
 def make_optimiser(
@@ -28,6 +31,15 @@ def make_optimiser(
     for group in optimiser.param_groups:
         group["initial_lr"] = rate
     return optimiser
+
+
+def descend(fabric: Fabric, optimiser: Optimizer, loss: Tensor, parameters: list[nn.Parameter], longest: float) -> None:
+    """A step down a loss: its gradient, averaged over the processes and clipped to `longest`, then the optimiser."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    average_gradients(fabric, parameters)
+    clip(parameters, longest)
+    optimiser.step()
 
 
 def clip(parameters: list[nn.Parameter], longest: float) -> None:

@@ -17,6 +17,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from s2f_train.config import RunSettings, SettingsError
+from s2f_train.losses import wide
 
 
 def launch(settings: RunSettings) -> Fabric:
@@ -46,6 +47,11 @@ def launch(settings: RunSettings) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """What the weights are kept in."""
+    return torch.float64 if precision == "64-true" else torch.float32
 
 
 def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> None:
@@ -106,11 +112,11 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(x)
         axes = [i for i in range(x.dim()) if i != 1]
         count = torch.distributed.get_world_size() * x.numel() // x.shape[1]
-        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        full = wide(x)
         # The sum of squares about the common mean: about zero it would lose what float32 has.
-        mean = _sum_over_processes(wide.sum(dim=axes)) / count
+        mean = _sum_over_processes(full.sum(dim=axes)) / count
         shape = [1, -1, *[1] * (x.dim() - 2)]
-        centred = wide - mean.view(shape)
+        centred = full - mean.view(shape)
         variance = _sum_over_processes(centred.square().sum(dim=axes)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1

@@ -13,15 +13,15 @@ from s2f_edge import audio
 from s2f_edge.errors import TooLittleSpeechError
 from s2f_edge.features import SAMPLE_RATE
 from s2f_edge.files import write_whole
-from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.vad import find_speech
 from s2f_train import checkpoint
+from s2f_train.data.embeddings import windows_of_speech
 from s2f_train.data.faces import as_pixels, sheet
 from s2f_train.models.traits import mean_embedding
 from s2f_train.run import RunError, newest_checkpoint
 
 ENLARGED = 256
-MIN_SPEECH_S = 1.0  # as the runtime asks for
 
 
 def sample(run: Path, clips: list[Path], out: Path) -> None:
@@ -53,8 +53,4 @@ def embedding_of(clip: Path, voice: nn.Module) -> Tensor:
     found = len(speech.samples) / SAMPLE_RATE
     if found < MIN_SPEECH_S:
         raise TooLittleSpeechError(found, MIN_SPEECH_S, sound.seconds)
-    front_end = FRONT_ENDS[str(voice.features)]()
-    front_end.push(speech.samples)
-    with torch.inference_mode():
-        windows = [voice(torch.from_numpy(batch)) for batch, _ in front_end.inputs()]
-    return mean_embedding(torch.cat(windows))
+    return mean_embedding(windows_of_speech(speech.samples, voice))

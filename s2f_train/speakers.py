@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from s2f_edge.features import Float32s
 from s2f_train.config import GanSettings
-from s2f_train.data.embeddings import embed
+from s2f_train.data.embeddings import embed_once
 from s2f_train.data.items import Gender, Identity
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Sample, Store, StoreError
@@ -44,17 +44,13 @@ class SpeakerVoices:
     def of(
         cls, store: Store, settings: GanSettings, encoder: nn.Module, fabric: Fabric, for_plan: bool = False
     ) -> SpeakerVoices:
-        taken: dict[str, list[Sample]] = {}
-        for voice in store.of_split("train"):
-            mine = taken.setdefault(voice.identity, [])
-            if len(mine) < CLIPS_A_SPEAKER and (not settings.sources or voice.source in settings.sources):
-                mine.append(voice)
+        samples = few_of_each(store.of_split("train", sources=settings.sources), CLIPS_A_SPEAKER)
         # In the order of the names, so that clips of one speaker stand together.
-        samples = [voice for _, mine in sorted(taken.items()) for voice in mine]
+        samples.sort(key=lambda voice: voice.identity)
         if not samples:
             known = ", ".join(sorted({voice.source for voice in store.voices})) or "none"
             raise StoreError(f"{store.folder} has no voices to train with; its sources are {known} (setting: sources).")
-        cache = None if for_plan else Path(settings.runs) / "cache"
+        cache = None if for_plan else settings.cache
         windows = _embedded(store, samples, encoder, cache, fabric)
         male = [{"m": 1.0, "f": 0.0, "": float("nan")}[store.identities[voice.identity].gender] for voice in samples]
         names = [voice.identity for voice in samples]
@@ -109,17 +105,24 @@ class SpeakerVoices:
         return traits.eval(), {"right": float(right), **dict(zip(names, quantiles, strict=True))}
 
 
+def few_of_each(voices: list[Sample], most: int) -> list[Sample]:
+    """At most so many voices of each speaker: the first ones, speaker by speaker."""
+    taken: dict[str, list[Sample]] = {}
+    for voice in voices:
+        mine = taken.setdefault(voice.identity, [])
+        if len(mine) < most:
+            mine.append(voice)
+    return [voice for mine in taken.values() for voice in mine]
+
+
 def _embedded(
     store: Store, samples: list[Sample], encoder: nn.Module, cache: Path | None, fabric: Fabric
 ) -> list[Tensor]:
-    """The first process of a machine embeds, the others take what it kept."""
+    """Embeddings of the windows of voices; of a plan, made-up ones."""
     if cache is None:
         size = int(encoder.settings["embedding_size"])  # type: ignore[index]
         return list(unit(torch.randn(len(samples), size))[:, None])
-    if fabric.local_rank == 0:
-        embed(store, samples, encoder, cache)
-    fabric.barrier()
-    return embed(store, samples, encoder, cache)
+    return embed_once(store, samples, encoder, cache, fabric)
 
 
 def unseen_surprise(embeddings: Tensor, directions: int, folds: int = 5) -> Tensor:

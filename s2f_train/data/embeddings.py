@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -59,9 +59,15 @@ def embed(
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         save_file({"windows": joined, "counts": counts}, temporary)
         temporary.replace(path)
-    with safe_open(path, "pt"):
-        found = load_file(path)
+    found = load_file(path)
     return list(torch.split(found["windows"], found["counts"].tolist()))
+
+
+def embed_once(store: Store, samples: list[Sample], encoder: nn.Module, cache: Path, fabric: Fabric) -> list[Tensor]:
+    """`embed` by the first process of each machine; the others take what it kept."""
+    first = embed(store, samples, encoder, cache) if fabric.local_rank == 0 else None
+    fabric.barrier()
+    return embed(store, samples, encoder, cache) if first is None else first
 
 
 def _digest(store: Store, samples: list[Sample], encoder: nn.Module) -> str:
@@ -102,17 +108,23 @@ def _embed(sample: Sample) -> Float32s:
 
 def windows_of(store: Store, sample: Sample, encoder: nn.Module) -> Float32s:
     """Embeddings of every window of a voice, float32 (windows, embedding)."""
-    name = str(encoder.features)
-    with torch.inference_mode():
-        if name == "logmel-64":
-            logmel = repeat_to(store.logmel(sample).astype(np.float32), LogMel64FrontEnd.MIN_FRAMES)
-            made = [encoder(torch.from_numpy(np.ascontiguousarray(logmel.T))[None])]
-        else:
-            front_end = FRONT_ENDS[name]()
-            try:
-                front_end.push(audio.read(store.read(sample, "flac")).samples)
-            except AudioError as error:
-                raise StoreError(f"{store.folder / sample.shard}: {sample.key}: {error}") from None
-            made = [encoder(torch.from_numpy(batch)) for batch, _ in front_end.inputs()]
-    windows: Float32s = torch.cat(made).numpy()
+    windows: Float32s
+    if encoder.features == "logmel-64":
+        logmel = repeat_to(store.logmel(sample).astype(np.float32), LogMel64FrontEnd.MIN_FRAMES)
+        with torch.inference_mode():
+            windows = encoder(torch.from_numpy(np.ascontiguousarray(logmel.T))[None]).numpy()
+        return windows
+    try:
+        speech = audio.read(store.read(sample, "flac")).samples
+    except AudioError as error:
+        raise StoreError(f"{store.folder / sample.shard}: {sample.key}: {error}") from None
+    windows = windows_of_speech(speech, encoder).numpy()
     return windows
+
+
+def windows_of_speech(speech: Float32s, encoder: nn.Module) -> Tensor:
+    """Embeddings of every window of voiced samples, (n,) at 16 kHz: float32 (windows, embedding)."""
+    front_end = FRONT_ENDS[str(encoder.features)]()
+    front_end.push(speech)
+    with torch.inference_mode():
+        return torch.cat([encoder(torch.from_numpy(batch)) for batch, _ in front_end.inputs()])

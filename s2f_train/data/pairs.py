@@ -49,9 +49,12 @@ def pair(store: Store, settings: GanSettings) -> Pairs:
     Raises:
         StoreError: nothing is left to learn from.
     """
-    people = {name: p for name, p in store.identities.items() if p.split == "train" and _wanted(p, settings)}
-    voices = _of(store.voices, people, settings)
-    faces = [face for face in _of(store.faces, people, settings) if face.view == settings.view]
+    people = {name: p for name, p in store.identities.items() if _wanted(p, settings)}
+    voices, faces = (
+        [s for s in store.of_split("train", kind, settings.sources) if s.identity in people]
+        for kind in ("voices", "faces")
+    )
+    faces = [face for face in faces if face.view == settings.view]
     _require(store, settings, voices, faces)
     faces_of: dict[str, list[int]] = {}
     for index, face in enumerate(faces):
@@ -88,10 +91,6 @@ def pair(store: Store, settings: GanSettings) -> Pairs:
 
 def _wanted(person: Identity, settings: GanSettings) -> bool:
     return settings.gender == "general" or person.gender == settings.gender[0]
-
-
-def _of(samples: list[Sample], people: dict[str, Identity], settings: GanSettings) -> list[Sample]:
-    return [s for s in samples if s.identity in people and (not settings.sources or s.source in settings.sources)]
 
 
 def _require(store: Store, settings: GanSettings, voices: list[Sample], faces: list[Sample]) -> None:

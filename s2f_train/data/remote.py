@@ -27,7 +27,7 @@ class Mirror:
 
     Args:
         address: of the store.
-        folder: where the files go; they stay, so that another run finds them.
+        cache: the folder is made in it. Files stay, so that another run finds them.
         room: bytes that voice shards may take; the ones that were used longest ago go first. 0: no limit.
     """
 
@@ -95,13 +95,7 @@ class Mirror:
             self.removed = True
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _same_mirror, (self.address, self.folder, self._room)  # threads do not travel to other processes
-
-
-def _same_mirror(address: str, folder: Path, room: int) -> Mirror:
-    mirror = Mirror(address, folder.parent, room)
-    mirror.folder = folder
-    return mirror
+        return Mirror, (self.address, self.folder.parent, self._room)  # threads do not travel to other processes
 
 
 def is_remote(address: str) -> bool:

@@ -151,10 +151,12 @@ class Store:
         """What a checkpoint says of the store it learnt from: the digest of its plan, and the split."""
         return {"plan": self.facts.get("plan"), "split": self.facts.get("settings", {}).get("split")}
 
-    def of_split(self, split: str, kind: str = "voices") -> list[Sample]:
-        """Voices or faces of the identities of a split."""
+    def of_split(self, split: str, kind: str = "voices", sources: tuple[str, ...] = ()) -> list[Sample]:
+        """Voices or faces of the identities of a split, of all sources or of some."""
         samples = self.voices if kind == "voices" else self.faces
-        return [s for s in samples if self.identities[s.identity].split == split]
+        return [
+            s for s in samples if self.identities[s.identity].split == split and (not sources or s.source in sources)
+        ]
 
 
 @functools.lru_cache(maxsize=4096)
