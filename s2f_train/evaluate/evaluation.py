@@ -1,0 +1,277 @@
+"""An evaluation from end to end: choose people, make faces, let the judges look, compute the tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s2f_edge import Speech2Face, __version__
+from s2f_train.data.store import Sample, Store
+from s2f_train.evaluate import attribute_tables, identity_tables, picture_tables
+from s2f_train.evaluate.baselines import baselines
+from s2f_train.evaluate.grids import grids
+from s2f_train.evaluate.hearing import hear_all, speech_of
+from s2f_train.evaluate.intervals import Bootstrap
+from s2f_train.evaluate.judging import Judge
+from s2f_train.evaluate.looking import Judges
+from s2f_train.evaluate.seen import Row, Scene
+from s2f_train.evaluate.stability import stability_table
+from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
+from s2f_train.evaluate.summary import summary, trials_csv
+from s2f_train.evaluate.systems import EvaluateError, System, of_folder, of_pack, of_view
+from s2f_train.evaluate.tables import Evaluation, Part, Section
+from s2f_train.evaluate.voices import Clip, VoiceTrial, voice_side
+
+FEWEST_OTHERS = 50  # real faces of other people that the judges look at
+FEW_LABELS = 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is evaluated, on whom, how thoroughly.
+
+    Attributes:
+        store: a store's folder or address.
+        packs: folders (None: the default pack) by the name that they have in the report.
+        pictures: folders of pictures that other systems made, by name.
+        references: views of the store that packs are set beside, such as "s2f".
+        split, view, sources: which people, and which of their pictures are the real faces.
+        oracle: view of the picture that stands for a person's other photograph where there is none.
+        people, voices_per_person, faces_per_person: at most so many; people None: all.
+        trained_with: name of a system -> SHA-256 of networks that its training used; packs say so themselves.
+        trials: a voice, of each kind.
+        draws: of the bootstrap.
+        voice_side: whether voices are tested too, with noise and codecs.
+        seed: of every choice and every trial.
+    """
+
+    store: str
+    packs: dict[str, Path | None] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    split: str = "test"
+    view: str = "photo"
+    sources: tuple[str, ...] = ()
+    oracle: str = ""
+    people: int | None = None
+    voices_per_person: int = 3
+    faces_per_person: int = 5
+    trained_with: dict[str, frozenset[str]] = field(default_factory=dict)
+    trials: int = 20
+    draws: int = 1000
+    voice_side: bool = True
+    seed: int = 0
+
+
+def evaluate(settings: Settings, judges: Judges, store_cache: Path = Path("runs/cache")) -> tuple[Evaluation, bytes]:
+    """Evaluates packs and pictures on the people of a store.
+
+    Args:
+        store_cache: where the files of a remote store go.
+
+    Returns:
+        (the evaluation, trials.csv).
+
+    Raises:
+        EvaluateError, StoreError: of what was given no evaluation can be made.
+        PackError, JudgeError, CacheError: a pack, a judge or the cache fails.
+    """
+    if not settings.packs and not settings.pictures and not settings.references:
+        raise EvaluateError("There is nothing to evaluate: give a pack, a folder of pictures, or a view of the store.")
+    store = Store.open(settings.store, store_cache)
+    subjects = choose(
+        store, settings.split, settings.view, settings.sources, settings.voices_per_person, settings.faces_per_person,
+        settings.people, settings.oracle, settings.seed,
+    )  # fmt: skip
+    return _Run(settings, judges, store, subjects).result()
+
+
+class _Run:
+    """One evaluation: the pictures and what the judges saw, then the sections that follow from it."""
+
+    def __init__(self, settings: Settings, judges: Judges, store: Store, subjects: Subjects):
+        self.settings, self.judges, self.store = settings, judges, store
+        self.models = {name: Speech2Face(folder, device="cpu") for name, folder in settings.packs.items()}
+        self.warnings: list[str] = []
+        self.refused: dict[str, dict[str, int]] = {}
+        self.subjects, systems = self._common(subjects, self._systems(subjects.voices))
+        self.scene = self._scene()
+        beside = baselines(store, self.subjects, self.scene.gender, systems, self.models, settings.seed)
+        self.rows = [self._row(system) for system in [*systems, *beside]]
+
+    def _systems(self, voices: list[Sample]) -> list[System]:
+        settings = self.settings
+        found: list[System] = []
+        for name, model in self.models.items():
+            speech = (speech_of(self.store, voice) for voice in voices)
+            heard = hear_all(model, speech, self.judges.cache, f"voices to {name}", len(voices))
+            self.refused[name] = dict(Counter(one.refused for one in heard if one.refused))
+            found += of_pack(model, name, heard)
+        found += [of_folder(folder, name, voices) for name, folder in settings.pictures.items()]
+        found += [of_view(self.store, view, voices) for view in settings.references]
+        names = [system.name for system in found]
+        if len(set(names)) < len(names):
+            raise EvaluateError(f"Two systems have one name; name them apart: {', '.join(names)}.")
+        unknown = set(settings.trained_with) - set(names)
+        if unknown:
+            raise EvaluateError(f"There is no system {', '.join(sorted(unknown))}; there are {', '.join(names)}.")
+        none: frozenset[str] = frozenset()
+        return [
+            dataclasses.replace(s, trained_with=s.trained_with | settings.trained_with.get(s.name, none)) for s in found
+        ]
+
+    def _common(self, subjects: Subjects, systems: list[System]) -> tuple[Subjects, list[System]]:
+        """The voices for which every system has a face: all are judged on the same ones."""
+        there = np.logical_and.reduce([system.there for system in systems])
+        for system in systems:
+            missing = int((~system.there).sum())
+            if missing:
+                self.warnings.append(
+                    f"{system.name} has no face for {missing} of {len(there)} voices; they are left out for all."
+                )
+        if there.sum() < 2:
+            raise EvaluateError(f"The systems have a face for {int(there.sum())} voices in common; two are needed.")
+        return subjects.only(there), [system.only(there) for system in systems]
+
+    def _scene(self) -> Scene:
+        settings, subjects = self.settings, self.subjects
+        others = subjects.others[: max(len(subjects.faces), FEWEST_OTHERS)]
+        return Scene(
+            subjects,
+            self.judges.see(list(StoredPictures(self.store, subjects.faces)), "real faces"),
+            self.judges.see(list(StoredPictures(self.store, others)), "real faces of others"),
+            settings.trials,
+            settings.seed,
+            Bootstrap(len(subjects.people), settings.draws, settings.seed),
+        )
+
+    def _row(self, system: System) -> Row:
+        used = [judge.name for judge in self.judges.all if system.trained_with.intersection(judge.weights)]
+        note = f"Its training used {', '.join(used)}, which judges here." if used else ""
+        if used:
+            self.warnings.append(f"{system.name} is in no headline table: its training used {', '.join(used)}.")
+        return Row(system, self.judges.see(system.pictures, system.name), note)
+
+    # ----------------------------------------------------------------------------- sections
+
+    def result(self) -> tuple[Evaluation, bytes]:
+        self._warn()
+        scene, label = self.scene, self.judges.features.label
+        every = [row for row in self.rows if not row.note]
+        free = [row for row in every if row.system.generator not in ("male", "female")]
+        matching, given = identity_tables.matching_table(scene, free)
+        difference = identity_tables.difference_table(scene, free, given)
+        retrieval, recall = identity_tables.retrieval_tables(scene, free)
+        size = picture_tables.size_chart(scene, free, label)
+        similarity = identity_tables.similarity_table(scene, free)
+        whose: list[Part] = [matching, *([difference] if difference else []), *retrieval, recall, similarity]
+        read: list[Part] = [
+            *attribute_tables.gender_tables(scene, every), attribute_tables.age_table(scene, free),
+            attribute_tables.groups_table(scene, free, given),
+        ]  # fmt: skip
+        seen: list[Part] = [
+            picture_tables.distance_table(scene, free, label), *([size] if size else []),
+            identity_tables.spread_table(scene, free),
+            stability_table(scene, free, self.models, self.store, self.judges, self.settings.draws),
+        ]  # fmt: skip
+        sections = [
+            Section("Whose face is it?", "", whose),
+            Section("Gender and age", "", read),
+            Section("As pictures", "", seen),
+            Section("The thesis's figures", "", [picture_tables.thesis_table(scene, every, label)]),
+        ]
+        sections += self._refused_section()
+        voice_trials: list[VoiceTrial] = []
+        for name in self.models if self.settings.voice_side else ():
+            section, trials = self._voice_section(name)
+            sections.append(section)
+            voice_trials += trials
+        pictures = Section("To look at", "", list(grids(scene, self.rows, self.store)))
+        sections.append(pictures)
+        names = ", ".join([*self.models, *self.settings.pictures, *self.settings.references])
+        title = f"{names} on {len(self.subjects.voices)} voices"
+        tiles = summary(scene, free, sections)
+        return Evaluation(title, tiles, self._facts(), self.warnings, sections), trials_csv(scene, given, voice_trials)
+
+    def _refused_section(self) -> list[Section]:
+        rows = [row for row in self.rows if row.note]
+        if not rows:
+            return []
+        text = "A network that judges here took part in their training: these figures don't say how good they are."
+        table, _ = identity_tables.matching_table(self.scene, rows)
+        table = dataclasses.replace(table, key="matching_refused", title="Matching, refused for the headline")
+        return [Section("Not to be compared", text, [table])]
+
+    def _voice_section(self, name: str) -> tuple[Section, list[VoiceTrial]]:
+        people = self.store.identities
+        clips = [
+            Clip(
+                voice.key,
+                voice.identity,
+                voice.source,
+                people[voice.identity].gender,
+                partial(speech_of, self.store, voice),
+            )
+            for voice in [*self.subjects.voices, *self.subjects.alone]
+        ]
+        model, settings = self.models[name], self.settings
+        judge = self.judges.male if "general" in model.pack.manifest.generators else None
+        side = voice_side(model, clips, judge, self.judges.cache, settings.draws, settings.seed)
+        if len(self.models) == 1:
+            return side.section, side.trials
+        parts = [dataclasses.replace(part, key=f"{part.key}_{name}") for part in side.section.parts]
+        return Section(f"{side.section.title}: {name}", side.section.text, parts), side.trials
+
+    def _warn(self) -> None:
+        people, labelled = len(self.subjects.people), int((self.scene.label != "").sum())
+        if self.settings.split == "train":
+            self.warnings.append("The split is train: packs may have learnt from these people.")
+        if people < identity_tables.GALLERY:
+            self.warnings.append(f"The gallery holds {people} people; others state figures for 100.")
+        if labelled < FEW_LABELS:
+            self.warnings.append(f"The data say the gender of {labelled} of {people} people: gender figures are rough.")
+        rule = self.store.made_of["split"]
+        for name, model in self.models.items():
+            known = model.pack.manifest.training.get("store")
+            if isinstance(known, dict) and known.get("split") != rule:
+                self.warnings.append(
+                    f"{name} was trained on a store whose split goes by {known.get('split')}, this one's by {rule}: it "
+                    "may have learnt from these people."
+                )
+
+    def _facts(self) -> dict[str, Any]:
+        scene, judges, settings = self.scene, self.judges, self.settings
+        chosen = (
+            "split", "view", "sources", "oracle", "people", "voices_per_person", "faces_per_person", "trials", "draws",
+            "seed",
+        )  # fmt: skip
+        roles: list[tuple[str, Judge]] = [("recogniser", judges.recogniser), ("gender and age", judges.attributes)]
+        roles.append((judges.features.label, judges.features))
+        return {
+            "made_by": f"s2f {__version__}",
+            "people": len(self.subjects.people),
+            "voices": len(self.subjects.voices),
+            "voices whose speaker has no real face": len(self.subjects.alone),
+            "real faces": len(self.subjects.faces),
+            "real faces of others": len(scene.others.found),
+            "gender": {
+                "by the data": int((scene.label != "").sum()),
+                "by the judge, for impostors and groups alone": int(((scene.label == "") & (scene.gender != "")).sum()),
+                "not known": int((scene.gender == "").sum()),
+            },
+            "judges": {role: {"name": judge.name, "sha256": judge.sha256} for role, judge in roles},
+            "packs": {
+                name: {"name": model.pack_name, "sha256": model.pack.sha256, "refused voices": self.refused[name]}
+                for name, model in self.models.items()
+            },
+            "pictures": list(settings.pictures),
+            "references": list(settings.references),
+            "store": self.store.made_of,
+            "settings": {name: getattr(settings, name) for name in chosen},
+        }

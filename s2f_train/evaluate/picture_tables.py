@@ -1,0 +1,155 @@
+"""Tables of made faces as a set of pictures: distances to real ones, and the thesis's own table 5.2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from s2f_train.evaluate.distribution import Spread, by_size, frechet_distance, kid_figure, thesis_protocol
+from s2f_train.evaluate.identity_tables import SYSTEM
+from s2f_train.evaluate.seen import Row, Scene
+from s2f_train.evaluate.tables import Chart, Column, Figure, Table
+
+THESIS_N = 30
+SMALL = 2048  # under so many pictures a Fréchet distance says nothing alone
+SIZES = (10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+# Thesis of 2023, table 5.2. Its feature network is not named, so no figure here can be set beside them.
+PRINTED = {
+    "general": (114.44, 61.95, 0.245),
+    "female": (126.37, 29.41, 0.399),
+    "male": (129.30, 33.09, 0.209),
+    "Wen et al.'s generator": (117.43, 59.49, 0.337),
+}
+
+
+def distance_table(scene: Scene, rows: list[Row], label: str) -> Table:
+    """Fréchet and kernel distance to real faces, each beside that of real from real at the same number.
+
+    Args:
+        label: what the Fréchet distance in these features is called.
+    """
+    real, others, person = scene.real, scene.others, scene.subjects.face_person
+    of_others = np.arange(len(others.found)) + len(scene.subjects.people)  # each is another person
+    columns = [
+        SYSTEM, Column("n", "made", "count"), Column("m", "real", "count"),
+        Column("kid", "kernel distance, ×1000", "figure", 2, "lower"),
+        Column("kid_real", "real from real", "figure", 2),
+        Column("fid", label, "number", 2 if label.startswith("FID") else 4, "lower"),
+        Column("fid_real", "real from real", "number", 2 if label.startswith("FID") else 4),
+    ]  # fmt: skip
+    table: list[dict[str, Any]] = []
+    for row in rows:
+        there = row.seen.there
+        made = row.seen.features[there]
+        size = min(len(made), len(real.features), len(others.features))
+        beside: dict[str, Any] = {"fid_real": None, "kid_real": None}
+        if size >= 10:
+            beside["fid_real"] = frechet_distance(real.features[:size], others.features[:size])
+            beside["kid_real"] = _thousand(
+                kid_figure(real.features[:size], others.features[:size], person[:size], of_others[:size])
+            )
+        table.append(
+            {
+                **row.start,
+                "n": len(made),
+                "m": len(real.features),
+                "kid": _thousand(kid_figure(made, real.features, scene.person[there], person)),
+                "fid": frechet_distance(made, real.features),
+                **beside,
+            }
+        )
+    note = (
+        "All pictures at 64x64. The kernel distance (KID, times 1,000) has no bias and is the figure to read; its "
+        f"interval is by jackknife over people. Under {SMALL:,} pictures the Fréchet distance is mostly bias: `real "
+        "from real` is what real faces of other people score at the same number."
+    )
+    return Table("distance", "Distance to real faces", note, columns, table)
+
+
+def size_chart(scene: Scene, rows: list[Row], label: str) -> Chart | None:
+    """How the Fréchet distance of the first system falls with the number of pictures; None where there are few."""
+    row = next((row for row in rows if row.system.kind in ("system", "reference")), None)
+    if row is None:
+        return None
+    made = row.seen.features[row.seen.there]
+    others = scene.others.features if len(scene.others.features) >= SIZES[0] else None
+    most = min(len(made), len(scene.real.features), len(scene.real.features) // 2 if others is None else len(others))
+    sizes = [size for size in SIZES if size < most] + [most]
+    if most < SIZES[0]:
+        return None
+    points = by_size(made, scene.real.features, others, sizes, seed=scene.seed, person=scene.subjects.face_person)
+    return Chart(
+        "size", f"{label} by number of pictures",
+        "The same faces, more and more of them: what falls is bias. Range over 20 draws.",
+        "pictures", label, [str(point.n) for point in points],
+        {row.system.name: [point.made for point in points], "real from real": [point.real for point in points]}, False,
+    )  # fmt: skip
+
+
+def thesis_table(scene: Scene, rows: list[Row], label: str) -> Table:
+    """Table 5.2 as the thesis computed it: FID, L1 and cosine of 30 pictures; and what it leaves out."""
+    digits = 2 if label.startswith("FID") else 4
+    columns = [
+        SYSTEM, Column("of", "voices of", "text"), Column("n", "pictures", "count"),
+        Column("fid", f"{label}, at this number", "number", digits),
+        Column("fid_sd", "± over draws", "number", digits),
+        Column("fid_real", "real from real", "number", digits),
+        Column("fid_full", "at all pictures", "figure", digits),
+        Column("kid", "kernel distance of all, ×1000", "figure", 2, "lower"),
+        Column("l1", "pixel L1", "number", 1), Column("l1_sd", "± over draws", "number", 1),
+        Column("cosine", "cosine", "number", 3), Column("cosine_sd", "± over draws", "number", 3),
+    ]  # fmt: skip
+    wanted = {"general": ("all", ""), "male": ("men", "m"), "female": ("women", "f")}
+    table: list[dict[str, Any]] = []
+    for row in rows:
+        generator = row.system.generator or ("general" if row.system.kind in ("system", "reference") else "")
+        if generator not in wanted:
+            continue
+        of, gender = wanted[generator]
+        mine = row.seen.there & ((gender == "") | (scene.gender[scene.person] == gender))
+        if mine.sum() >= 2:
+            table.append({**row.start, "of": of, **_thesis_row(scene, row, mine, gender)})
+    for name, (fid, l1, cosine) in PRINTED.items():
+        table.append(
+            {
+                "system": f"printed in the thesis: {name}",
+                "_kind": "baseline",
+                "_note": "Of other faces, by feature networks that the thesis does not name: not to be compared.",
+                "of": "",
+                "n": THESIS_N,
+                "fid": fid,
+                "l1": l1,
+                "cosine": cosine,
+            }
+        )
+    note = (
+        f"What the thesis measured, on {THESIS_N} pictures: the mean of 20 draws and their standard deviation. At this "
+        "number real faces are as far from other real faces as `real from real` says, so most of the first figure is "
+        "bias and its noise is large; the kernel distance of all pictures is the one to trust. L1 and cosine are of a "
+        "made face and the speaker's real one."
+    )
+    return Table("thesis", "Table 5.2 of the thesis, by its own protocol", note, columns, table)
+
+
+def _thesis_row(scene: Scene, row: Row, mine: np.ndarray[Any, Any], gender: str) -> dict[str, Any]:
+    own = scene.subjects.own_face[mine]
+    seen, real, person = row.seen[mine], scene.real[own], scene.person[mine]
+    others = scene.others.features
+    if gender:
+        others = others[scene.others.readings.reads(np.full(len(others), gender)) == 1]
+    found = thesis_protocol(
+        seen.features, real.features, others if len(others) >= THESIS_N else None, seen.pixels, real.pixels,
+        THESIS_N, seed=scene.seed, person=person,
+    )  # fmt: skip
+    kid = kid_figure(seen.features, real.features, person, person)
+    spreads: dict[str, Spread] = {"fid": found.frechet, "l1": found.l1, "cosine": found.cosine}
+    figures = {
+        f"{name}{end}": getattr(s, field) for name, s in spreads.items() for end, field in (("", "mean"), ("_sd", "sd"))
+    }
+    return {"n": found.n, "fid_real": found.frechet_real.mean, "fid_full": found.full, "kid": _thousand(kid), **figures}
+
+
+def _thousand(figure: Figure) -> Figure:
+    low, high = (None if end is None else 1000 * end for end in (figure.low, figure.high))
+    return Figure(1000 * figure.value, low, high, figure.n)

@@ -1,0 +1,66 @@
+"""What stands above and beside a report: the tiles of the first system, and the list of all trials."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+
+from s2f_train.evaluate.identity_tables import Rights
+from s2f_train.evaluate.seen import Row, Scene
+from s2f_train.evaluate.tables import Figure, Section, Table
+from s2f_train.evaluate.voices import VoiceTrial
+
+# (table, column, what it is called), of the tiles.
+TILES = (
+    ("matching", "2_False", "matching 1:2, all"),
+    ("matching", "2_True", "matching 1:2, same gender"),
+    ("retrieval_100", "r10", "R@10, cosine"),
+    ("gender", "right", "gender right"),
+    ("distance", "kid", "kernel distance to real faces, ×1000"),
+)
+
+
+def summary(scene: Scene, rows: list[Row], sections: list[Section]) -> list[tuple[str, str]]:
+    """The figures of the first system as (words, what it is)."""
+    tables = {part.key: part for section in sections for part in section.parts if isinstance(part, Table)}
+    first = next((row.system.name for row in rows if row.system.kind in ("system", "reference")), None)
+    tiles = [(str(len(scene.subjects.people)), "people"), (str(len(scene.person)), "voices")]
+    for key, column, what in TILES:
+        kind = next(c.kind for c in tables[key].columns if c.key == column)
+        for row in tables[key].rows:
+            figure = row.get(column)
+            if row["system"] != first or row.get("by", "cosine") != "cosine" or not isinstance(figure, Figure):
+                continue
+            if np.isfinite(figure.value):
+                tiles.append((_words(figure, kind == "share figure"), f"{what}: {first}"))
+    return tiles
+
+
+def trials_csv(scene: Scene, given: dict[str, Rights], voices: list[VoiceTrial]) -> bytes:
+    """Every trial: which faces for which voice, and what each system got; then the pairs of voices."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["protocol", "impostors", "n", "voice", "speaker", "others", *given])
+    subjects = scene.subjects
+    for (same, n), trials in scene.trials.items():
+        kind = "same gender" if same else "all"
+        got = [rights[same, n] for rights in given.values()]
+        for row, (voice, faces) in enumerate(zip(trials.voice, trials.faces, strict=True)):
+            keys = [subjects.faces[face].key for face in faces]
+            said = ["" if np.isnan(right[row]) else f"{right[row]:g}" for right in got]
+            writer.writerow(["matching", kind, n, subjects.voices[voice].key, keys[0], " ".join(keys[1:]), *said])
+    for pair in voices:
+        kind = "same speaker" if pair.same else "another speaker"
+        protocol = f"voices, {pair.condition}" if pair.condition else "voices"
+        writer.writerow([protocol, kind, 2, pair.enrolled, pair.tested, "", f"{pair.score:.6f}"])
+    return file.getvalue().encode()
+
+
+def _words(figure: Figure, share: bool) -> str:
+    scale, digits, unit = (100, 1, " %") if share else (1, 2, "")
+    said = f"{scale * figure.value:.{digits}f}{unit}"
+    if figure.low is None or figure.high is None:
+        return said
+    return f"{said} ({scale * figure.low:.{digits}f} to {scale * figure.high:.{digits}f})"
