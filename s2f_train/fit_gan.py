@@ -57,7 +57,7 @@ class GanTask(Task):
         self.fabric = fabric
         self.name = f"gan-{settings.gender}"
         store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
-        voice = load_voice(settings.voice, store)
+        voice, outside = load_voice(settings.voice, store)
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
         traits = speakers.traits()
         if settings.voice_gender and traits:
@@ -89,6 +89,7 @@ class GanTask(Task):
             "identities": {"own faces": pairs.own, "attributed faces": pairs.attributed},
             "noise": settings.noise,
             "licence": store.facts.get("licence", "not stated"),
+            "outside_networks": outside,
         }
         self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, targets, windows, speakers)
         self._build(voice, size, pairs)  # moves the voice network to the device: nothing is embedded after this
@@ -263,8 +264,11 @@ class GanTask(Task):
         return sheet([self._sheet_pictures, as_pixels(made)])
 
 
-def load_voice(source: str, store: Store) -> nn.Module:
+def load_voice(source: str, store: Store) -> tuple[nn.Module, dict[str, str]]:
     """A voice network: from a run or a checkpoint of `fit voice`, or the public encoder.
+
+    Returns:
+        The network, and name and SHA-256 of the files of networks from elsewhere that it comes from.
 
     Raises:
         SettingsError: none is given.
@@ -274,7 +278,7 @@ def load_voice(source: str, store: Store) -> nn.Module:
         raise SettingsError("voice is not set: give a run of `fit voice`, a checkpoint, or Resemblyzer's wheel.")
     path = Path(source)
     if path.suffix in (".whl", ".pt"):
-        return load_ge2e(path)
+        return load_ge2e(path), checkpoint.outside_networks(voice=path)
     networks, facts = checkpoint.load(newest_checkpoint(path))
     theirs = facts.get("store", {})
     if theirs.get("split") != store.made_of["split"] and theirs:
@@ -284,7 +288,7 @@ def load_voice(source: str, store: Store) -> nn.Module:
         )  # fmt: skip
     if "voice" not in networks:
         raise SettingsError(f"{source} has no voice network; it has {', '.join(networks)}.")
-    return networks["voice"]
+    return networks["voice"], facts.get("outside_networks", {})
 
 
 def _start_from(path: Path, gender: str, ours: dict[str, nn.Module]) -> None:

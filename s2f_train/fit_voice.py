@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2f_edge.features import Float32s
+from s2f_train.checkpoint import outside_networks
 from s2f_train.config import VoiceSettings
 from s2f_train.data.augment import any_augmentation
 from s2f_train.data.embeddings import embed_once, windows_of
@@ -74,6 +75,7 @@ class VoiceTask(Task):
             "speakers": len(speakers),
             "hours": round(sum(voice.seconds for voice in voices) / 3600, 2),
             "pairs": paired,
+            "outside_networks": outside_networks(teacher=settings.teacher),
         }
         unheard = self.store.of_split("valid", sources=settings.sources)
         checked = few_of_each([voice for voice in unheard if "logmel.npy" in voice.members], CHECKED_A_SPEAKER)

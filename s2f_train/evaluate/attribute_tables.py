@@ -22,7 +22,7 @@ COUNTS = [
 
 def gender_tables(scene: Scene, rows: list[Row]) -> list[Table]:
     """By the labels of the data, and by the flag of the male and the female generator."""
-    free = [row for row in rows if row.system.generator not in ("male", "female")]
+    free = [row for row in rows if not row.system.asked]
     label = scene.label[scene.person]
     on_real = scene.gender_on_real[scene.person]
     agreed = np.where(label == on_real, label, "")
@@ -42,12 +42,12 @@ def gender_tables(scene: Scene, rows: list[Row]) -> list[Table]:
     ]  # fmt: skip
     counted = f"{int((label != '').sum())} of {len(label)} voices are of people whose gender the data say"
     note = (
-        f"{counted}. The judge abstains where it finds no face or its probability is between 30 and 70 %; `right` and "
-        "`balanced` (mean of men's and women's) read every face at 50 %, and no face is wrong. Real faces are the "
+        f"{counted}. The judge abstains where it finds no face or its probability is between 30 and 70 %; right and "
+        "balanced (the mean of men's and women's) read every face at 50 %, and no face is wrong. Real faces are the "
         "judge's own ceiling."
     )
     tables = [Table("gender", "Gender", note, columns, table)]
-    flagged = [row for row in rows if row.system.generator in ("male", "female")]
+    flagged = [row for row in rows if row.system.asked]
     if flagged:
         tables.append(_flags(scene, flagged))
     return tables
@@ -84,7 +84,7 @@ def age_table(scene: Scene, rows: list[Row]) -> Table:
     label, on_real = scene.age[scene.person], scene.age_on_real[scene.person]
     real = Row(System("real faces", "ceiling", []), scene.real[scene.subjects.own_face])
     table = []
-    for row in [*(row for row in rows if row.system.generator not in ("male", "female")), real]:
+    for row in [*(row for row in rows if not row.system.asked), real]:
         there = row.seen.there
         found = age_row(
             row.seen.readings,
@@ -122,7 +122,7 @@ def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Tab
     trials = scene.trials[False, 2]
     table: list[dict[str, Any]] = []
     for row in rows:
-        if row.system.kind not in ("system", "reference") or row.system.generator in ("male", "female"):
+        if row.system.kind not in ("system", "reference") or row.system.asked:
             continue
         own = cosines(np.nan_to_num(row.seen.embeddings), scene.real.embeddings[scene.subjects.own_face])
         read = row.seen.readings.reads(label)

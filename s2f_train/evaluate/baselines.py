@@ -30,7 +30,7 @@ def baselines(
 
     Args:
         gender: of each person, "m", "f" or "" where nobody knows.
-        systems: the first one's pictures are shuffled.
+        systems: of these, the first that no gender was asked of is shuffled.
         models: name -> pack; silence and noise are put into each.
     """
     rng = np.random.default_rng([seed, 13])
@@ -45,15 +45,18 @@ def baselines(
     found.append(System("mean face", "baseline", [means[""]] * count))
     of_gender = [means.get(gender[person], means[""]) for person in subjects.voice_person]
     found.append(System("mean face of the gender", "baseline", list(of_gender)))
-    if systems:
-        found.append(_shuffled(rng, subjects.voice_person, systems[0]))
+    free = [system for system in systems if not system.asked]
+    if free:
+        found.append(_shuffled(rng, subjects.voice_person, free[0]))
+    trained_with = {system.name: system.trained_with for system in systems}
     for name, model in models.items():
         prefix = f"{name}: " if len(models) > 1 else ""
+        used = trained_with.get(f"{name}: {main_generator(model)}", frozenset())
         length = int(SECONDS * SAMPLE_RATE)
         noise = (0.05 * rng.standard_normal(length)).astype(np.float32)
         for what, sound in (("silence", np.zeros(length, np.float32)), ("noise", noise)):
             face = face_of(model, hear_raw(model, sound), main_generator(model))
-            found.append(System(f"{prefix}{what} as input", "baseline", [face] * count))
+            found.append(System(f"{prefix}{what} as input", "baseline", [face] * count, trained_with=used))
     kept = StoredPictures(store, subjects.oracle)
     other = [kept[i] if i >= 0 else None for i in subjects.oracle_of[subjects.voice_person]]
     if any(picture is not None for picture in other):
@@ -62,13 +65,10 @@ def baselines(
 
 
 def _of_another(rng: np.random.Generator, person: NDArray[np.int64], whose: NDArray[np.int64]) -> list[int]:
-    drawn = rng.integers(len(whose), size=len(person))
-    for _ in range(100):
-        own = whose[drawn] == person
-        if not own.any():
-            break
-        drawn[own] = rng.integers(len(whose), size=int(own.sum()))
-    return [int(i) for i in drawn]
+    """Of each person a number of a face that is not theirs; `whose` is in order."""
+    begin, end = (np.searchsorted(whose, person, side) for side in ("left", "right"))
+    drawn = (rng.random(len(person)) * (len(whose) - (end - begin))).astype(np.int64)
+    return [int(i) for i in drawn + (end - begin) * (drawn >= begin)]
 
 
 def _means(store: Store, pool: list[Sample], stored: StoredPictures) -> dict[str, Picture]:
@@ -94,4 +94,4 @@ def _shuffled(rng: np.random.Generator, person: NDArray[np.int64], system: Syste
         mine = voices_of[after[int(own)]]
         pictures.append(system.pictures[mine[turn[int(own)] % len(mine)]])
         turn[int(own)] += 1
-    return System(f"shuffled voices ({system.name})", "baseline", pictures)
+    return System(f"shuffled voices ({system.name})", "baseline", pictures, trained_with=system.trained_with)

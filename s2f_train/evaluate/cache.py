@@ -30,26 +30,30 @@ class VectorCache:
 
     def __init__(self, path: Path | None = None):
         self._path = path
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path or ":memory:", timeout=60)
             with self._database:
                 self._database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, value BLOB)")
-        except sqlite3.Error as error:
-            raise CacheError(
-                f"{path} cannot be used as a cache ({error}); delete it or give another --cache."
-            ) from None
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable(error) from None
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Vector]:
-        """Those of the keys that are known, with their vectors."""
+        """Those of the keys that are known, with their vectors.
+
+        Raises:
+            CacheError: the file is damaged, or another program's.
+        """
         wanted = list(dict.fromkeys(keys))
         found: dict[bytes, Vector] = {}
         for begin in range(0, len(wanted), AT_ONCE):
             part = wanted[begin : begin + AT_ONCE]
-            rows = self._database.execute(
-                f"SELECT key, value FROM vectors WHERE key IN ({','.join('?' * len(part))})", part
-            )
+            asked = f"SELECT key, value FROM vectors WHERE key IN ({','.join('?' * len(part))})"
+            try:
+                rows = self._database.execute(asked, part).fetchall()
+            except sqlite3.Error as error:
+                raise self._unusable(error) from None
             found.update((key, np.frombuffer(value, np.float32)) for key, value in rows)
         return found
 
@@ -65,6 +69,9 @@ class VectorCache:
                 self._database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
         except sqlite3.Error as error:
             raise CacheError(f"{self._path} cannot be written ({error}).") from None
+
+    def _unusable(self, error: Exception) -> CacheError:
+        return CacheError(f"{self._path} cannot be used as a cache ({error}); delete it or give another --cache.")
 
     def close(self) -> None:
         self._database.close()

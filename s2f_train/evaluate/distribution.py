@@ -45,7 +45,8 @@ class ThesisRow:
         n: clips in a draw.
         frechet: distance of n made pictures from the n real ones of the same clips.
         l1, cosine: of a clip's two pictures: mean absolute difference of pixels, 0 to 255; cosine of features.
-        frechet_real: distance of n real pictures, or as many as there are, from n others: the bias of `frechet`.
+        frechet_real: distance of n real pictures, or as many as there are, from n others: the bias of `frechet`. NaN
+            where there are too few.
         full, full_real: both distances at all pictures.
     """
 
@@ -202,14 +203,15 @@ def thesis_protocol(
         draws: without replacement; their spread falls to 0 as n comes near to V.
 
     Raises:
-        ValueError: not one row a clip, or pixels of other shape or type; or as `by_size`.
+        ValueError: not one row a clip, or pixels of other shape or type; or as `frechet_distance`.
     """
     made, real = _checked(made, real)
     pixels = [f"{each.dtype} {each.shape}" for each in (made_pixels, real_pixels)]
     if len(set(pixels)) > 1 or made_pixels.dtype != np.uint8 or not len(made) == len(real) == len(made_pixels):
         found = f"features {made.shape} and {real.shape}, pixels {pixels[0]} and {pixels[1]}"
         raise ValueError(f"Made and real pictures need one row a clip and uint8 pixels of one size; found {found}.")
-    some, others = _two_samples(real, other_real, person, seed)
+    few = other_real is None and len(np.unique(np.arange(len(real)) if person is None else person)) < 2
+    some, others = (real[:0], real[:0]) if few else _two_samples(real, other_real, person, seed)
     l1 = np.array([np.abs(x.astype(np.int16) - y).mean() for x, y in zip(made_pixels, real_pixels, strict=True)])
     norms = np.linalg.norm(made, axis=1) * np.linalg.norm(real, axis=1)
     cosine = np.sum(made * real, axis=1) / np.maximum(norms, 1e-12)
@@ -289,6 +291,9 @@ def _draw(rng: np.random.Generator, rows: Array, n: int) -> Array:
 
 
 def _drawn_distances(rng: np.random.Generator, a: Array, b: Array, n: int, draws: int) -> list[float]:
+    """Of n rows each; NaN where there are fewer than two."""
+    if n < 2:
+        return [float("nan")] * draws
     return [frechet_distance(_draw(rng, a, n), _draw(rng, b, n)) for _ in range(draws)]
 
 

@@ -24,7 +24,7 @@ from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.stability import stability_table
 from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
 from s2f_train.evaluate.summary import summary, trials_csv
-from s2f_train.evaluate.systems import EvaluateError, System, of_folder, of_pack, of_view
+from s2f_train.evaluate.systems import EvaluateError, System, main_generator, of_folder, of_pack, of_view
 from s2f_train.evaluate.tables import Evaluation, Part, Section
 from s2f_train.evaluate.voices import Clip, VoiceTrial, voice_side
 
@@ -103,6 +103,7 @@ class _Run:
         self.subjects, systems = self._common(subjects, self._systems(subjects.voices))
         self.scene = self._scene()
         beside = baselines(store, self.subjects, self.scene.gender, systems, self.models, settings.seed)
+        _require_names_apart([*systems, *beside])
         self.rows = [self._row(system) for system in [*systems, *beside]]
 
     def _systems(self, voices: list[Sample]) -> list[System]:
@@ -115,9 +116,7 @@ class _Run:
             found += of_pack(model, name, heard)
         found += [of_folder(folder, name, voices) for name, folder in settings.pictures.items()]
         found += [of_view(self.store, view, voices) for view in settings.references]
-        names = [system.name for system in found]
-        if len(set(names)) < len(names):
-            raise EvaluateError(f"Two systems have one name; name them apart: {', '.join(names)}.")
+        names = _require_names_apart(found)
         unknown = set(settings.trained_with) - set(names)
         if unknown:
             raise EvaluateError(f"There is no system {', '.join(sorted(unknown))}; there are {', '.join(names)}.")
@@ -129,14 +128,17 @@ class _Run:
     def _common(self, subjects: Subjects, systems: list[System]) -> tuple[Subjects, list[System]]:
         """The voices for which every system has a face: all are judged on the same ones."""
         there = np.logical_and.reduce([system.there for system in systems])
-        for system in systems:
-            missing = int((~system.there).sum())
-            if missing:
-                self.warnings.append(
-                    f"{system.name} has no face for {missing} of {len(there)} voices; they are left out for all."
-                )
-        if there.sum() < 2:
-            raise EvaluateError(f"The systems have a face for {int(there.sum())} voices in common; two are needed.")
+        missing = {system.name.partition(": ")[0]: int((~system.there).sum()) for system in systems}
+        for name, count in missing.items():
+            why = ", ".join(f"{code} {times}" for code, times in self.refused.get(name, {}).items())
+            if count:
+                said = f"{name} has no face for {count} of {len(there)} voices{f' ({why})' if why else ''}"
+                self.warnings.append(f"{said}; they are left out for all.")
+        people = len(np.unique(subjects.voice_person[there]))
+        if people < 2:
+            told = " ".join(self.warnings)
+            said = f"There are voices of {people} people for which every system has a face; two people are needed."
+            raise EvaluateError(f"{said} {told}".strip())
         return subjects.only(there), [system.only(there) for system in systems]
 
     def _scene(self) -> Scene:
@@ -164,7 +166,7 @@ class _Run:
         self._warn()
         scene, label = self.scene, self.judges.features.label
         every = [row for row in self.rows if not row.note]
-        free = [row for row in every if row.system.generator not in ("male", "female")]
+        free = [row for row in every if not row.system.asked]
         matching, given = identity_tables.matching_table(scene, free)
         difference = identity_tables.difference_table(scene, free, given)
         retrieval, recall = identity_tables.retrieval_tables(scene, free)
@@ -187,11 +189,10 @@ class _Run:
             Section("The thesis's figures", "", [picture_tables.thesis_table(scene, every, label)]),
         ]
         sections += self._refused_section()
-        voice_trials: list[VoiceTrial] = []
+        voice_trials: dict[str, list[VoiceTrial]] = {}
         for name in self.models if self.settings.voice_side else ():
-            section, trials = self._voice_section(name)
+            section, voice_trials[name] = self._voice_section(name)
             sections.append(section)
-            voice_trials += trials
         pictures = Section("To look at", "", list(grids(scene, self.rows, self.store)))
         sections.append(pictures)
         names = ", ".join([*self.models, *self.settings.pictures, *self.settings.references])
@@ -221,7 +222,13 @@ class _Run:
             for voice in [*self.subjects.voices, *self.subjects.alone]
         ]
         model, settings = self.models[name], self.settings
-        judge = self.judges.male if "general" in model.pack.manifest.generators else None
+        used = next(
+            row.system.trained_with for row in self.rows if row.system.name == f"{name}: {main_generator(model)}"
+        )
+        may_judge = "general" in model.pack.manifest.generators and not used.intersection(
+            self.judges.attributes.weights
+        )
+        judge = self.judges.male if may_judge else None
         side = voice_side(model, clips, judge, self.judges.cache, settings.draws, settings.seed)
         if len(self.models) == 1:
             return side.section, side.trials
@@ -238,6 +245,8 @@ class _Run:
             self.warnings.append(f"The data say the gender of {labelled} of {people} people: gender figures are rough.")
         rule = self.store.made_of["split"]
         for name, model in self.models.items():
+            if main_generator(model) != "general":
+                self.warnings.append(f"{name} has no general generator: it stands in the tables of the flag alone.")
             known = model.pack.manifest.training.get("store")
             if isinstance(known, dict) and known.get("split") != rule:
                 self.warnings.append(
@@ -275,3 +284,11 @@ class _Run:
             "store": self.store.made_of,
             "settings": {name: getattr(settings, name) for name in chosen},
         }
+
+
+def _require_names_apart(systems: list[System]) -> list[str]:
+    names = [system.name for system in systems]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise EvaluateError(f"Two systems are called {twice[0]}; give one of them another name, as NAME=FOLDER.")
+    return names

@@ -23,9 +23,7 @@ def grids(scene: Scene, rows: list[Row], store: Store) -> Iterator[Grid]:
     compared = [row for row in rows if row.system.kind in ("system", "reference")]
     # The real face first, then what others made, then ours.
     compared.sort(key=lambda row: row.system.kind != "reference")
-    first = next((row for row in rows if row.system.kind in ("system", "reference")), None)
-    if first is None:
-        return
+    first = min((row for row in rows if row.system.kind in ("system", "reference")), key=lambda row: bool(row.note))
     real = StoredPictures(store, scene.subjects.faces)
     columns = ["real face", *(row.system.name for row in compared)]
 

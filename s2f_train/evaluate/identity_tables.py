@@ -56,7 +56,7 @@ def matching_table(scene: Scene, rows: list[Row]) -> tuple[Table, dict[str, Righ
         }
         table.append({**row.start, "voices": int(row.seen.there.sum()), **figures})
     chance = {f"{n}_{same}": Figure(1 / n, n=len(scene.trials[same, n].voice)) for same, n in scene.trials}
-    table.append({"system": "chance", "_kind": "baseline", "voices": None, **chance})
+    _add_chance(table, chance)
     note = (
         "A trial is a voice, a real face of its speaker and real faces of n - 1 other people; it is right if, to the "
         "judge, the face made from the voice is nearest to the speaker's (cosine). With impostors of the same gender, "
@@ -67,7 +67,7 @@ def matching_table(scene: Scene, rows: list[Row]) -> tuple[Table, dict[str, Righ
 
 def difference_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Table | None:
     """Each system less each reference, trial by trial; None without a reference."""
-    systems = [row for row in rows if row.system.kind == "system" and row.system.generator not in ("male", "female")]
+    systems = [row for row in rows if row.system.kind == "system" and not row.system.asked]
     references = [row for row in rows if row.system.kind == "reference"]
     if not systems or not references:
         return None
@@ -93,43 +93,50 @@ def difference_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) ->
 
 
 def retrieval_tables(scene: Scene, rows: list[Row]) -> tuple[list[Table], Chart]:
-    """Where the speaker stands among all people; at a gallery of 100 and at the whole one."""
+    """Where the speaker stands among all people; at a gallery of 100 and at the whole one, by three distances."""
     entries, whose = gallery_of(scene.real.embeddings, scene.subjects.face_person, len(scene.subjects.people))
     blocks = galleries(whose, GALLERY, BLOCKS, scene.seed)
     size = len(blocks[0])
-    columns = [SYSTEM, Column("by", "by", "text"), Column("queries", "queries", "count")]
+    columns = [SYSTEM, Column("queries", "queries", "count")]
     columns += [Column(f"r{k}", f"R@{k}", better="higher") for k in RECALLS]
     columns.append(Column("median", "median rank", "figure", better="lower"))
     lines: dict[str, list[Figure | None]] = {}
-    small, whole = [], []
+    small: dict[str, list[dict[str, Any]]] = {metric: [] for metric in METRICS}
+    whole: dict[str, list[dict[str, Any]]] = {metric: [] for metric in METRICS}
     for row in rows:
         here = row.seen.there
         made, person = row.seen.embeddings[here], scene.person[here]
         some = np.random.default_rng([scene.seed, 17]).permutation(len(made))[:MOST_QUERIES]
         for metric in METRICS:
             found = joined([ranks(made, person, entries, whose, block, metric) for block in blocks])
-            small.append({**row.start, "by": metric, **_ranked(scene, found)})
-            if metric == "cosine":
+            small[metric].append({**row.start, **_ranked(scene, found)})
+            if metric == METRICS[0] and row.system.kind in ("system", "reference"):
                 lines[row.system.name] = [scene.draw.mean(found.recall(k), found.person) for k in CHART_RECALLS]
             found = ranks(made[some], person[some], entries, whose, whose, metric)
-            whole.append({**row.start, "by": metric, **_ranked(scene, found)})
-    for table, people in ((small, size), (whole, len(whose))):
-        chance = {f"r{k}": Figure(min(1.0, k / people)) for k in RECALLS}
-        chance["median"] = Figure((people + 1) / 2)
-        table.append({"system": "chance", "_kind": "baseline", "by": "", "queries": None, **chance})
+            whole[metric].append({**row.start, **_ranked(scene, found)})
+    how = "The entry of a person is the mean embedding of their real faces; the query is the face made from a voice."
+    parted = f" {len(blocks)} disjoint galleries of {size} people." if len(blocks) > 1 else ""
+    tables = []
+    for key, people, found_by in ((f"retrieval_{GALLERY}", size, small), ("retrieval_whole", len(whose), whole)):
+        note = f"{how}{parted if found_by is small else ''} After Oh et al. 2019."
+        for by, table in found_by.items():
+            chance = {f"r{k}": Figure(min(1.0, k / people)) for k in RECALLS}
+            _add_chance(table, {**chance, "median": Figure((people + 1) / 2)})
+            whole_said = "whole gallery" if found_by is whole else "gallery"
+            title, first = f"Retrieval, {whole_said} of {people}, by {by}", by == METRICS[0]
+            tables.append(Table(f"{key}_{by}", title, note if first else "", columns, table, folded=not first))
     lines["chance"] = [Figure(min(1.0, k / size)) for k in CHART_RECALLS]
-    how = "The entry of a person is the mean embedding of their real faces; the query is the face made from a voice. "
-    blocks_said = f"{len(blocks)} disjoint galleries of {size} people" if len(blocks) > 1 else f"One gallery of {size}"
-    title = f"Retrieval, gallery of {size}"
-    tables = [
-        Table("retrieval_100", title, f"{how}{blocks_said}. After Oh et al. 2019.", columns, small),
-        Table("retrieval_whole", f"Retrieval, whole gallery of {len(whose)}", how, columns, whole),
-    ]
     chart = Chart(
-        "recall", title, "Share of voices whose speaker is among the first k, by cosine.", "k", "R@k",
+        "recall", f"Found among the first k of {size}", f"R@k by {METRICS[0]}.", "k", "R@k",
         [str(k) for k in CHART_RECALLS], lines,
     )  # fmt: skip
     return tables, chart
+
+
+def _add_chance(table: list[dict[str, Any]], chance: dict[str, Figure]) -> None:
+    """The last of the baselines: before the ceiling."""
+    place = sum(row["_kind"] != "ceiling" for row in table)
+    table.insert(place, {"system": "chance", "_kind": "baseline", **chance})
 
 
 def _ranked(scene: Scene, found: Ranks) -> dict[str, Any]:
@@ -173,7 +180,7 @@ def similarity_table(scene: Scene, rows: list[Row]) -> Table:
     note = (
         "Cosine of the judge's embeddings and mean difference per pixel (0 to 255, at 64x64) of a made face and a real "
         "one: the speaker's, and those of the impostors of the 1:2 trials. Only the difference says anything about the "
-        "voice. `face found` is the share of made faces in which the detector finds one; the others are cut where an "
+        "voice. Face found is the share of made faces in which the detector finds one; the others are cut where an "
         "aligned face lies, and none is left out."
     )
     return Table("similarity", "Similarity", note, columns, table)

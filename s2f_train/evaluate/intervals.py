@@ -13,6 +13,7 @@ from s2f_train.evaluate.tables import Figure
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+LEAST_SPREAD = 1e-9  # of a draw, where all of the data has 1: less is rounding
 AT_ONCE = 100  # draws whose weights are in memory together
 
 
@@ -58,17 +59,15 @@ class Bootstrap:
         """Pearson's correlation."""
         x, person, y = _known(x, person, y)
         x, person, y = _known(y, person, x)
-        x, y = (
-            x - (x.mean() if len(x) else 0),
-            y - (y.mean() if len(y) else 0),
-        )  # so that the moments below lose nothing
+        x, y = _standard(x), _standard(y)  # so that the moments below lose nothing
         moments = np.stack([self._per_person(v, person) for v in (np.ones(len(x)), x, y, x * x, y * y, x * y)], axis=1)
 
         def correlation(weights: Floats) -> Floats:
             n, sx, sy, sxx, syy, sxy = (weights @ moments).T
             sx, sy = sx / n, sy / n
-            spread = (sxx / n - sx**2) * (syy / n - sy**2)
-            found: Floats = np.where(spread > 1e-12, (sxy / n - sx * sy) / np.sqrt(np.maximum(spread, 1e-12)), np.nan)
+            vx, vy = sxx / n - sx**2, syy / n - sy**2
+            some = (vx > LEAST_SPREAD) & (vy > LEAST_SPREAD)
+            found: Floats = np.where(some, (sxy / n - sx * sy) / np.sqrt(np.where(some, vx * vy, 1)), np.nan)
             return found
 
         return self._figure(correlation, len(x))
@@ -132,6 +131,14 @@ class Bootstrap:
         for begin in range(0, self.draws, AT_ONCE):
             count = min(AT_ONCE, self.draws - begin)
             yield rng.multinomial(self.people, np.full(self.people, 1 / self.people), count).astype(np.float64)
+
+
+def _standard(values: Floats) -> Floats:
+    """With mean 0 and deviation 1; zeros where all are one number."""
+    if not len(values) or np.ptp(values) <= 1e-12 * np.abs(values).max():
+        return np.zeros_like(values)
+    found: Floats = (values - values.mean()) / values.std()
+    return found
 
 
 def _known(values: Array, person: Array, *others: Array) -> Any:

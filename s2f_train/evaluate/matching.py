@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Metric = Literal["L2", "L1", "cosine"]
-METRICS: tuple[Metric, ...] = ("L2", "L1", "cosine")
+METRICS: tuple[Metric, ...] = ("cosine", "L2", "L1")
 AT_ONCE = 1 << 22  # numbers of a block of distances
 
 
@@ -176,7 +176,7 @@ def distances(a: NDArray[np.float64], b: NDArray[np.float64], metric: Metric) ->
     """(n, d) and (m, d) -> (n, m); for cosine, 1 minus it."""
     found: NDArray[np.float64]
     if metric == "cosine":
-        found = 1.0 - unit(a) @ unit(b).T
+        found = 1.0 - np.einsum("nd,md->nm", unit(a), unit(b))  # a product by BLAS breaks ties by the column
     elif metric == "L1":
         found = np.abs(a[:, None] - b[None]).sum(axis=2)
     else:
@@ -198,7 +198,10 @@ def unit(vectors: Floats) -> NDArray[np.float64]:
 
 
 def pairs_of_people(person: Ints, most: int, seed: int) -> tuple[Ints, Ints, Ints]:
-    """Two items of one person, and one of another: (pairs,) numbers of items, at most `most` pairs a person."""
+    """Two items of one person, and one of another: (pairs,) numbers of items, at most `most` pairs a person.
+
+    Of a person with a million pairs and more, a pair may be drawn twice.
+    """
     rng = np.random.default_rng([seed, 7])
     order = np.argsort(person, kind="stable")
     names, begin, count = np.unique(person[order], return_index=True, return_counts=True)
@@ -214,7 +217,6 @@ def pairs_of_people(person: Ints, most: int, seed: int) -> tuple[Ints, Ints, Int
             else rng.integers(possible, size=most)
         )
         high = ((1 + np.sqrt(8 * k + 1)) / 2).astype(np.int64)
-        high -= high * (high - 1) // 2 > k
         low = k - high * (high - 1) // 2
         firsts.append(order[start + high])
         seconds.append(order[start + low])
@@ -230,6 +232,9 @@ def pairs_of_people(person: Ints, most: int, seed: int) -> tuple[Ints, Ints, Int
 
 def _distinct(rng: np.random.Generator, own: Ints, pool: int, count: int) -> Ints:
     """`count` different numbers below `pool` for each row, none of them its own."""
+    if pool <= 4 * count:  # most rows drawn as below would hold one twice
+        drawn = np.argsort(rng.random((len(own), pool - 1)), axis=1)[:, :count]
+        return drawn + (drawn >= own[:, None])
     drawn = np.zeros((len(own), count), np.int64)
     left = np.arange(len(own))
     while len(left):

@@ -30,7 +30,9 @@ def distance_table(scene: Scene, rows: list[Row], label: str) -> Table:
         label: what the Fréchet distance in these features is called.
     """
     real, others, person = scene.real, scene.others, scene.subjects.face_person
-    of_others = np.arange(len(others.found)) + len(scene.subjects.people)  # each is another person
+    numbers: dict[str, int] = {}
+    named = [face.identity for face in scene.subjects.others[: len(others.found)]]
+    of_others = np.array([len(scene.subjects.people) + numbers.setdefault(name, len(numbers)) for name in named])
     columns = [
         SYSTEM, Column("n", "made", "count"), Column("m", "real", "count"),
         Column("kid", "kernel distance, ×1000", "figure", 2, "lower"),
@@ -49,20 +51,14 @@ def distance_table(scene: Scene, rows: list[Row], label: str) -> Table:
             beside["kid_real"] = _thousand(
                 kid_figure(real.features[:size], others.features[:size], person[:size], of_others[:size])
             )
-        table.append(
-            {
-                **row.start,
-                "n": len(made),
-                "m": len(real.features),
-                "kid": _thousand(kid_figure(made, real.features, scene.person[there], person)),
-                "fid": frechet_distance(made, real.features),
-                **beside,
-            }
-        )
+        if len(made) >= 2:
+            beside["kid"] = _thousand(kid_figure(made, real.features, scene.person[there], person))
+            beside["fid"] = frechet_distance(made, real.features)
+        table.append({**row.start, "n": len(made), "m": len(real.features), **beside})
     note = (
         "All pictures at 64x64. The kernel distance (KID, times 1,000) has no bias and is the figure to read; its "
-        f"interval is by jackknife over people. Under {SMALL:,} pictures the Fréchet distance is mostly bias: `real "
-        "from real` is what real faces of other people score at the same number."
+        f"interval is by jackknife over people. Under {SMALL:,} pictures the Fréchet distance is mostly bias: real "
+        "from real is what real faces of other people score at the same number."
     )
     return Table("distance", "Distance to real faces", note, columns, table)
 
@@ -125,7 +121,7 @@ def thesis_table(scene: Scene, rows: list[Row], label: str) -> Table:
         )
     note = (
         f"What the thesis measured, on {THESIS_N} pictures: the mean of 20 draws and their standard deviation. At this "
-        "number real faces are as far from other real faces as `real from real` says, so most of the first figure is "
+        "number real faces are as far from other real faces as the third says, so most of the first figure is "
         "bias and its noise is large; the kernel distance of all pictures is the one to trust. L1 and cosine are of a "
         "made face and the speaker's real one."
     )

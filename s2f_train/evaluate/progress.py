@@ -1,4 +1,4 @@
-"""How far an evaluation is: a bar for each stage on a terminal, a line at its end in a log."""
+"""How far an evaluation is: a bar for each stage on a terminal, and a line in the log at its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def each(items: Iterable[Item], what: str, total: int, console: Console | None =
 
     Args:
         what: the stage, such as "faces of default".
-        console: where the bar is shown; if it is no terminal, a line is logged at the end.
+        console: where the bar is shown, if it is a terminal.
     """
     console = console or Console(stderr=True)
     begun = time.monotonic()
@@ -29,4 +29,4 @@ def each(items: Iterable[Item], what: str, total: int, console: Console | None =
         for item in items:
             yield item
             bar.advance(task)
-    log.info("%s: %d in %.0f s", what, total, time.monotonic() - begun)
+    log.info("%s: %d in %.0f s", what, bar.tasks[0].completed, time.monotonic() - begun)

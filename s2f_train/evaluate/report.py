@@ -149,7 +149,9 @@ def _contents(sections: Sequence[Section]) -> str:
     entries = []
     for i, section in enumerate(sections, 1):
         parts = "".join(
-            f"<li><a href='#s{i}-{k}'>{escape(part.title)}</a></li>" for k, part in enumerate(section.parts, 1)
+            f"<li><a href='#s{i}-{k}'>{escape(part.title)}</a></li>"
+            for k, part in enumerate(section.parts, 1)
+            if not (isinstance(part, Table) and part.folded)
         )
         below = f"<ul>{parts}</ul>" if parts else ""
         entries.append(f"<li><a href='#s{i}'>{escape(section.title)}</a>{below}</li>")
@@ -181,6 +183,9 @@ def _part(part: Table | Chart | Grid, name: str) -> str:
         numbers = f"<details><summary>Numbers</summary>{_table(_numbers(part), marks=False)}</details>"
         shown = f"<div class='scroll'>{line_chart(part, f'{name}-title')}</div>"
         return f"<div class='card' id='{name}'>{top}{shown}{numbers}</div>"
+    if isinstance(part, Table) and part.folded:
+        below = f"{_paragraphs(part.note)}{_table(part)}"
+        return f"<details class='part' id='{name}'><summary>{escape(part.title)}</summary>{below}</details>"
     shown = _table(part) if isinstance(part, Table) else _grid(part)
     return f"<div class='part' id='{name}'>{top}{shown}</div>"
 

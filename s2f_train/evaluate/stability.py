@@ -60,10 +60,10 @@ def stability_table(
 def _of_pack(
     name: str, model: Speech2Face, voices: list[Sample], store: Store, judges: Judges, draws: int, seed: int
 ) -> list[dict[str, Any]]:
-    order = np.random.default_rng([seed, 23]).permutation(len(voices))
+    voices = [voices[i] for i in np.random.default_rng([seed, 23]).permutation(len(voices))]
     count = Counter(voice.identity for voice in voices)
     # People with several voices first: they are what this is about.
-    chosen = sorted((voices[i] for i in order), key=lambda voice: count[voice.identity] == 1)[:MOST_VOICES]
+    chosen = sorted(voices, key=lambda voice: count[voice.identity] == 1)[:MOST_VOICES]
     numbers = {identity: i for i, identity in enumerate(dict.fromkeys(voice.identity for voice in chosen))}
     person = np.array([numbers[voice.identity] for voice in chosen], np.int64)
     generator = main_generator(model)
@@ -74,7 +74,7 @@ def _of_pack(
     made = judges.embed(faces_of(model, heard, generator), f"stability of {name}")
     found = [{**start, **_pairs("two recordings", made, person, Bootstrap(len(numbers), draws, seed), seed)}]
 
-    long = [voice for voice in chosen if voice.seconds >= HALVES_S]
+    long = [voice for voice in voices if voice.seconds >= HALVES_S][: MOST_VOICES // 2]
     halves = (half for voice in long for half in np.array_split(speech_of(store, voice), 2))
     heard = hear_all(model, halves, judges.cache, f"halves to {name}", 2 * len(long))
     made = judges.embed(faces_of(model, heard, generator), f"halves of {name}")

@@ -30,8 +30,8 @@ class Subjects:
         own_face: of each voice the face of the same clip, or one of the person's.
         oracle: one more picture of a person, which is in no gallery; `oracle_of` has its number for each person,
             -1 where there is none.
-        others: faces of people of other splits, of the same view; they give the mean face, the random face,
-            and the second sample of real faces.
+        others: faces of people of other splits, of the same view and data sets; they give the mean face, the
+            random face, and the second sample of real faces.
         alone: voices of the split whose people have no face in this view.
     """
 
@@ -65,13 +65,13 @@ def choose(
     oracle_view: str = "",
     seed: int = 0,
 ) -> Subjects:
-    """Chooses by a seed, and the same whatever else is in the store.
+    """Chooses by a seed; what is in other splits changes nobody.
 
     Args:
         split: "train", "valid" or "test".
         view: of the real faces, such as "photo".
         sources: data sets; none: all.
-        people: at most so many; None: all.
+        people: at most so many of those with a face, and of those without; None: all.
         oracle_view: of the picture that stands for a person's other photograph where there is one alone.
 
     Raises:
@@ -87,6 +87,9 @@ def choose(
         raise StoreError(_why_none(store, split, view, len(names)))
     if people is not None and people < len(names):
         names = sorted(names[i] for i in rng.permutation(len(names))[:people])
+    if oracle_view and not any(face.view == oracle_view for face in store.faces):
+        views = ", ".join(sorted({face.view for face in store.faces}))
+        raise StoreError(f"{store.folder} has no pictures of view {oracle_view!r}; its views are {views}.")
     other_view = [f for f in store.of_split(split, "faces", sources) if oracle_view and f.view == oracle_view]
     instead = _by_identity(other_view)
     voices: list[Sample] = []
@@ -100,7 +103,7 @@ def choose(
         beside = [face for face in faces_of[name] if face.clip in clips]
         rest = _some(rng, [face for face in faces_of[name] if face.clip not in clips], faces_per_person + 1)
         seen = [*beside, *rest][: faces_per_person + 1]
-        aside = [seen.pop()] if len(seen) > 1 else instead.get(name, [])[:1]
+        aside = [seen.pop()] if len(seen) > 1 else [f for f in instead.get(name, []) if f not in seen][:1]
         if aside:
             oracle_of[number] = len(oracle)
             oracle.extend(aside)
@@ -111,7 +114,11 @@ def choose(
             voice_person.append(number)
         faces.extend(seen)
         face_person.extend([number] * len(seen))
-    others = [face for face in of_view if store.identities[face.identity].split != split]
+    alike = {face.source for face in faces}  # a set of other pictures would be far from these whoever made them
+    others = [f for f in of_view if store.identities[f.identity].split != split and f.source in alike]
+    unseen = sorted(set(voices_of) - set(faces_of))
+    if people is not None:
+        unseen = sorted(unseen[i] for i in rng.permutation(len(unseen))[:people])
     return Subjects(
         people=[store.identities[name] for name in names],
         voices=voices,
@@ -121,8 +128,8 @@ def choose(
         own_face=np.array(own, np.int64),
         oracle=oracle,
         oracle_of=oracle_of,
-        others=_some(rng, others, OTHERS),
-        alone=[voice for name in sorted(set(voices_of) - set(faces_of)) for voice in voices_of[name]],
+        others=_people_first(rng, others)[:OTHERS],
+        alone=[voice for name in unseen for voice in voices_of[name]],
     )
 
 
@@ -175,6 +182,16 @@ def _some(rng: np.random.Generator, samples: list[Sample], most: int) -> list[Sa
     if len(samples) <= most:
         return samples
     return [samples[i] for i in sorted(rng.permutation(len(samples))[:most])]
+
+
+def _people_first(rng: np.random.Generator, faces: list[Sample]) -> list[Sample]:
+    """In a drawn order: a face of everyone, then a second one of those who have it, and so on."""
+    turns: dict[str, int] = {}
+    placed = []
+    for i in rng.permutation(len(faces)):
+        turns[faces[i].identity] = turn = turns.get(faces[i].identity, 0) + 1
+        placed.append((turn, i))
+    return [faces[i] for _, i in sorted(placed, key=lambda place: place[0])]
 
 
 def _why_none(store: Store, split: str, view: str, found: int) -> str:

@@ -16,7 +16,7 @@ from s2f_train.evaluate.voices import VoiceTrial
 TILES = (
     ("matching", "2_False", "matching 1:2, all"),
     ("matching", "2_True", "matching 1:2, same gender"),
-    ("retrieval_100", "r10", "R@10, cosine"),
+    ("retrieval_100_cosine", "r10", "R@10, cosine"),
     ("gender", "right", "gender right"),
     ("distance", "kid", "kernel distance to real faces, ×1000"),
 )
@@ -31,18 +31,23 @@ def summary(scene: Scene, rows: list[Row], sections: list[Section]) -> list[tupl
         kind = next(c.kind for c in tables[key].columns if c.key == column)
         for row in tables[key].rows:
             figure = row.get(column)
-            if row["system"] != first or row.get("by", "cosine") != "cosine" or not isinstance(figure, Figure):
+            if row["system"] != first or not isinstance(figure, Figure):
                 continue
             if np.isfinite(figure.value):
                 tiles.append((_words(figure, kind == "share figure"), f"{what}: {first}"))
     return tiles
 
 
-def trials_csv(scene: Scene, given: dict[str, Rights], voices: list[VoiceTrial]) -> bytes:
-    """Every trial: which faces for which voice, and what each system got; then the pairs of voices."""
+def trials_csv(scene: Scene, given: dict[str, Rights], voices: dict[str, list[VoiceTrial]]) -> bytes:
+    """Every trial: which faces for which voice, and what each system got; then the pairs of voices.
+
+    Args:
+        given: name of a system -> what it got.
+        voices: name of a pack -> its pairs.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["protocol", "impostors", "n", "voice", "speaker", "others", *given])
+    writer.writerow(["protocol", "impostors", "n", "voice", "speaker", "others", *given, "score"])
     subjects = scene.subjects
     for (same, n), trials in scene.trials.items():
         kind = "same gender" if same else "all"
@@ -50,11 +55,13 @@ def trials_csv(scene: Scene, given: dict[str, Rights], voices: list[VoiceTrial])
         for row, (voice, faces) in enumerate(zip(trials.voice, trials.faces, strict=True)):
             keys = [subjects.faces[face].key for face in faces]
             said = ["" if np.isnan(right[row]) else f"{right[row]:g}" for right in got]
-            writer.writerow(["matching", kind, n, subjects.voices[voice].key, keys[0], " ".join(keys[1:]), *said])
-    for pair in voices:
-        kind = "same speaker" if pair.same else "another speaker"
-        protocol = f"voices, {pair.condition}" if pair.condition else "voices"
-        writer.writerow([protocol, kind, 2, pair.enrolled, pair.tested, "", f"{pair.score:.6f}"])
+            writer.writerow(["matching", kind, n, subjects.voices[voice].key, keys[0], " ".join(keys[1:]), *said, ""])
+    empty = [""] * len(given)
+    for name, pairs in voices.items():
+        for pair in pairs:
+            protocol = f"voices to {name}, {pair.condition}" if pair.condition else f"voices to {name}"
+            kind = "same speaker" if pair.same else "another speaker"
+            writer.writerow([protocol, kind, 2, pair.enrolled, pair.tested, "", *empty, f"{pair.score:.6f}"])
     return file.getvalue().encode()
 
 

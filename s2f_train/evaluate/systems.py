@@ -43,6 +43,11 @@ class System:
     trained_with: frozenset[str] = frozenset()
 
     @property
+    def asked(self) -> bool:
+        """Whether a gender was asked of it: what it makes shows the flag and not the voice."""
+        return self.generator in ("male", "female")
+
+    @property
     def there(self) -> NDArray[np.bool_]:
         """Which voices it has a picture for."""
         return np.array([picture is not None for picture in self.pictures], bool)
@@ -101,18 +106,22 @@ def of_folder(folder: Path, name: str, voices: list[Sample]) -> System:
     """Pictures that another system made: NAME.png (jpg, webp), by the voice's clip or its key in the store.
 
     Raises:
-        EvaluateError: the folder is missing, holds none for these voices, or a file is no picture.
+        EvaluateError: the folder is missing, holds none for these voices or two for one, or a file is no picture.
     """
     if not folder.is_dir():
         raise EvaluateError(f"{folder} is no folder of pictures.")
-    files = {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES}
+    files: dict[str, Path] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
+        if path.stem in files:
+            raise EvaluateError(f"{files[path.stem]} and {path} are of one clip; leave one of them.")
+        files[path.stem] = path
     pictures: list[Picture | None] = []
     for voice in voices:
-        path = files.get(voice.clip or voice.key) or files.get(voice.key)
+        place = files.get(voice.clip or voice.key) or files.get(voice.key)
         try:
-            pictures.append(read_picture(path.read_bytes()) if path else None)
+            pictures.append(read_picture(place.read_bytes()) if place else None)
         except PictureError as error:
-            raise EvaluateError(f"{path}: {error}") from None
+            raise EvaluateError(f"{place}: {error}") from None
     if not any(picture is not None for picture in pictures):
         wanted = ", ".join(f"{voice.clip or voice.key}.png" for voice in voices[:3])
         raise EvaluateError(

@@ -59,7 +59,7 @@ class Table:
     """Rows of one protocol; a value that is missing or None is shown as a dash.
 
     A row may have `"_kind"`: "system", "reference", "baseline" or "ceiling", which sets it apart, and
-    `"_note"`: why the row is not to be compared.
+    `"_note"`: why the row is not to be compared. A table that is `folded` shows its title until it is opened.
     """
 
     key: str
@@ -67,6 +67,7 @@ class Table:
     note: str
     columns: list[Column]
     rows: list[dict[str, Any]]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
