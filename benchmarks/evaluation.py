@@ -41,8 +41,9 @@ def seconds(people: int) -> dict[str, float]:
     names = [Identity(f"p{i:06}", "mf"[i % 2], float(rng.uniform(18, 80)), "test") for i in range(people)]
     whose, own = np.repeat(np.arange(people), A_PERSON), rng.standard_normal((people, SIZE))
     samples = [Sample(f"s{i}", names[p].name, "made", "", "photo", "", {}) for i, p in enumerate(whose)]
+    others = [Sample(f"o{i}", f"o{p}", "made", "", "photo", "", {}) for i, p in enumerate(whose)]
     subjects = Subjects(
-        names, samples, whose, samples, whose, np.arange(len(whose)), [], np.full(people, -1), [], []
+        names, samples, whose, samples, whose, np.arange(len(whose)), [], np.full(people, -1), others, []
     )  # fmt: skip
     scene = Scene(subjects, made(rng, whose, own), made(rng, whose, own), 20, 0, Bootstrap(people))
     rows = [Row(System("made", "system", [None] * len(whose), "general"), made(rng, whose, own))]

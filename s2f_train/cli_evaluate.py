@@ -111,7 +111,7 @@ def evaluate(
         typer.echo("stopped; what the judges have said is kept: the same command goes on", err=True)
         raise SystemExit(INTERRUPTED) from None
     if json:
-        print((out / "report.json").read_text(), end="")
+        typer.echo((out / "report.json").read_bytes(), nl=False)
     else:
         _print(result, out)
 
@@ -150,6 +150,8 @@ def _hashes(given: list[str]) -> dict[str, frozenset[str]]:
         if not name:
             raise ValueError(f"--trained-with {text}: give SYSTEM=FILE, or SYSTEM=dlib.")
         is_dlib = file == "dlib" and not Path(file).exists()
+        if not is_dlib and not Path(file).is_file():
+            raise ValueError(f"--trained-with {text}: {file} is no file; give that of the network, or dlib.")
         used = DlibRecogniser().weights if is_dlib else [hashlib.sha256(Path(file).read_bytes()).hexdigest()]
         found[name] = found.get(name, frozenset()) | frozenset(used)
     return found
@@ -158,7 +160,7 @@ def _hashes(given: list[str]) -> dict[str, frozenset[str]]:
 def _print(evaluation: Evaluation, out: Path) -> None:
     """The headline on the terminal: warnings, figures, and where the rest is."""
     for warning in evaluation.warnings:
-        print(f"note: {warning}")
+        typer.echo(f"note: {warning}")
     for value, what in evaluation.summary:
-        print(f"{value:>10}  {what}")
-    print(f"report: {out / 'report.html'}")
+        typer.echo(f"{value:>10}  {what}")
+    typer.echo(f"report: {out / 'report.html'}")

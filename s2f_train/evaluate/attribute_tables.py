@@ -13,6 +13,7 @@ from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.systems import System
 from s2f_train.evaluate.tables import Column, Figure, Table
 
+BESIDE = ("mean face of the gender", "shuffled voices")  # the baselines that groups are told by
 COUNTS = [
     Column(f"{name}_{word}", f"{name} read as {read}", "count")
     for name in ("men", "women")
@@ -40,9 +41,10 @@ def gender_tables(scene: Scene, rows: list[Row]) -> list[Table]:
         Column("abstained", "judge abstains", better="lower"),
         Column("agreed", "right where the judge agrees with the label on the real face", better="higher"),
     ]  # fmt: skip
-    counted = f"{int((label != '').sum())} of {len(label)} voices are of people whose gender the data say"
+    read = " AVSpeech's labels are a classifier's reading of the pictures." if _avspeech(scene) else ""
+    counted = f"{int((label != '').sum())} of {len(label)} voices are of people whose gender the data say.{read}"
     note = (
-        f"{counted}. The judge abstains where it finds no face or its probability is between 30 and 70 %; right and "
+        f"{counted} The judge abstains where it finds no face or its probability is between 30 and 70 %; right and "
         "balanced (the mean of men's and women's) read every face at 50 %, and no face is wrong. Real faces are the "
         "judge's own ceiling."
     )
@@ -84,7 +86,7 @@ def age_table(scene: Scene, rows: list[Row]) -> Table:
     label, on_real = scene.age[scene.person], scene.age_on_real[scene.person]
     real = Row(System("real faces", "ceiling", []), scene.real[scene.subjects.own_face])
     table = []
-    for row in [*(row for row in rows if not row.system.asked), real]:
+    for row in [*rows, real]:
         there = row.seen.there
         found = age_row(
             row.seen.readings,
@@ -108,6 +110,8 @@ def age_table(scene: Scene, rows: list[Row]) -> Table:
         "Age in years that the judge reads on made faces: mean absolute error and Pearson's correlation, to the label "
         "and to what the same judge reads on the real face."
     )
+    if _avspeech(scene):
+        note += " AVSpeech's ages are a classifier's reading of the normalised faces, and no better than that."
     return Table("age", "Age", note, columns, table)
 
 
@@ -122,7 +126,7 @@ def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Tab
     trials = scene.trials[False, 2]
     table: list[dict[str, Any]] = []
     for row in rows:
-        if row.system.kind not in ("system", "reference") or row.system.asked:
+        if row.system.kind == "ceiling" or (row.system.kind == "baseline" and not row.system.name.startswith(BESIDE)):
             continue
         own = cosines(np.nan_to_num(row.seen.embeddings), scene.real.embeddings[scene.subjects.own_face])
         read = row.seen.readings.reads(label)
@@ -150,6 +154,10 @@ def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Tab
         "(label, or the judge's). Gender is right or wrong by the label alone. Small groups have wide intervals."
     )
     return Table("groups", "By group", note, columns, table)
+
+
+def _avspeech(scene: Scene) -> bool:
+    return any(voice.source == "avspeech" for voice in scene.subjects.voices)
 
 
 def _mean(scene: Scene, values: np.ndarray[Any, Any], person: np.ndarray[Any, Any]) -> Figure | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,8 +62,18 @@ def baselines(
     kept = StoredPictures(store, subjects.oracle)
     other = [kept[i] if i >= 0 else None for i in subjects.oracle_of[subjects.voice_person]]
     if any(picture is not None for picture in other):
-        found.append(System("oracle: another picture of the person", "ceiling", other))
+        found.append(System(_oracle_name(subjects), "ceiling", other))
     return found
+
+
+def _oracle_name(subjects: Subjects) -> str:
+    """What the oracle's pictures are: a picture of another view is most often the same moment, so it says that."""
+    views = Counter(face.view for face in subjects.oracle)
+    photographs = views.pop(subjects.faces[0].view, 0)
+    instead = " and ".join(f"view {view} ({count})" for view, count in views.items())
+    if not instead:
+        return "oracle: another photograph"
+    return f"oracle: {instead}" + (f", another photograph ({photographs})" if photographs else "")
 
 
 def _of_another(rng: np.random.Generator, person: NDArray[np.int64], whose: NDArray[np.int64]) -> list[int]:

@@ -143,7 +143,7 @@ class _Run:
 
     def _scene(self) -> Scene:
         settings, subjects = self.settings, self.subjects
-        others = subjects.others[: max(len(subjects.faces), FEWEST_OTHERS)]
+        others = subjects.others[: max(len(subjects.faces), len(subjects.voices), FEWEST_OTHERS)]
         return Scene(
             subjects,
             self.judges.see(list(StoredPictures(self.store, subjects.faces)), "real faces"),
@@ -182,11 +182,12 @@ class _Run:
             identity_tables.spread_table(scene, free),
             stability_table(scene, free, self.models, self.store, self.judges, self.settings.draws),
         ]  # fmt: skip
+        thesis = [picture_tables.thesis_table(scene, every, label), picture_tables.printed_table()]
         sections = [
             Section("Whose face is it?", "", whose),
             Section("Gender and age", "", read),
             Section("As pictures", "", seen),
-            Section("The thesis's figures", "", [picture_tables.thesis_table(scene, every, label)]),
+            Section("The thesis's figures", "", thesis),
         ]
         sections += self._refused_section()
         voice_trials: dict[str, list[VoiceTrial]] = {}
@@ -237,8 +238,11 @@ class _Run:
 
     def _warn(self) -> None:
         people, labelled = len(self.subjects.people), int((self.scene.label != "").sum())
+        heard = len(np.unique(self.subjects.voice_person))
         if self.settings.split == "train":
             self.warnings.append("The split is train: packs may have learnt from these people.")
+        if heard < people:
+            self.warnings.append(f"Voices are of {heard} people; galleries and impostors of {people}.")
         if people < identity_tables.GALLERY:
             self.warnings.append(f"The gallery holds {people} people; others state figures for 100.")
         if labelled < FEW_LABELS:
@@ -248,7 +252,9 @@ class _Run:
             if main_generator(model) != "general":
                 self.warnings.append(f"{name} has no general generator: it stands in the tables of the flag alone.")
             known = model.pack.manifest.training.get("store")
-            if isinstance(known, dict) and known.get("split") != rule:
+            if not isinstance(known, dict):
+                self.warnings.append(f"{name} does not say on which store it was fitted: it may know these people.")
+            elif known.get("split") != rule:
                 self.warnings.append(
                     f"{name} was trained on a store whose split goes by {known.get('split')}, this one's by {rule}: it "
                     "may have learnt from these people."

@@ -49,7 +49,9 @@ def grids(scene: Scene, rows: list[Row], store: Store) -> Iterator[Grid]:
 
     label = scene.label[scene.person]
     failed = np.flatnonzero(first.seen.readings.reads(label) == 0).tolist()
-    wrong = sorted(failed, key=lambda v: (label[v], _age(scene, v)))[:FAILURES]
+    women, men = (sorted((v for v in failed if label[v] == g), key=lambda v: _age(scene, v)) for g in ("f", "m"))
+    half = FAILURES // 2
+    wrong = [*women[: max(half, FAILURES - len(men))], *men[: max(half, FAILURES - len(women))]]
     if wrong:
         yield Grid(
             "wrong", "Where the gender is read wrong",

@@ -107,11 +107,6 @@ def hear_raw(model: Speech2Face, samples: Float32s) -> Heard:
     return Heard(voice.embedding, voice.male_probability, len(samples) / SAMPLE_RATE)
 
 
-def embed_raw(model: Speech2Face, samples: Float32s) -> Float32s:
-    """The embedding of `hear_raw`, float32 (embedding,)."""
-    return hear_raw(model, samples).voice.embedding
-
-
 def face_of(model: Speech2Face, heard: Heard, generator: str = "auto") -> Picture:
     """The face of a voice, without noise, uint8 (h, w, 3).
 
@@ -123,11 +118,6 @@ def face_of(model: Speech2Face, heard: Heard, generator: str = "auto") -> Pictur
         ValueError: the recording was refused.
     """
     return model.face(heard.voice, gender=generator, seed=0).face
-
-
-def face_of_embedding(model: Speech2Face, embedding: Float32s, generator: str = "general") -> Picture:
-    """The face of an embedding alone; of its gender nothing is known, so "auto" takes the general generator."""
-    return face_of(model, Heard(embedding, None, 0.0), generator)
 
 
 def _hear(model: Speech2Face, speech: Iterator[Float32s], cache: VectorCache) -> Iterator[Heard]:

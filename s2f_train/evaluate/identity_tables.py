@@ -60,36 +60,40 @@ def matching_table(scene: Scene, rows: list[Row]) -> tuple[Table, dict[str, Righ
     note = (
         "A trial is a voice, a real face of its speaker and real faces of n - 1 other people; it is right if, to the "
         "judge, the face made from the voice is nearest to the speaker's (cosine). With impostors of the same gender, "
-        "gender no longer helps. After Wen et al. 2019."
+        "gender no longer helps; there, people whose gender neither the data nor the judge surely tell are left out. "
+        "After Wen et al. 2019."
     )
     return Table("matching", "Matching", note, columns, table), given
 
 
 def difference_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Table | None:
-    """Each system less each reference, trial by trial; None without a reference."""
-    systems = [row for row in rows if row.system.kind == "system" and not row.system.asked]
-    references = [row for row in rows if row.system.kind == "reference"]
-    if not systems or not references:
+    """Each system less each reference, and less the first system, trial by trial; None where there is one alone."""
+    names = [row.system.name for row in rows if row.system.kind == "system"]
+    references = [row.system.name for row in rows if row.system.kind == "reference"]
+    pairs = [(name, other) for name in names for other in references]
+    pairs += [(name, names[0]) for name in names[1:]]
+    if not pairs:
         return None
     columns = [SYSTEM]
     columns += [Column(f"{n}_{same}", f"1:{n}, {'same gender' if same else 'all'}") for same, n in scene.trials]
     table = [
         {
-            **row.start,
-            "system": f"{row.system.name} less {other.system.name}",
+            "system": f"{name} less {other}",
+            "_kind": "system",
             **{
                 f"{n}_{same}": scene.draw.mean(
-                    given[row.system.name][same, n] - given[other.system.name][same, n],
-                    scene.person[scene.trials[same, n].voice],
+                    given[name][same, n] - given[other][same, n], scene.person[scene.trials[same, n].voice]
                 )
                 for same, n in scene.trials
             },
         }
-        for row in systems
-        for other in references
+        for name, other in pairs
     ]
-    note = "Matching of one less that of the other on the same trials. Where the interval holds 0, neither is better."
-    return Table("matching_difference", "Matching beside the reference", note, columns, table)
+    note = (
+        "Matching of one less that of the other on the same trials. Where the interval holds 0, these data do not tell "
+        "them apart."
+    )
+    return Table("matching_difference", "Matching, one less the other", note, columns, table)
 
 
 def retrieval_tables(scene: Scene, rows: list[Row]) -> tuple[list[Table], Chart]:
@@ -115,7 +119,7 @@ def retrieval_tables(scene: Scene, rows: list[Row]) -> tuple[list[Table], Chart]
             found = ranks(made[some], person[some], entries, whose, whose, metric)
             whole[metric].append({**row.start, **_ranked(scene, found)})
     how = "The entry of a person is the mean embedding of their real faces; the query is the face made from a voice."
-    parted = f" {len(blocks)} disjoint galleries of {size} people." if len(blocks) > 1 else ""
+    parted = f" {len(blocks)} disjoint galleries of {size} people." if len(blocks) > 1 else f" One gallery of {size}."
     tables = []
     for key, people, found_by in ((f"retrieval_{GALLERY}", size, small), ("retrieval_whole", len(whose), whole)):
         note = f"{how}{parted if found_by is small else ''} After Oh et al. 2019."

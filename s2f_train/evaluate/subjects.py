@@ -196,8 +196,9 @@ def _people_first(rng: np.random.Generator, faces: list[Sample]) -> list[Sample]
 
 def _why_none(store: Store, split: str, view: str, found: int) -> str:
     views = ", ".join(sorted({face.view for face in store.faces})) or "none"
+    sources = ", ".join(sorted({voice.source for voice in store.voices})) or "none"
     splits = ", ".join(sorted({str(person.split) for person in store.identities.values()}))
     return (
         f"{store.folder}: {found} people of the split {split!r} have a voice and a face of view {view!r}; two are "
-        f"needed. Its views are {views}, its splits {splits}."
+        f"needed. Its views are {views}, its splits {splits}, its data sets {sources}."
     )

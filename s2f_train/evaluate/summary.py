@@ -16,9 +16,9 @@ from s2f_train.evaluate.voices import VoiceTrial
 TILES = (
     ("matching", "2_False", "matching 1:2, all"),
     ("matching", "2_True", "matching 1:2, same gender"),
-    ("retrieval_100_cosine", "r10", "R@10, cosine"),
+    ("retrieval_100_cosine", "r10", "R@10"),
     ("gender", "right", "gender right"),
-    ("distance", "kid", "kernel distance to real faces, ×1000"),
+    ("distance", "kid", "kernel distance to real faces, x1000"),
 )
 
 
@@ -26,7 +26,8 @@ def summary(scene: Scene, rows: list[Row], sections: list[Section]) -> list[tupl
     """The figures of the first system as (words, what it is)."""
     tables = {part.key: part for section in sections for part in section.parts if isinstance(part, Table)}
     first = next((row.system.name for row in rows if row.system.kind in ("system", "reference")), None)
-    tiles = [(str(len(scene.subjects.people)), "people"), (str(len(scene.person)), "voices")]
+    heard = len(np.unique(scene.person))
+    tiles = [(str(heard), "people"), (str(len(scene.person)), "voices")]
     for key, column, what in TILES:
         kind = next(c.kind for c in tables[key].columns if c.key == column)
         for row in tables[key].rows:
@@ -34,7 +35,8 @@ def summary(scene: Scene, rows: list[Row], sections: list[Section]) -> list[tupl
             if row["system"] != first or not isinstance(figure, Figure):
                 continue
             if np.isfinite(figure.value):
-                tiles.append((_words(figure, kind == "share figure"), f"{what}: {first}"))
+                of = f", {tables[key].title[0].lower()}{tables[key].title[1:]}" if key.startswith("retrieval") else ""
+                tiles.append((_words(figure, kind == "share figure"), f"{what}{of}: {first}"))
     return tiles
 
 

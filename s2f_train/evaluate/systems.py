@@ -55,14 +55,6 @@ class System:
     def only(self, voices: NDArray[np.bool_]) -> System:
         return replace(self, pictures=[p for p, kept in zip(self.pictures, voices, strict=True) if kept])
 
-    @property
-    def faces(self) -> list[Picture]:
-        """The pictures, where there is one for every voice."""
-        found = [picture for picture in self.pictures if picture is not None]
-        if len(found) < len(self.pictures):
-            raise ValueError(f"{self.name} has {len(found)} pictures for {len(self.pictures)} voices.")
-        return found
-
 
 def of_pack(model: Speech2Face, name: str, heard: list[Heard]) -> list[System]:
     """A system for each generator of a pack, and one for the choice by the voice."""

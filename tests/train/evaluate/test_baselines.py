@@ -53,8 +53,8 @@ def made(
 
 def shades(system: System) -> list[int]:
     """Of pictures that are of one shade."""
-    assert all(np.ptp(face) == 0 for face in system.faces)
-    return [int(face[0, 0, 0]) for face in system.faces]
+    assert all(np.ptp(face) == 0 for face in system.pictures)
+    return [int(face[0, 0, 0]) for face in system.pictures]
 
 
 def test_mean_faces_are_the_means(stored: Stored) -> None:
@@ -134,10 +134,10 @@ def test_silence_and_noise_give_one_face_each(stored: Stored, tiny_pack: Path, t
     one = Speech2Face(tiny_pack, device="cpu")
     found = made(store, subjects, models={"tiny": one})
     for name in ("silence as input", "noise as input"):
-        faces = found[name].faces
+        faces = found[name].pictures
         assert len(faces) == 9
         assert all(np.array_equal(face, faces[0]) for face in faces)
-    assert not np.array_equal(found["silence as input"].faces[0], found["noise as input"].faces[0])
+    assert not np.array_equal(found["silence as input"].pictures[0], found["noise as input"].pictures[0])
     men = Speech2Face(make_pack(tmp_path / "men", generators="male"), device="cpu")
     two = made(store, subjects, models={"tiny": one, "men": men})
     assert [name for name in two if "as input" in name] == [
@@ -146,7 +146,7 @@ def test_silence_and_noise_give_one_face_each(stored: Stored, tiny_pack: Path, t
 
 
 def test_the_oracle_has_a_gap_where_there_is_no_other_picture(stored: Stored) -> None:
-    name = "oracle: another picture of the person"
+    name = "oracle: another photograph"
     store = stored([Person("T201", split="test", photos=2), Person("T202", split="test", photos=1)])
     oracle = made(store, choose(store, "test", "photo"), "mm")[name]
     assert oracle.kind == "ceiling"

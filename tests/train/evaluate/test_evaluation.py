@@ -124,10 +124,10 @@ def test_the_figures_that_must_come_out(run: Run, faces: Path, tiny_pack: Path) 
     named = [
         "tiny: general", "tiny: auto", "perfect", "face", "random face", "mean face", "mean face of the gender",
         "shuffled voices (tiny: general)", "silence as input", "noise as input", "chance",
-        "oracle: another picture of the person",
+        "oracle: another photograph",
     ]  # fmt: skip
     assert systems(by_key["matching"]) == named
-    for name in ("perfect", "face", "oracle: another picture of the person"):
+    for name in ("perfect", "face", "oracle: another photograph"):
         matched = of(by_key["matching"], name)
         assert [value(matched[key]) for key in ("2_False", "5_False", "2_True")] == [1, 1, 1]
         ranked = of(by_key["retrieval_whole_cosine"], name)
@@ -445,7 +445,7 @@ def test_one_person_alone_has_another_photograph(run: Run, tmp_path: Path) -> No
     people = [Person(f"T{i}", "mf"[i % 2], 20.0, "test", voices=1, photos=1 + (i == 0), clips=1) for i in range(8)]
     folder = made_store(tmp_path / "s", people).folder
     found, _ = run(known=people, store=str(folder), references=("s2f",))
-    assert of(tables(found)["matching"], "oracle: another picture of the person")["voices"] == 1
+    assert of(tables(found)["matching"], "oracle: another photograph")["voices"] == 1
 
 
 def test_the_pictures_to_look_at(run: Run, faces: Path) -> None:

@@ -20,7 +20,7 @@ from s2f_edge.features import Float32s
 from s2f_edge.vad import find_speech
 from s2f_train.data.store import StoreError
 from s2f_train.evaluate.cache import VectorCache
-from s2f_train.evaluate.hearing import Heard, embed_raw, face_of, face_of_embedding, hear_all, hear_raw, speech_of
+from s2f_train.evaluate.hearing import Heard, face_of, hear_all, hear_raw, speech_of
 
 
 class Counting:
@@ -162,7 +162,7 @@ def test_faces_are_those_of_the_runtime(model: Speech2Face, clip: Float32s, gene
 def test_auto_chooses_by_the_voice(model: Speech2Face, male: float | None, chosen: str) -> None:
     embedding = np.full(8, 8**-0.5, np.float32)
     heard = Heard(embedding, male, 3.0)
-    np.testing.assert_array_equal(face_of(model, heard, "auto"), face_of_embedding(model, embedding, chosen))
+    np.testing.assert_array_equal(face_of(model, heard, "auto"), face_of(model, heard, chosen))
 
 
 def test_a_refused_recording_has_no_face(model: Speech2Face) -> None:
@@ -176,12 +176,12 @@ def test_raw_sound_is_neither_cut_nor_refused(features: str, tmp_path: Path, cli
     rng = np.random.default_rng(0)
     sounds = [np.zeros(48_000), 0.05 * rng.standard_normal(48_000), np.zeros(100), np.full(16_000, 0.5), np.ones(1)]
     for samples in sounds:
-        embedding = embed_raw(model, samples.astype(np.float32))
+        embedding = hear_raw(model, samples.astype(np.float32)).voice.embedding
         assert embedding.dtype == np.float32
         assert np.isfinite(embedding).all()
         assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-4)
     with pytest.raises(ValueError, match="no samples"):
-        embed_raw(model, np.zeros(0, np.float32))
+        hear_raw(model, np.zeros(0, np.float32))
     # Of speech alone it is what the runtime says.
     heard, voice = hear_raw(model, find_speech(clip).samples), model.embed(clip, 16_000)
     np.testing.assert_allclose(heard.voice.embedding, voice.embedding, atol=1e-5)

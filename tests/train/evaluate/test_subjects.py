@@ -146,7 +146,7 @@ def test_too_few_people_are_told_with_what_there_is(tmp_path: Path) -> None:
     said = "1 people of the split 'test' have a voice and a face of view 'face'; two are needed"
     with pytest.raises(StoreError, match=said) as error:
         choose(store, "test", "face")
-    assert "Its views are face, photo, s2f, its splits test, train." in str(error.value)
+    assert "Its views are face, photo, s2f, its splits test, train, its data sets made." in str(error.value)
     with pytest.raises(StoreError, match="0 people of the split 'valid'"):
         choose(store, "valid", "photo")
     with pytest.raises(StoreError, match="0 people of the split 'test' have a voice and a face of view 'portrait'"):
