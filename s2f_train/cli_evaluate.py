@@ -86,11 +86,14 @@ def evaluate(
     of the store, are measured by the same protocols and stand beside. A face from a voice is never an identification.
     """
     from s2f_edge import S2FError
+    from s2f_train.data.store import StoreError
     from s2f_train.evaluate.cache import VectorCache
     from s2f_train.evaluate.evaluation import Settings, evaluate
     from s2f_train.evaluate.judges import open_attributes, open_features, open_recogniser
+    from s2f_train.evaluate.judging import JudgeError
     from s2f_train.evaluate.looking import Judges
     from s2f_train.evaluate.report import is_report, write_report
+    from s2f_train.evaluate.systems import EvaluateError
     from s2f_train.folders import check_replaceable
 
     try:
@@ -105,7 +108,7 @@ def evaluate(
         judges = Judges(opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs)
         result, listed = evaluate(settings, judges, cache.parent)
         write_report(result, out, listed)
-    except (S2FError, ValueError, OSError, ModuleNotFoundError) as error:
+    except (S2FError, StoreError, EvaluateError, JudgeError, OSError, ModuleNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         typer.echo("stopped; what the judges have said is kept: the same command goes on", err=True)
@@ -118,15 +121,17 @@ def evaluate(
 
 def _named(given: list[str] | None, kind: str) -> list[tuple[str, str]]:
     """(name, folder) of each NAME=FOLDER or FOLDER."""
+    from s2f_train.evaluate.systems import EvaluateError
+
     found: list[tuple[str, str]] = []
     for text in given or []:
         name, equals, folder = text.partition("=")
         if not equals or Path(text).exists():
             name, folder = Path(text).resolve().name, text
         if not name or not folder:
-            raise ValueError(f"--{kind} {text}: give a folder, or NAME=FOLDER.")
+            raise EvaluateError(f"--{kind} {text}: give a folder, or NAME=FOLDER.")
         if name in dict(found):
-            raise ValueError(f"--{kind}: two are called {name}; give NAME=FOLDER.")
+            raise EvaluateError(f"--{kind}: two are called {name}; give NAME=FOLDER.")
         found.append((name, folder))
     return found
 
@@ -143,15 +148,16 @@ def _hashes(given: list[str]) -> dict[str, frozenset[str]]:
     import hashlib
 
     from s2f_train.evaluate.judges import DlibRecogniser
+    from s2f_train.evaluate.systems import EvaluateError
 
     found: dict[str, frozenset[str]] = {}
     for text in given:
         name, _, file = text.rpartition("=")
         if not name:
-            raise ValueError(f"--trained-with {text}: give SYSTEM=FILE, or SYSTEM=dlib.")
+            raise EvaluateError(f"--trained-with {text}: give SYSTEM=FILE, or SYSTEM=dlib.")
         is_dlib = file == "dlib" and not Path(file).exists()
         if not is_dlib and not Path(file).is_file():
-            raise ValueError(f"--trained-with {text}: {file} is no file; give that of the network, or dlib.")
+            raise EvaluateError(f"--trained-with {text}: {file} is no file; give that of the network, or dlib.")
         used = DlibRecogniser().weights if is_dlib else [hashlib.sha256(Path(file).read_bytes()).hexdigest()]
         found[name] = found.get(name, frozenset()) | frozenset(used)
     return found

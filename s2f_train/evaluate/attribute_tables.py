@@ -117,7 +117,7 @@ def age_table(scene: Scene, rows: list[Row]) -> Table:
 
 def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Table:
     """The same figures for women and men, and for ages apart: where a system serves some people worse, it shows."""
-    age = np.where(np.isfinite(scene.age), scene.age, scene.age_on_real)[scene.person]
+    age = scene.age_of_group[scene.person]
     bands = np.array([age_band(a) for a in age])
     gender, label = scene.gender[scene.person], scene.label[scene.person]
     groups = [("women", gender == "f"), ("men", gender == "m")]

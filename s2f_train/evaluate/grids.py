@@ -47,9 +47,9 @@ def grids(scene: Scene, rows: list[Row], store: Store) -> Iterator[Grid]:
         [shown(v, f"{name}, {near[v]:.2f}: {_who(scene, v)}") for name, part in parts for v in part],
     )  # fmt: skip
 
-    label = scene.label[scene.person]
+    label, age = scene.label[scene.person], scene.age_of_group[scene.person]
     failed = np.flatnonzero(first.seen.readings.reads(label) == 0).tolist()
-    women, men = (sorted((v for v in failed if label[v] == g), key=lambda v: _age(scene, v)) for g in ("f", "m"))
+    women, men = (sorted((v for v in failed if label[v] == g), key=lambda v: float(age[v])) for g in ("f", "m"))
     half = FAILURES // 2
     wrong = [*women[: max(half, FAILURES - len(men))], *men[: max(half, FAILURES - len(women))]]
     if wrong:
@@ -64,10 +64,5 @@ def _who(scene: Scene, voice: int) -> str:
     """Group, not name: "woman, 30 to 44"."""
     person = scene.person[voice]
     gender = {"m": "man", "f": "woman", "": "gender not known"}[str(scene.gender[person])]
-    band = age_band(_age(scene, voice))
+    band = age_band(float(scene.age_of_group[person]))
     return f"{gender}, {band}" if band else gender
-
-
-def _age(scene: Scene, voice: int) -> float:
-    person = scene.person[voice]
-    return float(scene.age[person] if np.isfinite(scene.age[person]) else scene.age_on_real[person])

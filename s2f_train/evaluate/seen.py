@@ -118,6 +118,11 @@ class Scene:
         return np.array([np.nan if p.age is None else p.age for p in self.subjects.people], np.float64)
 
     @cached_property
+    def age_of_group(self) -> NDArray[np.float64]:
+        """Of each person the age, or where there is none what the judge reads on the real faces."""
+        return np.where(np.isfinite(self.age), self.age, self.age_on_real)
+
+    @cached_property
     def age_on_real(self) -> NDArray[np.float64]:
         """Of each person the mean age that the judge reads on real faces; NaN where it finds none."""
         return self._on_real(self.real.readings.age)

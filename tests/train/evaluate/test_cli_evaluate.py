@@ -226,7 +226,7 @@ def test_the_default_pack_is_the_one_inside(
 
     def stop(settings: evaluation.Settings, *_: object) -> None:
         seen.append(settings.packs)
-        raise ValueError("far enough")
+        raise evaluation.EvaluateError("far enough")
 
     monkeypatch.setattr(evaluation, "evaluate", stop)
     told(call("--pack", "default"))
@@ -240,3 +240,11 @@ def test_portraits_differ_from_what_the_store_holds(folder: Path) -> None:
     """What makes the perfect system's pictures no copies."""
     assert len({portrait(person.name).tobytes() for person in PEOPLE}) == len(PEOPLE)
     assert portrait("T0").dtype == np.uint8
+
+
+def test_a_fault_of_the_code_is_no_message_for_the_user(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(evaluation, "evaluate", broken)
+    assert isinstance(call("--pack", "default").exception, ValueError)
