@@ -73,6 +73,9 @@ def evaluate(
     trials: Annotated[int, _running(min=1, help="Trials a voice, of each kind.")] = 20,
     draws: Annotated[int, _running(min=0, help="Draws of the bootstrap; 0: no intervals.")] = 1000,
     voice_side: Annotated[bool, _running(help="Test voices with noise, codecs and durations too.")] = True,
+    copies: Annotated[
+        bool, _running("--copies", help="Hold made faces against all pictures of training: does it show someone?")
+    ] = False,
     seed: Annotated[int, _running(min=0, help="Of every choice and every trial.")] = 0,
     jobs: Annotated[int | None, _running(min=1, help="Processes for the judges (default: all cores).")] = None,
     cache: Annotated[
@@ -103,6 +106,7 @@ def evaluate(
             references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()), oracle=oracle,
             people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,
             trained_with=_hashes(trained_with or []), trials=trials, draws=draws, voice_side=voice_side, seed=seed,
+            copies=copies,
         )  # fmt: skip
         opened = open_recogniser(recogniser)
         judges = Judges(opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs)

@@ -15,6 +15,7 @@ from s2f_edge import Speech2Face, __version__
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate import attribute_tables, identity_tables, picture_tables
 from s2f_train.evaluate.baselines import baselines
+from s2f_train.evaluate.copies import copies_section
 from s2f_train.evaluate.grids import grids
 from s2f_train.evaluate.hearing import hear_all, speech_of
 from s2f_train.evaluate.intervals import Bootstrap
@@ -48,6 +49,7 @@ class Settings:
         trials: a voice, of each kind.
         draws: of the bootstrap.
         voice_side: whether voices are tested too, with noise and codecs.
+        copies: whether made faces are held against all pictures of training.
         seed: of every choice and every trial.
     """
 
@@ -66,6 +68,7 @@ class Settings:
     trials: int = 20
     draws: int = 1000
     voice_side: bool = True
+    copies: bool = False
     seed: int = 0
 
 
@@ -194,6 +197,8 @@ class _Run:
         for name in self.models if self.settings.voice_side else ():
             section, voice_trials[name] = self._voice_section(name)
             sections.append(section)
+        if self.settings.copies:
+            sections.append(copies_section(scene, every, self.store, self.judges))
         pictures = Section("To look at", "", list(grids(scene, self.rows, self.store)))
         sections.append(pictures)
         names = ", ".join([*self.models, *self.settings.pictures, *self.settings.references])

@@ -38,6 +38,7 @@ class DlibRecogniser:
 
     name = "dlib face recognition ResNet v1 (128-d)"
     label = "Fréchet distance, dlib 128-d"
+    same_person: float | None = SAME_PERSON
 
     def __init__(self) -> None:
         self._faces = _Faces()

@@ -58,9 +58,11 @@ class FaceFeatures(Judge, Protocol):
 
     Attributes:
         label: what a Fréchet distance between its features is called.
+        same_person: L2 distance below which it takes two faces for one person; None where nobody has said.
     """
 
     label: str
+    same_person: float | None
 
 
 def judge_all(

@@ -96,6 +96,8 @@ class FeatureNetwork:
 
     SUFFIXES: ClassVar[tuple[str, ...]] = (".onnx", ".pt", ".pth", ".ts")
 
+    same_person: float | None = None
+
     def __init__(self, path: Path):
         if path.suffix not in self.SUFFIXES:
             raise JudgeError(f"{path} must be a network whose name ends in {' or '.join(self.SUFFIXES)}.")

@@ -114,6 +114,7 @@ class Knowing:
     """Tells by the colour of the skin which of some people of a made store is seen: exact on their own faces."""
 
     label = "Fréchet distance, made"
+    same_person = 0.6
 
     def __init__(self, people: Sequence[Person], name: str = "knowing", weights: tuple[str, ...] = ()):
         self.name, self.weights = name, weights

@@ -1,0 +1,80 @@
+"""Nearest pictures of training, on embeddings whose answer is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_scene import made_judges, made_scene, of, row, seen, value
+from made_store import Person, made_store
+
+from s2f_train.data.store import Sample
+from s2f_train.evaluate import copies
+from s2f_train.evaluate.cache import VectorCache
+from s2f_train.evaluate.copies import _table, copies_section, nearest
+from s2f_train.evaluate.evaluation import Settings, evaluate
+from s2f_train.evaluate.tables import Grid, Table
+
+
+def test_the_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "AT_ONCE", 2)
+    made = np.array([[0.0, 0.0], [3.0, 4.0], [10.0, 0.0]])
+    known = np.array([[0.0, 1.0], [3.0, 3.5], [4.0, 0.0]])
+    far, which = nearest(made, known)
+    assert far.tolist() == [1.0, 0.5, 6.0]
+    assert which.tolist() == [0, 1, 2]
+    far, which = nearest(made, known, np.array([7, 8, 9]), np.array([7, 8, 9]))  # nobody is near to themselves
+    assert which.tolist() == [2, 2, 1]
+    assert far[0] == 4.0
+
+
+def learnt(count: int, view: str = "") -> list[Sample]:
+    return [Sample(f"t{i}", f"T{i}", "made", "", view, "none.tar", {}) for i in range(count)]
+
+
+def test_a_pack_that_copies_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    real, training = rng.standard_normal((20, 8)), rng.standard_normal((60, 8))
+    scene = made_scene("mf" * 10, voices=1, faces=1, real=seen(real))
+    copied = row("copies", seen(training[:20] + 0.001))
+    free = row("free", seen(rng.standard_normal((20, 8))))
+    table = _table(scene, [copied, free], learnt(60), training, threshold=0.6)
+    by_heart, fresh = of(table, "copies"), of(table, "free")
+    assert (by_heart["pictures"], by_heart["view"]) == (60, "")
+    assert value(by_heart["nearest"]) < 0.01
+    assert value(by_heart["same"]) == 1
+    assert value(fresh["same"]) == 0
+    # A third of the pictures of training still holds a third of what was copied; no unseen picture is near.
+    assert value(by_heart["unseen"]) > 0.6
+    assert abs(value(fresh["some"]) - value(fresh["unseen"])) < 1
+    no_threshold = _table(scene, [copied], learnt(60), training, threshold=None)
+    assert "same" not in of(no_threshold, "copies")
+    fewer = _table(scene, [copied], learnt(60)[:10], training[:10], threshold=0.6)
+    assert "unseen" not in of(fewer, "copies")  # fewer pictures of training than real faces: no like number
+
+
+def test_the_section_of_an_evaluation(tmp_path: Path) -> None:
+    people = [Person(f"T{i}", "mf"[i % 2], 20.0, "test", voices=1, photos=1, clips=1) for i in range(4)]
+    people += [Person(f"L{i}", "mf"[i % 2], 20.0, "train", voices=1, photos=2) for i in range(4)]
+    store = made_store(tmp_path / "s", people)
+    settings = Settings(str(store.folder), references=("face",), voice_side=False, copies=True, draws=20)
+    judges: Any = dataclasses.replace(made_judges(people), cache=VectorCache())
+    found, _ = evaluate(settings, judges)
+    (section,) = (s for s in found.sections if s.title == "Copies")
+    table, grid = section.parts
+    assert isinstance(table, Table)
+    assert isinstance(grid, Grid)
+    assert {r["system"] for r in table.rows} == {"face", "real faces"}
+    assert len(grid.columns) == 3
+    assert 1 <= len(grid.rows) <= 4
+
+
+def test_a_store_without_pictures_of_training(tmp_path: Path) -> None:
+    people = [Person(f"T{i}", "mf"[i % 2], 20.0, "test", photos=1) for i in range(4)]
+    store = made_store(tmp_path / "s", people)
+    section = copies_section(made_scene("mf"), [], store, made_judges(people))
+    assert not section.parts
+    assert "no pictures of training" in section.text
