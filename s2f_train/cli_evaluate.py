@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from s2f_train.cli_prepare import INTERRUPTED
+
 if TYPE_CHECKING:
     from s2f_train.evaluate.tables import Evaluation
 
-INTERRUPTED = 130  # as a shell has it for Ctrl-C
 
 _whom = functools.partial(typer.Option, rich_help_panel="On whom")
 _judge = functools.partial(typer.Option, rich_help_panel="Judges")

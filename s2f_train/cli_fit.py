@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s2f_train.cli_prepare import INTERRUPTED
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STOPPED = 130  # the exit status of a command that Ctrl-C stopped
 
 Config = Annotated[
     str | None,
@@ -99,7 +100,7 @@ def _fit(kind: str, config: str | None, given: list[str], resume: Path | None, d
         typer.echo("stopped at once; what is in no checkpoint is lost", err=True)
         finished = False
     if not finished:
-        raise SystemExit(STOPPED)
+        raise SystemExit(INTERRUPTED)
 
 
 def _known_failure(error: RuntimeError) -> str:

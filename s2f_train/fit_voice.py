@@ -13,7 +13,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2f_edge.features import Float32s
@@ -24,6 +23,7 @@ from s2f_train.data.embeddings import embed_once, windows_of
 from s2f_train.data.faces import load_faces
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.data.voice_draws import VoiceDrawer
+from s2f_train.evaluate.error_rate import equal_error_rate
 from s2f_train.loop import Task
 from s2f_train.losses import identity_loss, wide
 from s2f_train.models.face import Classifier
@@ -147,25 +147,6 @@ class VoiceTask(Task):
         scores = (embeddings @ embeddings.T)[rows, columns]
         rate = equal_error_rate(scores, names[rows] == names[columns])
         return {} if np.isnan(rate) else {"valid_equal_error_rate": rate}
-
-
-def equal_error_rate(scores: NDArray[Any], same: NDArray[np.bool_]) -> float:
-    """Where as many pairs of one speaker are refused as pairs of two are taken; NaN without both kinds.
-
-    Args:
-        scores: (pairs,), higher is more alike.
-        same: (pairs,), whether the two are one speaker.
-    """
-    if same.all() or not same.any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    refused = 1 - np.cumsum(same[order]) / same.sum()
-    taken = np.cumsum(~same[order]) / (~same).sum()
-    # No threshold parts pairs of the same score.
-    ends = np.append(np.diff(scores[order]) != 0, True)
-    refused, taken = refused[ends], taken[ends]
-    at = int(np.argmin(np.abs(refused - taken)))
-    return float((refused[at] + taken[at]) / 2)
 
 
 def _require_members(store: Store, voices: list[Sample], settings: VoiceSettings) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.data.pictures import SIDE, read_face, resized
+from s2f_train.data.store import Sample, Store
 
 log = logging.getLogger(__name__)
-
-SIDE = 64
 
 
 def load_faces(store: Store, samples: list[Sample]) -> Tensor:
@@ -28,23 +25,11 @@ def load_faces(store: Store, samples: list[Sample]) -> Tensor:
     pixels = np.empty((len(samples), SIDE, SIDE, 3), np.uint8)
 
     def decode(row: int) -> None:
-        pixels[row] = _decoded(store, samples[row])
+        pixels[row] = resized(read_face(store, samples[row]))
 
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
         list(pool.map(decode, range(len(samples))))
     return torch.from_numpy(pixels)
-
-
-def _decoded(store: Store, sample: Sample) -> NDArray[np.uint8]:
-    member = "png" if "png" in sample.members else "jpg"
-    try:
-        with Image.open(io.BytesIO(store.read(sample, member))) as image:
-            picture = image.convert("RGB")
-    except (OSError, SyntaxError) as error:  # Pillow's two for a broken PNG
-        raise StoreError(f"{store.folder / sample.shard}: {sample.key} cannot be decoded ({error}).") from None
-    if picture.size != (SIDE, SIDE):
-        picture = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
 
 
 def as_network_input(pixels: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from s2f_train.evaluate.attributes import age_band, age_row, gender_row
 from s2f_train.evaluate.identity_tables import SYSTEM, Rights
 from s2f_train.evaluate.matching import cosines
 from s2f_train.evaluate.seen import Row, Scene
-from s2f_train.evaluate.systems import System
 from s2f_train.evaluate.tables import Column, Figure, Table
 
 BESIDE = ("mean face of the gender", "shuffled voices")  # the baselines that groups are told by
@@ -27,9 +26,8 @@ def gender_tables(scene: Scene, rows: list[Row]) -> list[Table]:
     label = scene.label[scene.person]
     on_real = scene.gender_on_real[scene.person]
     agreed = np.where(label == on_real, label, "")
-    real = Row(System("real faces", "ceiling", []), scene.real[scene.subjects.own_face])
     table = []
-    for row in [*free, real]:
+    for row in [*free, scene.real_of_voices]:
         there = row.seen.there
         found = gender_row(row.seen.readings, np.where(there, label, ""), scene.person, scene.draw)
         right = row.seen.readings.reads(np.where(there, agreed, ""))
@@ -84,9 +82,8 @@ def _flags(scene: Scene, rows: list[Row]) -> Table:
 def age_table(scene: Scene, rows: list[Row]) -> Table:
     """How old made faces look, beside the labels and beside what the judge reads on the real faces."""
     label, on_real = scene.age[scene.person], scene.age_on_real[scene.person]
-    real = Row(System("real faces", "ceiling", []), scene.real[scene.subjects.own_face])
     table = []
-    for row in [*rows, real]:
+    for row in [*rows, scene.real_of_voices]:
         there = row.seen.there
         found = age_row(
             row.seen.readings,
@@ -95,7 +92,7 @@ def age_table(scene: Scene, rows: list[Row]) -> Table:
             scene.person,
             scene.draw,
         )
-        if row is real:
+        if row is scene.real_of_voices:
             found["error_to_real"] = found["correlation_to_real"] = None
         table.append({**row.start, **found})
     columns = [

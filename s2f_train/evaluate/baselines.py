@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from s2f_edge import Speech2Face
 from s2f_edge.features import SAMPLE_RATE
+from s2f_train.data.pictures import SIDE, resized
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.hearing import face_of, hear_raw
 from s2f_train.evaluate.progress import each
-from s2f_train.evaluate.subjects import StoredPictures, Subjects, resized
+from s2f_train.evaluate.subjects import StoredPictures, Subjects
 from s2f_train.evaluate.systems import System, main_generator
 from s2f_train.evaluate.tables import Picture
 
-SIDE = 64
 SECONDS = 6.0
 
 
@@ -88,7 +88,7 @@ def _means(store: Store, pool: list[Sample], stored: StoredPictures) -> dict[str
     sums = {name: np.zeros((SIDE, SIDE, 3)) for name in ("", "m", "f")}
     counts = dict.fromkeys(sums, 0)
     for i in each(range(len(pool)), "mean face", len(pool)):
-        picture = resized(stored[i], SIDE)
+        picture = resized(stored[i])
         for name in {"", store.identities[pool[i].identity].gender}:
             sums[name] += picture
             counts[name] += 1

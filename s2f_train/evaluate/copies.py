@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.identity_tables import SYSTEM
 from s2f_train.evaluate.looking import Judges
-from s2f_train.evaluate.matching import distances
+from s2f_train.evaluate.matching import distances, parts
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
 from s2f_train.evaluate.systems import System
@@ -19,7 +19,6 @@ from s2f_train.evaluate.tables import Column, Grid, Section, Table
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NEAREST_PAIRS = 10
-AT_ONCE = 64  # made faces whose distances are in memory together
 
 
 def copies_section(scene: Scene, rows: list[Row], store: Store, judges: Judges) -> Section:
@@ -33,9 +32,9 @@ def copies_section(scene: Scene, rows: list[Row], store: Store, judges: Judges) 
     if not learnt:
         return Section("Copies", f"{text} The store has no pictures of training of these data sets.", [])
     judged = judges.embed(StoredPictures(store, learnt), "training pictures")
-    shown = [row for row in rows if row.system.kind in ("system", "reference")]
-    parts = [_table(scene, shown, learnt, judged, judges.recogniser.same_person)]
-    return Section("Copies", text, [*parts, *_grids(scene, shown[:1], learnt, judged, store)])
+    shown = [row for row in rows if row.system.compared]
+    table = _table(scene, shown, learnt, judged, judges.recogniser.same_person)
+    return Section("Copies", text, [table, *_grids(scene, shown[:1], learnt, judged, store)])
 
 
 def _table(scene: Scene, rows: list[Row], learnt: list[Sample], judged: Floats, threshold: float | None) -> Table:
@@ -93,8 +92,7 @@ def nearest(
         made_person, known_person: whose each is; with them, those of one person are passed over.
     """
     far, which = np.empty(len(made)), np.empty(len(made), np.int64)
-    for begin in range(0, len(made), AT_ONCE):
-        part = slice(begin, begin + AT_ONCE)
+    for part in parts(len(made), known.size):
         found = distances(made[part], known, "L2")
         if made_person is not None and known_person is not None:
             found[made_person[part][:, None] == known_person] = np.inf

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.data.pictures import pixel_l1
 from s2f_train.evaluate.intervals import Array, Floats, Ints
+from s2f_train.evaluate.matching import cosines
 from s2f_train.evaluate.tables import Figure
 
 ROWS_AT_ONCE = 1000  # of a kernel matrix in memory
@@ -212,9 +214,8 @@ def thesis_protocol(
         raise ValueError(f"Made and real pictures need one row a clip and uint8 pixels of one size; found {found}.")
     few = other_real is None and len(np.unique(np.arange(len(real)) if person is None else person)) < 2
     some, others = (real[:0], real[:0]) if few else _two_samples(real, other_real, person, seed)
-    l1 = np.array([np.abs(x.astype(np.int16) - y).mean() for x, y in zip(made_pixels, real_pixels, strict=True)])
-    norms = np.linalg.norm(made, axis=1) * np.linalg.norm(real, axis=1)
-    cosine = np.sum(made * real, axis=1) / np.maximum(norms, 1e-12)
+    every = np.arange(len(made))
+    l1, cosine = pixel_l1(made_pixels, real_pixels, every, every), cosines(made, real)
 
     n = min(n, len(made))
     real_n, full_n = (min(size, len(some), len(others)) for size in (n, len(made)))

@@ -20,10 +20,10 @@ FAILURES = 24
 
 def grids(scene: Scene, rows: list[Row], store: Store) -> Iterator[Grid]:
     """Voices chosen by the seed; the best, the median and the worst; the wrong genders, by group."""
-    compared = [row for row in rows if row.system.kind in ("system", "reference")]
+    compared = [row for row in rows if row.system.compared]
     # The real face first, then what others made, then ours.
     compared.sort(key=lambda row: row.system.kind != "reference")
-    first = min((row for row in rows if row.system.kind in ("system", "reference")), key=lambda row: bool(row.note))
+    first = min((row for row in rows if row.system.compared), key=lambda row: bool(row.note))
     real = StoredPictures(store, scene.subjects.faces)
     columns = ["real face", *(row.system.name for row in compared)]
 

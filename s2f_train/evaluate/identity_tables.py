@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.data.pictures import pixel_l1
 from s2f_train.evaluate.matching import (
     METRICS,
     Ranks,
@@ -114,7 +115,7 @@ def retrieval_tables(scene: Scene, rows: list[Row]) -> tuple[list[Table], Chart]
         for metric in METRICS:
             found = joined([ranks(made, person, entries, whose, block, metric) for block in blocks])
             small[metric].append({**row.start, **_ranked(scene, found)})
-            if metric == METRICS[0] and row.system.kind in ("system", "reference"):
+            if metric == METRICS[0] and row.system.compared:
                 lines[row.system.name] = [scene.draw.mean(found.recall(k), found.person) for k in CHART_RECALLS]
             found = ranks(made[some], person[some], entries, whose, whose, metric)
             whole[metric].append({**row.start, **_ranked(scene, found)})
@@ -167,8 +168,8 @@ def similarity_table(scene: Scene, rows: list[Row]) -> Table:
         right = _where(there, cosines(np.nan_to_num(seen.embeddings), scene.real.embeddings[own]))
         wrong = cosines(np.nan_to_num(seen.embeddings[trials.voice]), scene.real.embeddings[wrong_of])
         wrong = _per_voice(_where(there[trials.voice], wrong), trials.voice, len(there))
-        l1 = _where(there, _l1(seen.pixels, scene.real.pixels[own]))
-        l1_wrong = _where(there[trials.voice], _l1(seen.pixels, scene.real.pixels, trials.voice, wrong_of))
+        l1 = _where(there, pixel_l1(seen.pixels, scene.real.pixels, np.arange(len(own)), own))
+        l1_wrong = _where(there[trials.voice], pixel_l1(seen.pixels, scene.real.pixels, trials.voice, wrong_of))
         person = scene.person
         table.append(
             {
@@ -223,18 +224,3 @@ def _per_voice(values: NDArray[np.float64], voice: NDArray[np.int64], count: int
     """The mean over the trials of each voice."""
     sums, counts = np.bincount(voice, values, count), np.bincount(voice, minlength=count)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-
-def _l1(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], rows_a: NDArray[np.int64] | None = None,
-    rows_b: NDArray[np.int64] | None = None,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Mean difference per pixel of row with row, some rows at a time."""
-    rows_a = np.arange(len(a)) if rows_a is None else rows_a
-    rows_b = np.arange(len(b)) if rows_b is None else rows_b
-    found = np.empty(len(rows_a))
-    for begin in range(0, len(found), 512):
-        part = slice(begin, begin + 512)
-        difference = a[rows_a[part]].astype(np.int16) - b[rows_b[part]]
-        found[part] = np.abs(difference).mean(axis=(1, 2, 3))
-    return found

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.evaluate.matching import unit
 from s2f_train.evaluate.tables import Figure
 
 Array = NDArray[Any]
@@ -92,9 +93,8 @@ class Bootstrap:
         Args:
             vectors: (n, d).
         """
-        vectors, person = np.asarray(vectors, np.float64), np.asarray(person, np.int64)
-        units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        sums = np.zeros((self.people, vectors.shape[1]))
+        units, person = unit(vectors), np.asarray(person, np.int64)
+        sums = np.zeros((self.people, units.shape[1]))
         np.add.at(sums, person, units)
         counts = self._per_person(np.ones(len(units)), person)
         own = (sums**2).sum(axis=1)

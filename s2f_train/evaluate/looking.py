@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.data.pictures import SIDE, resized
 from s2f_train.evaluate.attributes import Readings
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.judging import FaceFeatures, Judge, judge_all
 from s2f_train.evaluate.seen import Seen
-from s2f_train.evaluate.subjects import resized
 from s2f_train.evaluate.tables import Picture
-
-SIDE = 64  # of the pictures whose pixels and features are compared: no system gains by its resolution
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Judges:
             what: the stage, for the bar.
         """
         shown = [picture for picture in pictures if picture is not None]
-        small = [resized(picture, SIDE) for picture in shown]
+        small = [resized(picture) for picture in shown]  # compared at one size: no system gains by its resolution
         attributes = self._judged(self.attributes, shown, f"{what}, gender and age")
         there = np.array([picture is not None for picture in pictures], bool)
 

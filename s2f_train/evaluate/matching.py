@@ -95,7 +95,7 @@ def matched(made: Floats, real: Floats, trials: Trials) -> NDArray[np.float64]:
     """
     made, real = unit(made), unit(real)
     right = np.empty(len(trials.voice))
-    for part in _parts(len(right), trials.n * made.shape[1]):
+    for part in parts(len(right), trials.n * made.shape[1]):
         near = np.einsum("td,tnd->tn", made[trials.voice[part]], real[trials.faces[part]])
         own = near[:, :1]
         right[part] = np.where((near > own).any(axis=1), 0.0, 1.0 / (near == own).sum(axis=1))
@@ -154,7 +154,7 @@ def ranks(made: Floats, voice_person: Ints, entries: Floats, entry_person: Ints,
     queries = np.flatnonzero(np.isin(voice_person, whose))
     own = np.array([place[int(person)] for person in voice_person[queries]], np.int64)
     before, level = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.int64)
-    for part in _parts(len(queries), gallery.size):
+    for part in parts(len(queries), gallery.size):
         far = distances(np.asarray(made[queries[part]], np.float64), gallery, metric)
         mine = np.take_along_axis(far, own[part][:, None], axis=1)
         before[part] = (far < mine).sum(axis=1)
@@ -162,13 +162,13 @@ def ranks(made: Floats, voice_person: Ints, entries: Floats, entry_person: Ints,
     return Ranks(voice_person[queries], before, level, len(gallery))
 
 
-def joined(parts: Sequence[Ranks]) -> Ranks:
+def joined(found: Sequence[Ranks]) -> Ranks:
     """The queries of several galleries of one size as one."""
     return Ranks(
-        np.concatenate([r.person for r in parts]),
-        np.concatenate([r.before for r in parts]),
-        np.concatenate([r.level for r in parts]),
-        parts[0].gallery,
+        np.concatenate([r.person for r in found]),
+        np.concatenate([r.before for r in found]),
+        np.concatenate([r.level for r in found]),
+        found[0].gallery,
     )
 
 
@@ -245,6 +245,7 @@ def _distinct(rng: np.random.Generator, own: Ints, pool: int, count: int) -> Int
     return drawn
 
 
-def _parts(rows: int, numbers_a_row: int) -> Iterator[slice]:
+def parts(rows: int, numbers_a_row: int) -> Iterator[slice]:
+    """Stretches of rows that need at most `AT_ONCE` numbers together."""
     step = max(1, AT_ONCE // max(1, numbers_a_row))
     return (slice(begin, min(begin + step, rows)) for begin in range(0, rows, step))

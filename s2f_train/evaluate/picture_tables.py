@@ -65,7 +65,7 @@ def distance_table(scene: Scene, rows: list[Row], label: str) -> Table:
 
 def size_chart(scene: Scene, rows: list[Row], label: str) -> Chart | None:
     """How the Fréchet distance of the first system falls with the number of pictures; None where there are few."""
-    row = next((row for row in rows if row.system.kind in ("system", "reference")), None)
+    row = next((row for row in rows if row.system.compared), None)
     if row is None:
         return None
     made = row.seen.features[row.seen.there]

@@ -146,6 +146,11 @@ class Scene:
             for n in SIZES
         }  # fmt: skip
 
+    @cached_property
+    def real_of_voices(self) -> Row:
+        """The real face beside each voice: what a judge reads on it is its ceiling."""
+        return Row(System("real faces", "ceiling", []), self.real[self.subjects.own_face])
+
     @property
     def person(self) -> NDArray[np.int64]:
         """Of each voice."""

@@ -14,7 +14,7 @@ from s2f_edge import Speech2Face
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.hearing import hear_all, speech_of
 from s2f_train.evaluate.identity_tables import SYSTEM
-from s2f_train.evaluate.intervals import Bootstrap, Ints
+from s2f_train.evaluate.intervals import Bootstrap, Floats, Ints
 from s2f_train.evaluate.looking import Judges
 from s2f_train.evaluate.matching import cosines, pairs_of_people
 from s2f_train.evaluate.seen import Row, Scene
@@ -126,19 +126,18 @@ def _pairs(what: str, faces: _Faces, draws: int, seed: int) -> dict[str, Any]:
     """The cells of a row; `what` says how two faces of a unit differ."""
     draw = Bootstrap(int(faces.person.max(initial=-1)) + 1, draws, seed)
     first, second, other = _alike(faces, faces.source, seed)
-    within, across = _cosines(faces, first, second), _cosines(faces, first, other)
+    within, across = _cosines(faces, first, second, other)
     whose = faces.person[first]
-    known = np.char.add(faces.source, faces.gender)
-    of_gender = _alike(faces, np.where(faces.gender == "", "", known), seed)
-    nearer = [_nearer(faces, *pairs) for pairs in ((first, second, other), of_gender)]
+    group = np.where(faces.gender == "", "", np.char.add(faces.source, faces.gender))
+    of_gender = _alike(faces, group, seed)
     return {
         "what": what,
         "pairs": len(first),
         "people": len(np.unique(whose)),
         "within": draw.mean(within, whose),
         "across": draw.mean(across, whose),
-        "nearer": draw.mean(nearer[0], whose),
-        "nearer_gender": draw.mean(nearer[1], faces.person[of_gender[0]]),
+        "nearer": draw.mean(_nearer(within, across), whose),
+        "nearer_gender": draw.mean(_nearer(*_cosines(faces, *of_gender)), faces.person[of_gender[0]]),
     }
 
 
@@ -155,11 +154,12 @@ def _alike(faces: _Faces, group: NDArray[np.str_], seed: int) -> tuple[Ints, Int
     return first[kept], second[kept], other[kept]
 
 
-def _cosines(faces: _Faces, a: Ints, b: Ints) -> NDArray[np.float64]:
-    return cosines(faces.embeddings[a], faces.embeddings[b])
+def _cosines(faces: _Faces, first: Ints, second: Ints, other: Ints) -> tuple[Floats, Floats]:
+    """Of each first face with the second, and with the other."""
+    chosen = faces.embeddings[first]
+    return cosines(chosen, faces.embeddings[second]), cosines(chosen, faces.embeddings[other])
 
 
-def _nearer(faces: _Faces, first: Ints, second: Ints, other: Ints) -> NDArray[np.float64]:
-    within, across = _cosines(faces, first, second), _cosines(faces, first, other)
-    found: NDArray[np.float64] = np.where(within == across, 0.5, within > across)
+def _nearer(within: Floats, across: Floats) -> Floats:
+    found: Floats = np.where(within == across, 0.5, within > across)
     return found

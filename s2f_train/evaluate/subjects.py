@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from s2f_train.data.items import Identity
+from s2f_train.data.pictures import Picture, read_face
 from s2f_train.data.store import Sample, Store, StoreError
-from s2f_train.evaluate.tables import Picture
 
 Ints = NDArray[np.int64]
 OTHERS = 2000  # real faces of other people, at most
@@ -155,20 +153,7 @@ class StoredPictures(Sequence[Picture]):
     def __getitem__(self, index: int | slice) -> Picture | StoredPictures:
         if isinstance(index, slice):
             return StoredPictures(self._store, self._faces[index])
-        face = self._faces[index]
-        try:
-            data = self._store.read(face, "png" if "png" in face.members else "jpg")
-            with Image.open(io.BytesIO(data)) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:  # Pillow's two for a broken PNG
-            raise StoreError(f"{self._store.folder / face.shard}: {face.key} cannot be decoded ({error}).") from None
-
-
-def resized(picture: Picture, side: int) -> Picture:
-    """uint8 (side, side, 3)."""
-    if picture.shape[:2] == (side, side):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
+        return read_face(self._store, self._faces[index])
 
 
 def _by_identity(samples: list[Sample]) -> dict[str, list[Sample]]:

@@ -25,7 +25,7 @@ TILES = (
 def summary(scene: Scene, rows: list[Row], sections: list[Section]) -> list[tuple[str, str]]:
     """The figures of the first system as (words, what it is)."""
     tables = {part.key: part for section in sections for part in section.parts if isinstance(part, Table)}
-    first = next((row.system.name for row in rows if row.system.kind in ("system", "reference")), None)
+    first = next((row.system.name for row in rows if row.system.compared), None)
     heard = len(np.unique(scene.person))
     tiles = [(str(heard), "people"), (str(len(scene.person)), "voices")]
     for key, column, what in TILES:

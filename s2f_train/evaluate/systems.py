@@ -43,6 +43,11 @@ class System:
     trained_with: frozenset[str] = frozenset()
 
     @property
+    def compared(self) -> bool:
+        """Whether it is what the evaluation is about: no baseline and no ceiling."""
+        return self.kind in ("system", "reference")
+
+    @property
     def asked(self) -> bool:
         """Whether a gender was asked of it: what it makes shows the flag and not the voice."""
         return self.generator in ("male", "female")

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from s2f_train.data.pictures import Picture as Picture
 
-Picture = NDArray[np.uint8]  # (h, w, 3), RGB
 Kind = Literal["text", "count", "share", "number", "figure", "share figure"]
 
 

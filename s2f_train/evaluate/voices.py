@@ -14,6 +14,7 @@ from s2f_edge import Speech2Face
 from s2f_edge.features import SAMPLE_RATE, Float32s
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.conditions import CLEAN, CONDITIONS, Condition
+from s2f_train.evaluate.error_rate import equal_error_rate
 from s2f_train.evaluate.hearing import Heard, face_of, hear_all
 from s2f_train.evaluate.intervals import Bootstrap, Floats, Ints
 from s2f_train.evaluate.progress import each
@@ -95,19 +96,12 @@ class SpeakerBootstrap(Bootstrap):
         """
         if same.all() or not same.any():
             return Figure(float("nan"))
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-scores, kind="stable")  # once: a draw's own sort finds it done
         scores, same, first, second = scores[order], same[order], first[order], second[order]
-        ends = np.append(np.diff(scores) != 0, True)  # no threshold parts pairs of the same score
 
         def rates(weights: Floats) -> Floats:
-            return np.array([rate(mine) for mine in weights])
-
-        def rate(weights: Floats) -> float:
-            of_one, of_two = same * weights[first], ~same * weights[first] * weights[second]
-            refused = (1 - np.cumsum(of_one) / of_one.sum())[ends]
-            taken = (np.cumsum(of_two) / of_two.sum())[ends]
-            at = int(np.argmin(np.abs(refused - taken)))
-            return float((refused[at] + taken[at]) / 2)
+            counted = (np.where(same, mine[first], mine[first] * mine[second]) for mine in weights)
+            return np.array([equal_error_rate(scores, same, one) for one in counted])
 
         return self._figure(rates, len(scores))
 

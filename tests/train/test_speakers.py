@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from s2f_train.config import GanSettings
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
-from s2f_train.fit_voice import equal_error_rate
+from s2f_train.evaluate.error_rate import equal_error_rate
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.voice import VoiceEmbeddingNetwork, unit
 from s2f_train.speakers import SpeakerVoices, nearest_targets, unseen_surprise

@@ -12,7 +12,7 @@ from made_scene import made_judges, made_scene, of, row, seen, value
 from made_store import Person, made_store
 
 from s2f_train.data.store import Sample
-from s2f_train.evaluate import copies
+from s2f_train.evaluate import matching
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.copies import _table, copies_section, nearest
 from s2f_train.evaluate.evaluation import Settings, evaluate
@@ -20,7 +20,7 @@ from s2f_train.evaluate.tables import Grid, Table
 
 
 def test_the_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "AT_ONCE", 2)
+    monkeypatch.setattr(matching, "AT_ONCE", 12)  # two rows at a time
     made = np.array([[0.0, 0.0], [3.0, 4.0], [10.0, 0.0]])
     known = np.array([[0.0, 1.0], [3.0, 3.5], [4.0, 0.0]])
     far, which = nearest(made, known)

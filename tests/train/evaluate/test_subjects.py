@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from made_store import Person, crowd, made_store
 
+from s2f_train.data.pictures import resized
 from s2f_train.data.store import Store, StoreError
 from s2f_train.evaluate import subjects as subjects_module
-from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose, resized
+from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
 
 
 def names(subjects: Subjects) -> list[str]:

@@ -21,9 +21,9 @@ from s2f_train.data.s2f_data import clips as data_clips
 from s2f_train.data.s2f_data import held_out, sounds
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.conditions import CONDITIONS
+from s2f_train.evaluate.error_rate import equal_error_rate
 from s2f_train.evaluate.tables import Chart, Figure, Table
 from s2f_train.evaluate.voices import Clip, Limits, SpeakerBootstrap, VoiceSide, voice_side
-from s2f_train.fit_voice import equal_error_rate
 
 SPEAKERS = 12
 PITCH, STEP = 400, 60  # Hz of the first speaker, and from one to the next
