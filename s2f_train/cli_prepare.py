@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from s2f_train.interrupts import INTERRUPTED
+
 if TYPE_CHECKING:
     from s2f_train.data.items import Source
     from s2f_train.data.store import Store
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from s2f_train.prepare.unit import Unit
 
 FACE_SIZES = (64, 224)
-INTERRUPTED = 130  # as a shell has it for Ctrl-C
 
 
 class Split(StrEnum):

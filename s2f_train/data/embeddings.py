@@ -20,8 +20,8 @@ from s2f_edge import audio, features, frontend
 from s2f_edge.errors import AudioError
 from s2f_edge.features import Float32s, repeat_to
 from s2f_edge.frontend import FRONT_ENDS, LogMel64FrontEnd
-from s2f_train.data.feed import without_ctrl_c
 from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.interrupts import without_ctrl_c
 from s2f_train.models import voice
 
 log = logging.getLogger(__name__)

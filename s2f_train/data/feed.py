@@ -5,17 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from s2f_train.interrupts import without_ctrl_c
 
 Batch = dict[str, NDArray[np.generic]]
 AHEAD = 3
@@ -73,19 +73,6 @@ def _by_thread(drawer: Drawer, start: int, end: int) -> Iterator[Batch]:
     finally:
         stopped.set()
         thread.join()
-
-
-@contextmanager
-def without_ctrl_c() -> Iterator[None]:
-    """Processes that are started in it ignore Ctrl-C, which reaches them all: the first one decides when to stop."""
-    if threading.current_thread() is not threading.main_thread():  # who cannot change it
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 _drawer: Drawer  # one in each worker process

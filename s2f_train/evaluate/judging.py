@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from multiprocessing import get_context, parent_process
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from s2f_train.evaluate.cache import Vector, VectorCache, key_of
 from s2f_train.evaluate.progress import each
 from s2f_train.evaluate.tables import Picture
+from s2f_train.interrupts import without_ctrl_c
 
 PREPROCESSING = "1"  # part of the cache's keys: count it up when a judge's input is made in another way
 CHUNK = 8  # pictures that a process looks at before it tells: what an interruption loses
@@ -118,7 +119,7 @@ def _in_processes(judge: Judge, chunks: list[list[Picture]], jobs: int) -> Gener
     # Spawned: a fork would copy the threads' locks of torch and onnxruntime.
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (judge,))
     try:
-        with _no_interrupts():  # the processes are started here
+        with without_ctrl_c():  # the processes are started here
             told = pool.map(_look, chunks)
         yield from told
     except BrokenProcessPool:
@@ -128,19 +129,6 @@ def _in_processes(judge: Judge, chunks: list[list[Picture]], jobs: int) -> Gener
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Ctrl-C reaches all processes; those that are started meanwhile ignore it, and the first one ends them."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may choose
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 _judge: Judge  # of a worker process
