@@ -7,7 +7,9 @@ Four kinds:
 - `mfcc`        thesis 2.1.4, for study and comparison
 - `stft`        the input of the VAE branch's voice encoder (SPEC section 4, Oh et al. 2019)
 
-The two that packs use come as streams: push blocks of any size, get frames back, so that
+A fifth, `fbank-80`, stands in `s2f_edge.fbank` and is made of the same parts.
+
+Those that packs use come as streams: push blocks of any size, get frames back, so that
 an hour of sound never has to be in memory at once. The spectrum is a matrix product, not
 an FFT: a frame has 400 samples, half of them after folding (a window that is symmetric
 about its centre lets cosines see only the even part of a frame and sines only the odd
@@ -174,7 +176,7 @@ def _melpower_tables() -> tuple[FoldedSpectrum, Float32s]:
     return FoldedSpectrum.of(window, WINDOW, len(filters)), filters.astype(np.float32)
 
 
-def _frames(samples: Float32s, count: int) -> Float32s:
+def frames_of(samples: Float32s, count: int) -> Float32s:
     """A view of `count` overlapping frames, (count, 400); nothing is copied."""
     step = samples.strides[0]
     return np.lib.stride_tricks.as_strided(samples, (count, WINDOW), (HOP * step, step), writeable=False)
@@ -238,7 +240,7 @@ class LogMelStream:
             np.multiply(x[:-1], np.float32(-PRE_EMPHASIS), out=y[1:])
             y[1:] += x[1:]
             y[0] = x[0]
-            frames = _frames(y, n)
+            frames = frames_of(y, n)
             before = np.empty(n, np.float32)
             before[0] = self._last_of_previous
             before[1:] = x[WINDOW - 1 : WINDOW - 1 + (n - 1) * HOP : HOP]
@@ -316,7 +318,7 @@ class MelPowerStream:
         out = np.empty((count, MELPOWER_BINS), np.float32)
         for start in range(0, count, CHUNK_FRAMES):
             n = min(CHUNK_FRAMES, count - start)
-            frames = _frames(self._samples[start * HOP :], n)
+            frames = frames_of(self._samples[start * HOP :], n)
             np.matmul(spectrum.power(frames), filters, out=out[start : start + n])
         self._done += count
         return out
@@ -443,7 +445,7 @@ def stft(samples: Float32s) -> NDArray[np.complex64]:
     if len(x) < WINDOW:
         raise ValueError(f"{len(x)} samples are fewer than one window; at least {WINDOW} are needed.")
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)
-    frames = _frames(x, (len(x) - WINDOW) // HOP + 1)
+    frames = frames_of(x, (len(x) - WINDOW) // HOP + 1)
     return np.fft.rfft(frames * window, STFT_FFT).T.astype(np.complex64)
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from s2f_edge.fbank import FBANK_BINS, FbankStream
 from s2f_edge.features import (
     HOP,
     LOGMEL_BINS,
@@ -167,12 +168,44 @@ class MelPower40FrontEnd:
         return starts
 
 
+class Fbank80FrontEnd:
+    """`fbank-80`: in windows of 2 s, each without its own mean, float32 (windows, 200, 80).
+
+    The windows stand side by side; the last one ends with the clip and overlaps its neighbour. A clip shorter than a window is repeated; without any sample there is one window, of zeros. The level of
+    the clip cancels out with the mean, since a gain adds one number to every logarithm; only digital silence, which is
+    at the features' floor, stays where it is.
+    """
+
+    WINDOW_FRAMES = 200
+    BATCH = 32
+
+    def __init__(self) -> None:
+        self._stream = FbankStream()
+        self._frames: list[Float32s] = []
+
+    def push(self, voiced: Float32s) -> None:
+        self._frames.append(self._stream.push(voiced))
+
+    def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
+        fbank = np.concatenate([*self._frames, self._stream.finish()])
+        self._frames = []
+        fbank = repeat_to(fbank if len(fbank) else np.zeros((1, FBANK_BINS), np.float32), self.WINDOW_FRAMES)
+        last = len(fbank) - self.WINDOW_FRAMES
+        starts = np.array([*range(0, last, self.WINDOW_FRAMES), last])
+        for i in range(0, len(starts), self.BATCH):
+            batch = np.stack([fbank[start : start + self.WINDOW_FRAMES] for start in starts[i : i + self.BATCH]])
+            batch -= batch.mean(axis=1, keepdims=True)
+            yield batch, np.ones(len(batch), np.float32)
+
+
 # What a manifest may name, with the shape of the network's input (None: any length).
-FRONT_ENDS: dict[str, type[LogMel64FrontEnd] | type[MelPower40FrontEnd]] = {
+FRONT_ENDS: dict[str, type[LogMel64FrontEnd] | type[MelPower40FrontEnd] | type[Fbank80FrontEnd]] = {
     "logmel-64": LogMel64FrontEnd,
     "melpower-40": MelPower40FrontEnd,
+    "fbank-80": Fbank80FrontEnd,
 }
 INPUT_SHAPES: dict[str, tuple[int | None, ...]] = {
     "logmel-64": (None, LOGMEL_BINS, None),
     "melpower-40": (None, None, MELPOWER_BINS),
+    "fbank-80": (None, None, FBANK_BINS),
 }

@@ -1,7 +1,7 @@
-"""`s2f_edge.features` against slow references, published libraries and a golden file.
+"""`s2f_edge.features` and `s2f_edge.fbank` against slow references, published libraries and a golden file.
 
 The references here are written from the specification, frame by frame in float64, and use
-nothing of the module but constants' names.
+nothing of the modules but constants' names.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from s2f_edge.fbank import FbankStream, fbank, fbank_filters
 from s2f_edge.features import (
     STREAMS,
     LogMelStream,
@@ -35,6 +36,9 @@ from s2f_edge.features import (
 
 Sound = NDArray[np.float32]
 Reference = NDArray[np.float64]
+Stream = LogMelStream | MelPowerStream | FbankStream
+
+ALL_STREAMS: dict[str, Callable[[], Stream]] = {**STREAMS, "fbank-80": FbankStream}
 
 # Around one frame (400), one hop (160) and their sums; around 256 frames, where the module
 # starts a new matrix product; and odd ones.
@@ -57,7 +61,7 @@ def cut(x: Sound, cuts: list[int]) -> list[Sound]:
     return [x[a:b] for a, b in pairwise(borders)]
 
 
-def streamed(stream: LogMelStream | MelPowerStream, blocks: list[Sound]) -> Sound:
+def streamed(stream: Stream, blocks: list[Sound]) -> Sound:
     return np.concatenate([*(stream.push(block) for block in blocks), stream.finish()])
 
 
@@ -238,9 +242,11 @@ def test_repeat_to(have: int, want: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(samples=st.integers(1, 9000), cuts=st.lists(st.integers(0, 9000), max_size=12))
-@pytest.mark.parametrize(("stream", "whole"), [(LogMelStream, logmel), (MelPowerStream, melpower)])
+@pytest.mark.parametrize(
+    ("stream", "whole"), [(LogMelStream, logmel), (MelPowerStream, melpower), (FbankStream, fbank)]
+)
 def test_a_stream_gives_the_same_however_it_is_cut(
-    stream: type[LogMelStream] | type[MelPowerStream], whole: Callable[[Sound], Sound], samples: int, cuts: list[int]
+    stream: Callable[[], Stream], whole: Callable[[Sound], Sound], samples: int, cuts: list[int]
 ) -> None:
     x = sound(samples)
     got, wanted = streamed(stream(), cut(x, cuts)), whole(x)
@@ -250,33 +256,33 @@ def test_a_stream_gives_the_same_however_it_is_cut(
 
 
 @pytest.mark.parametrize("block", [1, 160, 399, 400, 401])
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", ALL_STREAMS)
 def test_a_stream_in_equal_blocks_gives_the_same(name: str, block: int) -> None:
     x = sound(1777)
-    got = streamed(STREAMS[name](), [x[i : i + block] for i in range(0, len(x), block)])
-    np.testing.assert_allclose(got, streamed(STREAMS[name](), [x]), rtol=1e-4, atol=1e-5)
+    got = streamed(ALL_STREAMS[name](), [x[i : i + block] for i in range(0, len(x), block)])
+    np.testing.assert_allclose(got, streamed(ALL_STREAMS[name](), [x]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "bins"), [("logmel-64", 64), ("melpower-40", 40)])
+@pytest.mark.parametrize(("name", "bins"), [("logmel-64", 64), ("melpower-40", 40), ("fbank-80", 80)])
 def test_a_stream_that_heard_nothing_gives_no_frames(name: str, bins: int) -> None:
-    assert STREAMS[name]().finish().shape == (0, bins)
-    assert streamed(STREAMS[name](), [np.zeros(0, np.float32)] * 3).shape == (0, bins)
+    assert ALL_STREAMS[name]().finish().shape == (0, bins)
+    assert streamed(ALL_STREAMS[name](), [np.zeros(0, np.float32)] * 3).shape == (0, bins)
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", ALL_STREAMS)
 def test_a_stream_keeps_no_more_than_a_frame_of_samples(name: str) -> None:
-    stream = STREAMS[name]()
+    stream = ALL_STREAMS[name]()
     for _ in range(5):
         stream.push(sound(16_000))
         assert stream._samples.base is None or len(stream._samples.base) <= 560  # a view would keep its block alive
         assert len(stream._samples) <= 560
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", ALL_STREAMS)
 def test_a_stream_does_not_change_what_it_is_given(name: str) -> None:
     x = sound(4000)
     before = x.copy()
-    streamed(STREAMS[name](), [x])
+    streamed(ALL_STREAMS[name](), [x])
     assert np.array_equal(x, before)
 
 
@@ -346,6 +352,100 @@ def test_melpower_equals_librosa() -> None:
     assert wanted.shape == (101, 40)
     assert len(got) >= len(wanted)
     assert relative(got[: len(wanted)], wanted, floor=1e-9) < 1e-4
+
+
+# -------------------------------------------------------------------------------- fbank-80
+
+
+def reference_fbank_bank() -> Reference:
+    """(256, 80): triangles of height 1, straight in mel; the bin at 8,000 Hz is left out."""
+
+    def mel(hz: float) -> float:
+        return 1127 * math.log(1 + hz / 700)
+
+    step = (mel(8000) - mel(20)) / 81
+    bank = np.zeros((256, 80))
+    for i in range(80):
+        low, centre, high = (mel(20) + (i + j) * step for j in range(3))
+        for k in range(256):
+            place = mel(k * 31.25)
+            if low < place <= centre:
+                bank[k, i] = (place - low) / (centre - low)
+            elif centre < place < high:
+                bank[k, i] = (high - place) / (high - centre)
+    return bank
+
+
+def reference_fbank(x: Sound) -> Reference:
+    """Kaldi's steps in Kaldi's order, one frame at a time, float64."""
+    bank = reference_fbank_bank()
+    window = [(0.5 - 0.5 * math.cos(2 * math.pi * i / 399)) ** 0.85 for i in range(400)]
+    scaled = x.astype(np.float64) * 32768
+    if len(x) < 400:
+        scaled = np.concatenate([scaled, np.zeros(400 - len(x))])
+    rows = []
+    for i in range(1 + (len(scaled) - 400) // 160):
+        frame = scaled[i * 160 : i * 160 + 400]
+        frame = frame - frame.mean()
+        emphasised = frame - 0.97 * np.concatenate([frame[:1], frame[:-1]])
+        power = np.abs(np.fft.fft(emphasised * window, 512)[:256]) ** 2
+        rows.append(np.log(np.maximum(power @ bank, 2.0**-23)))
+    return np.array(rows)
+
+
+def test_fbank_filters_are_kaldis() -> None:
+    assert np.abs(fbank_filters() - reference_fbank_bank()).max() < 1e-9
+
+
+@pytest.mark.parametrize("samples", AWKWARD + CHUNK_EDGES)
+def test_fbank_equals_the_slow_reference(samples: int) -> None:
+    x = sound(samples, seed=samples)
+    got, wanted = fbank(x), reference_fbank(x)
+    assert got.dtype == np.float32
+    assert got.shape == wanted.shape == (max(1, 1 + (samples - 400) // 160), 80)
+    assert np.abs(got - wanted).max() < 1e-3
+
+
+@pytest.mark.parametrize("level", [1e-6, 1e-4, 1.0, 3.0])
+def test_fbank_equals_the_slow_reference_at_any_level(level: float) -> None:
+    x = sound(8000, level=level)
+    assert np.abs(fbank(x) - reference_fbank(x)).max() < 1e-3
+
+
+def test_fbank_of_a_click_at_every_place_near_the_borders_of_frames() -> None:
+    for place in [0, 1, 159, 160, 161, 398, 399, 400, 401, 1518, 1519]:
+        x = np.zeros(1600, np.float32)
+        x[place] = 0.5
+        # At the very end of a frame a click is heard through the mean alone, far above the highest bands.
+        assert np.abs(fbank(x) - reference_fbank(x)).max() < 5e-3, place
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.02, -0.5])
+def test_fbank_of_silence_is_the_floor_whatever_its_offset(offset: float) -> None:
+    x = np.full(16_000, round(offset * 32_768) / 32_768, np.float32)
+    assert np.array_equal(fbank(x), np.full((98, 80), np.log(np.float32(2.0**-23))))
+
+
+def test_fbank_does_not_hear_a_constant_offset() -> None:
+    x = sound(8000)
+    assert np.abs(fbank(x + np.float32(0.3)) - fbank(x)).max() < 0.01
+
+
+def test_fbank_equals_kaldi_native_fbank() -> None:
+    # golden/fbank80.npz was made once with kaldi-native-fbank 1.23.0 and numpy 2.4.6, like so:
+    #   rng = numpy.random.default_rng(20232); n = 24037; t = numpy.arange(n) / 16000
+    #   glottis = sum(sin(2 pi k (130 * t + 20 * t ** 2)) / k for k in range(1, 40))
+    #   y = 0.15 * glottis * abs(sin(2 pi 2 t)) + 0.003 * rng.normal(size=n) + 0.02
+    #   y[9000:11000] = 0.02; y[16000:18000] = 0; rounded to 16 bit: pcm
+    #   options = FbankOptions(), with frame_opts.samp_freq = 16000, frame_opts.dither = 0, mel_opts.num_bins = 80
+    #   fbank = every frame of OnlineFbank(options) after accept_waveform(16000, pcm.tolist()) and input_finished()
+    with np.load(Path(__file__).parents[1] / "golden" / "fbank80.npz") as file:
+        pcm, wanted = file["pcm"], file["fbank"]
+    assert wanted.shape == (148, 80)
+    assert (wanted.max(axis=1) < -15.9).sum() == 21, "frames of silence, with an offset and without, are part of it"
+    got = fbank(pcm.astype(np.float32) / np.float32(32768))
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).max() < 1e-3
 
 
 # ------------------------------------------------------------------------------------ mfcc

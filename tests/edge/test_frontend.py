@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from s2f_edge.fbank import fbank
 from s2f_edge.features import logmel, melpower, normalise_logmel, repeat_to
-from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
+from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES, Fbank80FrontEnd, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
 
 Sound = NDArray[np.float32]
 Window = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -31,11 +32,17 @@ def inputs(name: str, x: Sound, block: int | None = None) -> list[Window]:
     return list(front_end.inputs())
 
 
-# ------------------------------------------------------------------------------ both kinds
+# ------------------------------------------------------------------------------- all kinds
 
 
 def test_every_front_end_has_an_input_shape() -> None:
-    assert set(FRONT_ENDS) == set(INPUT_SHAPES) == {"logmel-64", "melpower-40"}
+    assert set(FRONT_ENDS) == set(INPUT_SHAPES) == {"logmel-64", "melpower-40", "fbank-80"}
+
+
+def test_a_front_end_is_what_the_manifest_name_gives() -> None:
+    assert FRONT_ENDS["logmel-64"] is LogMel64FrontEnd
+    assert FRONT_ENDS["melpower-40"] is MelPower40FrontEnd
+    assert FRONT_ENDS["fbank-80"] is Fbank80FrontEnd
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
@@ -76,6 +83,14 @@ def test_loudness_does_not_change_melpower_inputs(gain: float) -> None:
     ((plain, _),), ((scaled, _),) = inputs("melpower-40", x), inputs("melpower-40", x * np.float32(gain))
     assert (plain > 0).any()
     np.testing.assert_allclose(scaled, plain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.01, 3.0])
+def test_loudness_does_not_change_fbank_inputs(gain: float) -> None:
+    x = sound(48_000)
+    ((plain, _),), ((scaled, _),) = inputs("fbank-80", x), inputs("fbank-80", x * np.float32(gain))
+    assert plain.std() > 1
+    assert np.abs(plain - scaled).max() < 1e-3
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
@@ -187,9 +202,69 @@ def test_melpower_windows_come_in_batches() -> None:
     assert all((weights == 1).all() for _, weights in got)
 
 
-def test_logmel_front_end_is_what_the_manifest_name_gives() -> None:
-    assert FRONT_ENDS["logmel-64"] is LogMel64FrontEnd
-    assert FRONT_ENDS["melpower-40"] is MelPower40FrontEnd
+# -------------------------------------------------------------------------------- fbank-80
+
+
+def samples_for(frames: int) -> int:
+    return 400 + (frames - 1) * 160
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts"),
+    [
+        (200, [0]),
+        (201, [0, 1]),
+        (399, [0, 199]),
+        (400, [0, 200]),
+        (401, [0, 200, 201]),
+        (650, [0, 200, 400, 450]),
+    ],
+)
+def test_fbank_windows_stand_side_by_side_and_the_last_ends_with_the_clip(frames: int, starts: list[int]) -> None:
+    x = sound(samples_for(frames) + 159)  # the last samples are no frame
+    ((batch, given_),) = inputs("fbank-80", x)
+    features = fbank(x)
+    assert len(features) == frames
+    assert given_.tolist() == [1.0] * len(starts)
+    assert batch.shape == (len(starts), 200, 80)
+    for window, start in zip(batch, starts, strict=True):
+        wanted = features[start : start + 200].astype(np.float64)
+        assert np.abs(window - (wanted - wanted.mean(axis=0))).max() < 1e-4
+
+
+@pytest.mark.parametrize("samples", [1, 399, 400, 560, 8000, samples_for(199)])
+def test_a_short_fbank_clip_is_repeated_to_one_window(samples: int) -> None:
+    x = sound(samples)
+    ((batch, weights),) = inputs("fbank-80", x)
+    features = repeat_to(fbank(x), 200)
+    assert batch.shape == (1, 200, 80)
+    assert weights.tolist() == [1.0]
+    assert np.abs(batch[0] - (features - features.mean(axis=0))).max() < 1e-4
+
+
+def test_each_fbank_window_has_a_mean_of_its_own() -> None:
+    # The same sound in both windows, the second time at twice the level; the last two frames hold something else.
+    once = sound(32_000)
+    ((batch, _),) = inputs("fbank-80", np.concatenate([once, 2 * once, once[:240]]))
+    assert len(batch) == 2
+    assert np.abs(batch.mean(axis=1)).max() < 1e-4
+    assert np.abs(batch[0, :198] - batch[1, :198]).max() < 0.1
+
+
+def test_no_sound_gives_one_fbank_window_of_zeros() -> None:
+    ((batch, weights),) = Fbank80FrontEnd().inputs()
+    assert batch.shape == (1, 200, 80)
+    assert not batch.any()
+    assert (weights > 0).all()
+
+
+@pytest.mark.parametrize(("windows", "sizes"), [(32, [32]), (33, [32, 1]), (70, [32, 32, 6])])
+def test_fbank_windows_come_in_batches(windows: int, sizes: list[int]) -> None:
+    x = sound(samples_for(200 * windows - 50))
+    got = inputs("fbank-80", x)
+    assert [len(batch) for batch, _ in got] == sizes
+    assert sum(float(weights.sum()) for _, weights in got) == windows
+    assert np.abs(got[-1][0][-1] - (fbank(x)[-200:] - fbank(x)[-200:].mean(axis=0))).max() < 1e-4
 
 
 # -------------------------------------------------------------------------------- high pass
