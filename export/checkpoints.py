@@ -49,7 +49,7 @@ def _together(facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     first = next(iter(facts.values()))
     if len(facts) == 1:
         return first
-    whole: dict[str, Any] = {key: first[key] for key in ("noise", "licence", "traits") if key in first}
+    whole: dict[str, Any] = {key: first[key] for key in ("noise", "licence", "traits", "store") if key in first}
     return {**whole, "runs": {name: {k: v for k, v in f.items() if k not in whole} for name, f in facts.items()}}
 
 

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from export.checkpoints import load_checkpoints
+from export.float16 import weights_as_float16
 from export.published import load_published
-from export.verify import BATCHES, tensors, verify
+from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
 from s2f_edge.manifest import GENDERS, MANIFEST, SCHEMA
 from s2f_edge.pack import Pack
@@ -40,7 +41,13 @@ NOISE = 0.05  # SPEC section 3
 
 
 def export_pack(
-    networks: dict[str, nn.Module], training: dict[str, Any], out: Path, name: str, version: str, licence: str
+    networks: dict[str, nn.Module],
+    training: dict[str, Any],
+    out: Path,
+    name: str,
+    version: str,
+    licence: str,
+    float16: bool = False,
 ) -> dict[str, Any]:
     """Writes a pack and gives its manifest.
 
@@ -48,6 +55,7 @@ def export_pack(
         networks: `voice`, `generator_general`, `generator_male`, `generator_female` (at
             least one generator) and, where there is one, `traits`.
         training: what the manifest says of the training.
+        float16: keep the weights as float16, see `export.float16`.
         out: folder; replaced if it is a pack already, and not touched if anything fails.
 
     Raises:
@@ -58,7 +66,7 @@ def export_pack(
     if "voice" not in networks or not any(name.startswith("generator_") for name in networks):
         raise ValueError(f"A pack needs a voice network and a generator; there are {', '.join(networks) or 'none'}.")
     with written_whole(out, is_pack) as folder:
-        manifest = _write(networks, training, folder, name, version, licence)
+        manifest = _write(networks, training, folder, name, version, licence, float16)
         Speech2Face(folder, device="cpu")  # loads as a user would load it
     return manifest
 
@@ -73,7 +81,13 @@ def is_pack(folder: Path) -> bool:
 
 
 def _write(
-    networks: dict[str, nn.Module], training: dict[str, Any], folder: Path, name: str, version: str, licence: str
+    networks: dict[str, nn.Module],
+    training: dict[str, Any],
+    folder: Path,
+    name: str,
+    version: str,
+    licence: str,
+    float16: bool,
 ) -> dict[str, Any]:
     voice = networks["voice"]
     size: int = voice.settings["embedding_size"]  # type: ignore[assignment, index]
@@ -82,7 +96,10 @@ def _write(
     for key, network in networks.items():
         file = f"{key}.onnx"
         data = _with_facts(to_onnx(network, _examples(key, network, size)[0]), {**facts, "s2f.network": key})
-        parity[file] = verify(network, data, _examples(key, network, size))
+        # What reads gender and typicality is small, and its numbers are differences of near ones.
+        halved = float16 and key != "traits"
+        data = weights_as_float16(data) if halved else data
+        parity[file] = verify(network, data, _examples(key, network, size), FLOAT16_TOLERANCE if halved else TOLERANCE)
         inputs, outputs = tensors(data)
         (folder / file).write_bytes(data)
         files[file] = {
@@ -109,6 +126,7 @@ def _write(
         "generator_settings": {k: n.settings for k, n in networks.items() if k.startswith("generator_")},
         "noise": training.get("noise", NOISE),
         "files": files,
+        "weights": "float16" if float16 else "float32",
         "training": training,
         "parity": parity,
     }
@@ -133,6 +151,13 @@ def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]
     if network.features == "logmel-64":
         return [
             {"features": torch.randn(n, 64, t, generator=generator)} for n in BATCHES for t in (1000, 1001, 1037, 3000)
+        ]
+    if network.features == "fbank-80":
+        # What the runtime gives, whole segments of the network's context, and such that end inside one.
+        return [
+            {"features": torch.randn(n, t, 80, generator=generator).mul(3)}
+            for n in BATCHES
+            for t in (200, 137, 33, 500)
         ]
     # melpower-40: power is positive and spread over decades
     return [
@@ -195,6 +220,11 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--pack-version", default="1", help="version of the pack (default: 1)")
     parser.add_argument("--licence", help="licence of the weights (default: what the checkpoint says)")
     parser.add_argument(
+        "--float16",
+        action="store_true",
+        help="keep the weights as 16-bit floats: half the size; they are computed with in float32 as before",
+    )
+    parser.add_argument(
         "--tanh",
         action="store_true",
         help="with --published: end the generator with a tanh, as the thesis's server did",
@@ -225,6 +255,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.name or arguments.out.resolve().name,
             arguments.pack_version,
             arguments.licence or licence,
+            arguments.float16,
         )
     except (ValueError, S2FError, OSError) as error:  # CheckpointError, PublishedError and ParityError are ValueErrors
         print(f"error: {error}", file=sys.stderr)

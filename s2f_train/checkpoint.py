@@ -20,8 +20,10 @@ from torch.optim import Optimizer
 
 from s2f_edge.errors import OutputError
 from s2f_train.folders import written_whole
+from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
+from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.voice import GE2EEncoder, Head, VoiceEmbeddingNetwork
 
@@ -29,6 +31,8 @@ FORMAT = 1
 KINDS: dict[str, type[nn.Module]] = {
     "wen-cnn": VoiceEmbeddingNetwork,
     "ge2e-lstm": GE2EEncoder,
+    "campplus": CamPlusPlus,
+    "projected": ProjectedEncoder,
     "generator": Generator,
     "voice-traits": VoiceTraits,
     "face-embedding": FaceEmbeddingNetwork,

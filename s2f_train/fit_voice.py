@@ -31,7 +31,8 @@ from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import Head, VoiceEmbeddingNetwork, load_ge2e, unit
 from s2f_train.optimisers import descend, make_optimiser
 from s2f_train.processes import dtype_of, synchronise_norms
-from s2f_train.speakers import few_of_each, some
+from s2f_train.ridge import some
+from s2f_train.speakers import few_of_each
 
 log = logging.getLogger(__name__)
 

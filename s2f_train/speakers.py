@@ -18,14 +18,15 @@ from s2f_train.data.embeddings import embed_once
 from s2f_train.data.items import Gender, Identity
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
+from s2f_train.ridge import Ridge, some
 
 CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
 TRAIT_DIRECTIONS = 64
-MANY_PAIRS = 4000
 SURE_MALE = 0.7  # probability from which the voice counts as male, and as female below 1 - 0.7
-RIDGE_GAMMA, RIDGE_LAMBDA = 2.0, 0.3
+RIDGE_WIDTH, RIDGE_SHRINKAGE = 0.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,18 @@ class SpeakerVoices:
     def windows_of(self, samples: list[Sample]) -> list[Tensor]:
         """Embeddings of the windows of voices, each (windows, embedding)."""
         return _embedded(self.store, samples, self.encoder, self.cache, self.fabric)
+
+    def projected_encoder(self, directions: int) -> ProjectedEncoder:
+        """The encoder with its embeddings brought to the directions in which these speakers differ.
+
+        Raises:
+            StoreError: there are no more voices than directions.
+        """
+        if len(self.embeddings) <= directions:
+            raise StoreError(
+                f"{len(self.embeddings)} voices are too few for {directions} directions: lower the setting directions."
+            )
+        return ProjectedEncoder.fit(self.encoder, self.embeddings, directions)
 
     def towards_women(self) -> Tensor:
         """From the mean embedding of male speakers to that of female ones, (embedding,); 0 where one is missing."""
@@ -155,23 +168,8 @@ def nearest_targets(windows: list[Float32s], targets: NDArray[np.int64], faces: 
     paired = paired[some(len(paired), seed)]
     used = torch.from_numpy(targets)[paired]
     pictures = faces.cpu()[used].flatten(1).float() / 255
-    mean = pictures.mean(dim=0)
-    known = embeddings[paired]
-    system = _kernel(known, known) + RIDGE_LAMBDA * torch.eye(len(known))
-    weights = torch.linalg.solve(system, pictures - mean)
+    ridge = Ridge.fit(embeddings[paired], pictures, RIDGE_SHRINKAGE, RIDGE_WIDTH)
     found = targets.copy()
     for part in np.array_split(np.flatnonzero(targets == NONE), 1 + len(targets) // 4096):
-        regressed = _kernel(embeddings[part], known) @ weights + mean
-        found[part] = used[torch.cdist(regressed, pictures).argmin(dim=1)].numpy()
+        found[part] = used[torch.cdist(ridge(embeddings[part]), pictures).argmin(dim=1)].numpy()
     return found
-
-
-def some(count: int, seed: int) -> Tensor:
-    """Which of so many examples a fit that is dear in their number takes: all, or a seeded choice in their order."""
-    if count <= MANY_PAIRS:
-        return torch.arange(count)
-    return torch.from_numpy(np.sort(np.random.default_rng([seed, 3]).permutation(count)[:MANY_PAIRS]))
-
-
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    return torch.exp(-RIDGE_GAMMA * torch.cdist(a, b).square())

@@ -16,13 +16,14 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from s2f_edge import audio, features, frontend
+from s2f_edge import audio, fbank, features, frontend
 from s2f_edge.errors import AudioError
 from s2f_edge.features import Float32s, repeat_to
 from s2f_edge.frontend import FRONT_ENDS, LogMel64FrontEnd
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.interrupts import without_ctrl_c
-from s2f_train.models import voice
+from s2f_train.models import campplus, voice
+from s2f_train.models.projected import ProjectedEncoder
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ def embed(
     Raises:
         StoreError: a voice has not what the front end needs.
     """
+    if isinstance(encoder, ProjectedEncoder):  # what is kept serves every projection
+        with torch.inference_mode():
+            return [encoder.project(w).clone() for w in embed(store, samples, encoder.encoder, cache, jobs)]
     path = cache / f"embeddings-{_digest(store, samples, encoder)}.safetensors"
     if not path.exists():
         log.info("embedding %d voices by %s", len(samples), encoder.kind)
@@ -75,8 +79,9 @@ def _digest(store: Store, samples: list[Sample], encoder: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for file in (audio.__file__, features.__file__, frontend.__file__, voice.__file__, __file__):
-        digest.update(Path(file or "").read_bytes())
+    for module in (audio, features, fbank, frontend, voice, campplus):
+        digest.update(Path(module.__file__ or "").read_bytes())
+    digest.update(Path(__file__).read_bytes())
     digest.update(json.dumps([store.facts, [s.key for s in samples]]).encode())
     return digest.hexdigest()[:20]
 

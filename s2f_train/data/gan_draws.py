@@ -16,7 +16,7 @@ from s2f_train.data.pairs import NONE, Pairs
 from s2f_train.data.store import Store
 from s2f_train.data.window import ShardWindow
 
-MOVES = 3  # real, made for the critic, made for the generator
+MOVES = 4  # real, made for the critic, made for the generator, made for likeness
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class GanDrawer:
 
         Returns:
             voices, float16 (b, 64, frames), or embeddings, (b, d); classes (b,); targets (b,), indices of
-            faces or -1; noise (b, d); shift (b,); real (b,) and real_classes (b,); mirrored (b,); moves (3, 5).
+            faces or -1; noise (b, d); shift (b,); real (b,) and real_classes (b,); mirrored (b,); moves (4, 5);
+            with `mix_share` partners (b, d), embeddings too, and mix (b,), their weights, at most a half.
         """
         s = self.settings
         rng = np.random.default_rng([s.seed, 0, step])
@@ -83,6 +84,12 @@ class GanDrawer:
         else:
             rows = zip(chosen[mine], starts[mine], lengths[mine], strict=True)
             batch["embeddings"] = np.stack([_stretch(self.windows[i], start, length) for i, start, length in rows])
+        if s.mix_share:
+            assert self.windows is not None  # GanTask refuses it
+            others = rng.permutation(chosen)[mine]
+            mix = 0.5 * rng.random(s.batch) * (rng.random(s.batch) < s.mix_share)
+            batch["partners"] = np.stack([_stretch(self.windows[i], 0.0, 1.0) for i in others])
+            batch["mix"] = mix[mine].astype(np.float32)
         return batch
 
     def _choose(self, rng: np.random.Generator, voices: NDArray[np.int64]) -> NDArray[np.int64]:

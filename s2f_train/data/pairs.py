@@ -50,10 +50,10 @@ def pair(store: Store, settings: GanSettings) -> Pairs:
         StoreError: nothing is left to learn from.
     """
     people = {name: p for name, p in store.identities.items() if _wanted(p, settings)}
-    voices, faces = (
-        [s for s in store.of_split("train", kind, settings.sources) if s.identity in people]
-        for kind in ("voices", "faces")
-    )
+    voices = store.of_split("train", "voices", settings.sources)
+    if not settings.every_voice:
+        voices = [voice for voice in voices if voice.identity in people]
+    faces = [f for f in store.of_split("train", "faces", settings.sources) if f.identity in people]
     faces = [face for face in faces if face.view == settings.view]
     _require(store, settings, voices, faces)
     faces_of: dict[str, list[int]] = {}
@@ -63,7 +63,7 @@ def pair(store: Store, settings: GanSettings) -> Pairs:
     own = {name: faces_of[name] for name in speakers if name in faces_of}
     attributed: dict[str, list[int]] = {}
     if settings.attribute_pairs:
-        attributed = _attributed([people[n] for n in speakers if n not in own], faces, people, settings)
+        attributed = _attributed([people[n] for n in speakers if n in people and n not in own], faces, people, settings)
     known = own | attributed
     numbers = {name: number for number, name in enumerate(sorted(known))}
     if settings.identity_weight:

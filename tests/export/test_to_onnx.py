@@ -17,9 +17,12 @@ from export import to_onnx
 from export.verify import ParityError, verify
 from s2f_edge import Speech2Face
 from s2f_train import checkpoint
+from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.generator import Generator
+from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
+from s2f_train.sample import embedding_of
 
 
 def used(network: nn.Module) -> nn.Module:
@@ -34,7 +37,7 @@ def used(network: nn.Module) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Checkpoints of both kinds of voice network, with small generators."""
+    """Checkpoints of each kind of voice network, with small generators."""
     torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("runs")
     traits = VoiceTraits(24, 8)
@@ -47,10 +50,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "generator_general": generators["generator_general"],
     }
     checkpoint.save(folder / "wen", wen, {"noise": 0.05})
-    return {"ge2e": folder / "ge2e", "wen": folder / "wen"}
+    campplus = {**wen, "voice": used(CamPlusPlus(24))}
+    checkpoint.save(folder / "campplus", campplus, {"noise": 0.05})
+    projected = ProjectedEncoder.fit(used(CamPlusPlus(32)), nn.functional.normalize(torch.randn(48, 32) + 1), 24)
+    checkpoint.save(folder / "projected", {**wen, "voice": projected}, {"noise": 0.05})
+    return {kind: folder / kind for kind in ("ge2e", "wen", "campplus", "projected")}
 
 
-@pytest.mark.parametrize("kind", ["ge2e", "wen"])
+@pytest.mark.parametrize("kind", ["ge2e", "wen", "campplus", "projected"])
 def test_a_checkpoint_becomes_a_pack_that_runs(
     runs: dict[str, Path], tmp_path: Path, examples: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +77,9 @@ def test_a_checkpoint_becomes_a_pack_that_runs(
     model = Speech2Face(tmp_path / "pack", device="cpu")
     result = model.infer(examples / "male.wav", gender="general")
     networks, _ = checkpoint.load(runs[kind])
+    assert manifest["voice"]["network"] == networks["voice"].kind
+    heard = embedding_of(examples / "male.wav", networks["voice"]).numpy()
+    np.testing.assert_allclose(result.voice.embedding, heard, rtol=0, atol=1e-4)
     with torch.inference_mode():
         face = networks["generator_general"](torch.from_numpy(result.voice.embedding)[None])[0]
     wanted = np.rint(face.numpy() * 127.5 + 127.5).transpose(1, 2, 0)
@@ -88,6 +98,34 @@ def test_the_embedding_of_a_clip_equals_torch(runs: dict[str, Path], tmp_path: P
     with torch.inference_mode():
         wanted = networks["voice"](torch.from_numpy(features.T.copy())[None])[0].numpy()
     assert np.abs(found - wanted).max() < 1e-5
+
+
+def test_weights_kept_as_float16_are_half_the_size_and_nearly_the_same(
+    runs: dict[str, Path], tmp_path: Path, examples: Path
+) -> None:
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    assert to_onnx.main(["--checkpoint", str(runs["campplus"]), "--out", str(whole)]) == 0
+    assert to_onnx.main(["--checkpoint", str(runs["campplus"]), "--out", str(half), "--float16"]) == 0
+    assert json.loads((whole / "manifest.json").read_text())["weights"] == "float32"
+    manifest = json.loads((half / "manifest.json").read_text())
+    assert manifest["weights"] == "float16"
+    assert 0 < manifest["parity"]["voice.onnx"]["largest_difference"] < 5e-3
+    assert manifest["parity"]["voice.onnx"]["embedding_least_cosine"] > 0.9999
+    assert (half / "voice.onnx").stat().st_size < 0.6 * (whole / "voice.onnx").stat().st_size
+    a, b = (Speech2Face(folder, device="cpu").infer(examples / "male.wav").face for folder in (whole, half))
+    assert np.abs(a.astype(int) - b).max() <= 2
+
+
+def test_a_weight_that_float16_cannot_hold_is_refused(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    networks, facts = checkpoint.load(runs["wen"])
+    with torch.no_grad():
+        networks["voice"].model[0].weight[0, 0, 0] = 1e5  # type: ignore[index, union-attr]
+    checkpoint.save(tmp_path / "run", networks, facts)
+    assert to_onnx.main(["--checkpoint", str(tmp_path / "run"), "--out", str(tmp_path / "pack"), "--float16"]) == 1
+    assert "float16 cannot hold; export without --float16" in capsys.readouterr().err
+    assert not (tmp_path / "pack").exists()
 
 
 def test_a_file_that_differs_is_not_written(

@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
+from lightning_fabric import Fabric
 from made_store import crowd, made_store
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from s2f_train.cli import app
+from s2f_train.config import GanSettings, build
+from s2f_train.data.store import Store
+from s2f_train.fit_gan import GanTask
 
 RECIPE = """
 store = "{folder}/store"
@@ -77,6 +81,16 @@ def refused(*words: object) -> str:
     assert len(lines) == 1, result.output
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+def gan_task(store: Store, voice: Path, fabric: Fabric, runs: Path, **values: Any) -> GanTask:
+    """A small generator's fit whose steps a test makes itself."""
+    settings: dict[str, Any] = {
+        "store": str(store.folder), "voice": str(voice), "runs": str(runs), "precision": "64-true",
+        "accelerator": "cpu", "channels": [6] * 5, "face_channels": [5] * 5, "face_embedding": 7, "batch": 6,
+        "min_frames": 40, "max_frames": 80,
+    }  # fmt: skip
+    return GanTask(build(GanSettings, settings | values), fabric)
 
 
 def newest_run(runs: Path) -> Path:

@@ -29,7 +29,8 @@ class Person:
     Attributes:
         voices: how many recordings.
         photos: how many pictures of view "photo", which belong to no recording.
-        clips: how many of the recordings have a picture of view "face" and one of view "s2f" beside them.
+        clips: how many of the recordings have pictures beside them.
+        views: of these pictures, one of each.
         frames: shortest and longest recording, in frames of 10 ms.
     """
 
@@ -40,6 +41,7 @@ class Person:
     voices: int = 3
     photos: int = 2
     clips: int = 0
+    views: tuple[str, ...] = ("face", "s2f")
     source: str = "made"
     frames: tuple[int, int] = (320, 420)
 
@@ -90,7 +92,7 @@ def made_store(
                 members["logmel.npy"] = _npy(features.astype(np.float16))
             about = _row(person, clip=clip, seconds=frames * HOP / SAMPLE_RATE, frames=frames if logmels else 0)
             samples["voices"].append((about, members))
-            for view in ("face", "s2f") if clip else ():
+            for view in person.views if clip else ():
                 samples["faces"].append((_row(person, clip=clip, view=view), _picture(rng, person.name, jpg)))
         samples["faces"] += [
             (_row(person, view="photo"), _picture(rng, person.name, jpg)) for _ in range(person.photos)

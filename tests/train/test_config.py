@@ -23,15 +23,26 @@ PUBLISHED = [CONFIGS / "wen2019.toml", *THESIS]
 
 # What is neither in Wen's paper nor in the thesis.
 ADDITIONS = {
+    "directions": 0,
     "start": "",
     "pixel_weight": 0.0,
     "edge_weight": 0.0,
     "feature_weight": 0.0,
     "paired_share": 0.0,
     "nearest_pairs": False,
+    "ridge_pairs": False,
+    "ridge_views": ("s2f", "face"),
+    "shrinkage": 0.1,
+    "stretch": 1.0,
+    "face_recogniser": "",
+    "likeness_weight": 0.0,
+    "likeness_views": ("s2f", "face", "photo"),
+    "mix_share": 0.0,
+    "every_voice": False,
     "attribute_pairs": False,
     "critic_rate": 1.0,
     "ema": 0.0,
+    "voice_gender": False,
     "noise_share": 1.0,
     "gender_shift": 0.0,
     "face_augment": False,
@@ -208,6 +219,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
         ("betas=[0, 1]", "betas", (0.0, 1.0)),
         ('sources=["avspeech", "voxceleb1"]', "sources", ("avspeech", "voxceleb1")),
         ("sources=[]", "sources", ()),
+        ('ridge_views=["s2f"]', "ridge_views", ("s2f",)),
         ("compile=true", "compile", True),
         ("face_augment=false", "face_augment", False),
         ("rate=2e-4", "rate", 2e-4),
@@ -247,6 +259,11 @@ def test_the_last_one_counts(recipe: Path) -> None:
         ("batch=0", "batch is 0; it must be at least 1"),
         ("rate=-1e-4", "rate is -0.0001; it must be at least 0"),
         ("seed=-1", "seed is -1"),
+        ("shrinkage=0", "shrinkage is 0.0; it must be at least 1e-06"),
+        ("stretch=-1", "stretch is -1.0; it must be at least 0"),
+        ("likeness_weight=-1", "likeness_weight is -1.0; it must be at least 0"),
+        ("ridge_views=s2f", r"ridge_views is 's2f'; it must be a list"),
+        ("likeness_views=[1]", "likeness_views is 1, a int; it must be a str"),
         ("variant=wen2020", "variant is 'wen2020'; it must be one of thesis2023, wen2019"),
         ("gender=man", "gender is 'man'; it must be one of general, male, female"),
         ("optimiser=sgd", "optimiser is 'sgd'; it must be one of adam, rmsprop"),
@@ -282,6 +299,15 @@ def test_mistakes_on_the_command_line(recipe: Path, given: str, words: str) -> N
         ("gan", ["paired_share=0.5"], "paired_share is set, but"),
         ("gan", ["nearest_pairs=true"], "nearest_pairs is set, but"),
         ("gan", ["window=2", "paired_share=0.5", "pixel_weight=1"], "window and paired_share"),
+        ("gan", ["mix_share=1.5"], "mix_share is 1.5; a share is between 0 and 1"),
+        ("gan", ["face_recogniser=x.tgz"], "face_recogniser is set, but likeness_weight is 0"),
+        ("gan", ["ridge_pairs=true"], "ridge_pairs is set, but pixel_weight"),
+        ("gan", ["ridge_pairs=true", "nearest_pairs=true", "pixel_weight=1"], "exclude each other: a voice has one"),
+        ("gan", ["ridge_pairs=true", "pixel_weight=1", "ridge_views=[]"], "ridge_views is empty; name pictures"),
+        ("gan", ["likeness_weight=1", "ridge_views=[]"], "ridge_views is empty"),
+        ("gan", ["likeness_weight=1", "likeness_views=[]"], "likeness_views is empty"),
+        ("gan", ["stretch=1.5", "pixel_weight=1"], "stretch is for ridge_pairs=true"),
+        ("gan", ["every_voice=true", "gender=male"], "every_voice needs identity_weight=0"),
     ],
 )
 def test_what_does_not_go_together(recipe: Path, kind: str, given: list[str], words: str) -> None:
@@ -295,6 +321,11 @@ def test_what_does_not_go_together(recipe: Path, kind: str, given: list[str], wo
         ["gender_shift=1", "gender=male"],
         ["nearest_pairs=true", "edge_weight=1"],
         ["paired_share=1", "feature_weight=1"],
+        ["ridge_pairs=true", "stretch=1.5", "pixel_weight=1", "paired_share=0.5"],
+        ["likeness_weight=1", "nearest_pairs=true", "edge_weight=1"],
+        ["likeness_weight=1"],  # a recipe may leave the file to the command line, as it does with the voice
+        ["mix_share=1", "ridge_views=[]"],
+        ["every_voice=true", "gender=male", "identity_weight=0", "gender_shift=1"],
     ],
 )
 def test_what_goes_together(recipe: Path, given: list[str]) -> None:
@@ -329,6 +360,7 @@ def some_settings(draw: st.DrawFn, kind: str) -> RunSettings:
             values[key] = draw(st.sampled_from(option.metadata["choices"]))
     if kind == "gan":
         values["betas"] = draw(st.lists(NUMBERS, min_size=2, max_size=2))
+        values["ridge_views"] = draw(st.lists(STRINGS, max_size=3))
     if kind == "voice":
         values["speaker_weight"] = max(values["speaker_weight"], 1e-5)
     return config.build(KINDS[kind], values)

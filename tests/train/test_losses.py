@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fit_tools import gan_task
 from lightning_fabric import Fabric
 from made_store import Person, made_store
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2f_train import checkpoint, losses
-from s2f_train.config import GanSettings, VoiceSettings, build
+from s2f_train.config import VoiceSettings, build
 from s2f_train.data.faces import load_faces
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
-from s2f_train.fit_gan import GanTask
 from s2f_train.fit_voice import VoiceTask
 from s2f_train.loop import on_device
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
@@ -142,15 +142,6 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fabric() -> Fabric:
     return Fabric(accelerator="cpu", devices=1, precision="64-true")
-
-
-def gan_task(store: Store, voice: Path, fabric: Fabric, runs: Path, **values: Any) -> GanTask:
-    settings: dict[str, Any] = {
-        "store": str(store.folder), "voice": str(voice), "runs": str(runs), "precision": "64-true",
-        "accelerator": "cpu", "channels": [6] * 5, "face_channels": [5] * 5, "face_embedding": 7, "batch": 6,
-        "min_frames": 40, "max_frames": 80,
-    }  # fmt: skip
-    return GanTask(build(GanSettings, settings | values), fabric)
 
 
 def adam(values: Tensor, gradient: Tensor, rate: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ import soundfile
 import torch
 from train.made_store import Person, made_store
 
+from s2f_edge import audio, fbank, features, frontend
 from s2f_edge.features import LOGMEL_BINS
 from s2f_edge.frontend import LogMel64FrontEnd, MelPower40FrontEnd
 from s2f_train.data import embeddings
 from s2f_train.data.embeddings import embed, windows_of
 from s2f_train.data.store import Store, StoreError
+from s2f_train.models import campplus, voice
+from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
 
 PEOPLE = [Person(name, voices=2, photos=0, frames=(150, 420)) for name in ("Ann", "Ben")]
@@ -97,6 +101,42 @@ def test_the_cache_is_of_these_weights_voices_and_store(store: Store, tmp_path: 
     elsewhere = embed(another, another.voices, encoder, cache)
     np.testing.assert_array_equal(elsewhere[0].numpy(), windows_of(another, another.voices[0], encoder))
     assert len(list(cache.iterdir())) == 5
+
+
+@pytest.mark.parametrize("module", [audio, features, fbank, frontend, voice, campplus], ids=lambda m: m.__name__)
+def test_the_cache_is_of_the_code_that_hears(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    """An embedding by another front end or trunk is another embedding, whatever the weights."""
+    embed(store, store.voices[:1], network(), tmp_path / "cache")
+    assert module.__file__
+    changed = tmp_path / "changed.py"
+    changed.write_bytes(Path(module.__file__).read_bytes() + b"# changed")
+    monkeypatch.setattr(module, "__file__", str(changed))
+    embed(store, store.voices[:1], network(), tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_projections_share_what_their_encoder_said(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    encoder = GE2EEncoder(16, 12, 1).eval()
+    cache = tmp_path / "cache"
+    projections = [ProjectedEncoder("ge2e-lstm", encoder.settings, size).eval() for size in (5, 3)]
+    for projection in projections:
+        projection.encoder.load_state_dict(encoder.state_dict())
+    found = [embed(store, store.voices, projections[0], cache)]
+    with monkeypatch.context() as patch:
+        patch.setattr(embeddings, "windows_of", None)  # nothing is computed again
+        found.append(embed(store, store.voices, projections[1], cache))
+        plain = embed(store, store.voices, encoder, cache)
+    assert len(list(cache.iterdir())) == 1
+    for projection, projected in zip(projections, found, strict=True):
+        for windows, theirs, sample in zip(projected, plain, store.voices, strict=True):
+            with torch.no_grad():
+                assert torch.equal(windows, projection.project(theirs))
+            np.testing.assert_allclose(windows.numpy(), windows_of(store, sample, projection), atol=1e-5)
 
 
 def test_a_failure_leaves_no_half_cache(store: Store, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ MODES = [
     {"live": True, "view": "s2f", "paired_share": 0.75, "identity_weight": 0.0, "pixel_weight": 1.0},
     {"live": False, "gender": "male", "gender_shift": 1.0, "noise_share": 0.5},
     {"live": True, "window": 2},
+    {"live": False, "mix_share": 0.6},
 ]
 
 
@@ -121,7 +122,7 @@ def test_shapes_and_kinds(store: Store) -> None:
     assert shapes == {
         "voices": ("f", (12, 64, frames)), "classes": ("i", (12,)), "targets": ("i", (12,)), "noise": ("f", (12, SIZE)),
         "shift": ("f", (12,)), "real": ("i", (12,)), "real_classes": ("i", (12,)), "mirrored": ("b", (12,)),
-        "moves": ("f", (3, 5)),
+        "moves": ("f", (4, 5)),
     }  # fmt: skip
     floats = {key: array.dtype.name for key, array in batch.items() if array.dtype.kind == "f"}
     assert floats.pop("voices", "float16") == "float16"  # as it is stored: half as much to copy to a GPU
@@ -284,6 +285,47 @@ def test_a_voice_of_which_nothing_was_heard(store: Store) -> None:
     assert ours.windows is not None
     silent = dataclasses.replace(ours, windows=[np.zeros_like(x) for x in ours.windows])
     assert not silent.draw(0)["embeddings"].any()
+
+
+# ------------------------------------------------------------------------------- mixed with another
+
+
+def test_voices_are_mixed_with_others_of_the_batch(store: Store) -> None:
+    """With all that is known of the other one: the mean of its windows."""
+    ours = drawer(store, live=False, mix_share=0.5)
+    assert ours.windows is not None
+    means = np.stack([x.mean(axis=0) / np.linalg.norm(x.mean(axis=0)) for x in ours.windows])
+    same = []
+    for step in range(20):
+        batch = ours.draw(step)
+        assert (batch["partners"].dtype, batch["partners"].shape) == (np.float32, (12, SIZE))
+        off = np.abs(means[None] - batch["partners"][:, None]).max(axis=2)
+        assert off.min(axis=1).max() < 1e-6
+        partners, voices = off.argmin(axis=1).tolist(), voices_in(batch)
+        assert sorted(partners) == sorted(voices)
+        same.append(np.mean(np.equal(partners, voices)))
+    assert np.mean(same) < 0.3  # in another order
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_share_is_mixed_and_the_voice_itself_weighs_most(store: Store, share: float) -> None:
+    ours = drawer(store, live=False, batch=240, mix_share=share)
+    mix = np.concatenate([ours.draw(step)["mix"] for step in range(10)])
+    assert (mix.dtype, mix.shape) == (np.float32, (2400,))
+    assert np.mean(mix > 0) == pytest.approx(share, abs=0.04)
+    assert mix.min() >= 0
+    assert 0.48 < mix.max() <= 0.5
+    assert mix[mix > 0].mean() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("more", [{}, {"view": "s2f", "paired_share": 0.5, "pixel_weight": 1.0}, {"window": 2}])
+def test_mixing_leaves_the_rest_of_the_batch(store: Store, more: dict[str, Any]) -> None:
+    mixed = drawer(store, live=False, identity_weight=0.0, mix_share=0.5, **more)
+    plain = drawer(store, live=False, identity_weight=0.0, **more)
+    for step in range(3):
+        batch = mixed.draw(step)
+        assert batch["mix"].any()
+        assert_equal({key: array for key, array in batch.items() if key not in ("partners", "mix")}, plain.draw(step))
 
 
 # ------------------------------------------------------------------------------- a few shards at a time

@@ -90,6 +90,30 @@ def test_only_one_gender(store: Store, gender: str, names: set[str]) -> None:
     assert speakers(pairs) | {face.identity for face in pairs.faces} == names
 
 
+@pytest.mark.parametrize("gender", ["male", "female"])
+@pytest.mark.parametrize("attribute_pairs", [False, True])
+def test_every_voice_and_faces_of_the_gender(store: Store, gender: str, attribute_pairs: bool) -> None:
+    given = {"view": "s2f", "gender": gender, "identity_weight": 0.0, "attribute_pairs": attribute_pairs}
+    pairs, own = paired(store, every_voice=True, **given), paired(store, **given)
+    assert speakers(pairs) == {"Zoe", "Abe", "Mia", "Max", "Kim"}
+    assert len(pairs.voices) == 9
+    assert [face.key for face in pairs.faces] == [face.key for face in own.faces]
+    assert {face.identity for face in pairs.faces} == ({"Abe"} if gender == "male" else {"Zoe"})
+    np.testing.assert_array_equal(pairs.real, own.real)
+    with_picture = {v.clip for v, target in zip(pairs.voices, pairs.targets, strict=True) if target != NONE}
+    assert with_picture == ({"Abe-0"} if gender == "male" else {"Zoe-0", "Zoe-1"})
+    assert (pairs.own, pairs.attributed) == (own.own, own.attributed)
+
+
+def test_every_voice_is_of_the_split_and_the_sources(store: Store) -> None:
+    pairs = paired(store, every_voice=True, sources=("made",), identity_weight=0.0)
+    assert [voice.key for voice in pairs.voices] == [
+        voice.key for voice in paired(store, sources=("made",), identity_weight=0.0).voices
+    ]
+    with pytest.raises(StoreError, match="no voices"):
+        paired(store, every_voice=True, sources=("faces",), identity_weight=0.0)
+
+
 def test_only_the_sources_that_are_asked_for(store: Store) -> None:
     pairs = paired(store, sources=("made",), identity_weight=0.0)
     assert {face.identity for face in pairs.faces} == {"Zoe", "Abe"}

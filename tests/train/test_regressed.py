@@ -1,0 +1,194 @@
+"""What the pairs of a store say of any voice: whose pictures and whose likeness the regressions rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_store import Person, made_store
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s2f_train.config import GanSettings
+from s2f_train.data.faces import load_faces
+from s2f_train.data.pairs import pair
+from s2f_train.data.store import Store, StoreError
+from s2f_train.models.face_recogniser import FaceRecogniser, Recognised
+from s2f_train.models.traits import mean_embedding
+from s2f_train.models.voice import unit
+from s2f_train.regressed import Regressed, regressed
+from s2f_train.ridge import Ridge
+
+ALL = ("s2f", "face", "photo")
+SHORT = {"photos": 1, "frames": (20, 22)}
+PEOPLE = [
+    Person("Ann", "f", voices=3, clips=2, views=ALL, **SHORT),
+    Person("Ben", "m", voices=2, clips=2, views=ALL, **SHORT),
+    Person("Cid", "m", voices=2, clips=1, views=("s2f", "face"), **SHORT),
+    Person("Dot", "f", voices=2, clips=1, views=("s2f",), **SHORT),
+    Person("Eve", "f", voices=2, clips=2, views=ALL, source="other", **SHORT),
+    Person("Fay", "f", voices=2, clips=2, views=ALL, split="valid", **SHORT),
+    Person("Gus", "m", voices=2, clips=2, views=ALL, split="test", **SHORT),
+]
+
+
+class Patches(FaceRecogniser):
+    """Knows faces by the colours of their sixteenths."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, faces: Tensor) -> Recognised:
+        features = nn.functional.avg_pool2d(faces, 16).flatten(1) + 3
+        return Recognised(features, features[:, 0], features[:, 0])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return made_store(tmp_path_factory.mktemp("stores") / "made", PEOPLE)
+
+
+def windows_of(clips: list[str]) -> list[NDArray[np.float32]]:
+    """1 to 3 windows for each clip, always the same."""
+    found = []
+    for clip in clips:
+        rng = np.random.default_rng(list(clip.encode()))
+        found.append(unit(torch.from_numpy(rng.normal(size=(1 + len(found) % 3, 6)).astype(np.float32))).numpy())
+    return found
+
+
+def fitted(
+    store: Store, recogniser: FaceRecogniser | None = None, **values: Any
+) -> tuple[Regressed, dict[str, Tensor]]:
+    """The regressions, and the embedding of every voice that has a clip."""
+    given = {"view": "s2f", "identity_weight": 0.0, "pixel_weight": 1.0, "ridge_pairs": True} | values
+    settings = GanSettings(**given)
+    pairs = pair(store, settings)
+    clips = [voice.clip for voice in pairs.voices]
+    windows = windows_of(clips)
+    embeddings = [mean_embedding(torch.from_numpy(w)) for w in windows]
+    found = regressed(store, pairs, windows, settings, recogniser)
+    return found, {clip: row for clip, row in zip(clips, embeddings, strict=True) if clip}
+
+
+def of_clips(store: Store, view: str, clips: list[str]) -> Tensor:
+    """Pictures of a view, (clips, 3, 64, 64) in [-1, 1]."""
+    faces = {face.clip: face for face in store.of_split("train", "faces") if face.view == view}
+    return load_faces(store, [faces[clip] for clip in clips]).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "clips"),
+    [
+        ({}, ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Eve-0", "Eve-1"]),
+        ({"ridge_views": ("s2f",)}, ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Dot-0", "Eve-0", "Eve-1"]),
+        ({"ridge_views": ("photo", "s2f")}, ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Eve-0", "Eve-1"]),
+        ({"gender": "male"}, ["Ben-0", "Ben-1", "Cid-0"]),
+        ({"gender": "female", "every_voice": True}, ["Ann-0", "Ann-1", "Eve-0", "Eve-1"]),
+        ({"sources": ("made",)}, ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0"]),
+    ],
+)
+def test_the_picture_is_the_mean_of_the_views_of_the_clip(
+    store: Store, values: dict[str, Any], clips: list[str]
+) -> None:
+    """Of clips of the training split that have them all, and of the gender alone, whoever is heard."""
+    found, embeddings = fitted(store, shrinkage=0.2, **values)
+    assert found.pairs == len(clips)
+    assert (found.likeness, found.centre) == (None, None)
+    views = values.get("ridge_views", ("s2f", "face"))
+    pictures = torch.stack([of_clips(store, view, clips) for view in views]).mean(dim=0)
+    by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), pictures.flatten(1), 0.2)
+    heard = torch.stack(list(embeddings.values()))
+    for stretch in (1.0, 1.6):
+        expected = by_hand.stretched(heard, stretch).reshape(-1, 3, 64, 64).clamp(-1, 1)
+        torch.testing.assert_close(found.targets(heard, stretch), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_pictures_stay_within_their_range(store: Store) -> None:
+    found, embeddings = fitted(store)
+    far = found.targets(torch.stack(list(embeddings.values())), 50.0)
+    assert (far.min(), far.max()) == (-1, 1)
+
+
+def test_likeness_is_apart_from_the_mean_face_of_each_view(store: Store) -> None:
+    """Cid has no photograph, which the mean of the others does not notice."""
+    found, embeddings = fitted(store, Patches(), shrinkage=0.2)
+    clips = ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Eve-0", "Eve-1"]
+    with_photo = [0, 1, 2, 3, 5, 6]
+    drawn, face = (Patches()(of_clips(store, view, clips)).features for view in ("s2f", "face"))
+    photo = Patches()(of_clips(store, "photo", [clips[i] for i in with_photo])).features
+    apart = (drawn - drawn.mean(dim=0)) + (face - face.mean(dim=0))
+    for row, i in enumerate(with_photo):
+        apart[i] += photo[row] - photo.mean(dim=0)
+    counts = torch.tensor([3.0, 3, 3, 3, 2, 3, 3])[:, None]
+    by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), apart / counts, 0.4)
+    heard = torch.stack(list(embeddings.values()))
+    assert found.likeness is not None
+    assert found.centre is not None
+    torch.testing.assert_close(found.likeness(heard), by_hand(heard), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.centre, torch.stack([drawn, face]).mean(dim=(0, 1)))
+
+
+def test_voices_without_a_view_of_the_likeness_say_nothing_of_it(store: Store) -> None:
+    """Else they would be taken for the mean face."""
+    found, embeddings = fitted(store, Patches(), ridge_views=("s2f",), likeness_views=("photo",), shrinkage=0.2)
+    clips = ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Eve-0", "Eve-1"]
+    photo = Patches()(of_clips(store, "photo", clips)).features
+    by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), photo - photo.mean(dim=0), 0.4)
+    heard = torch.stack(list(embeddings.values()))
+    assert found.likeness is not None
+    assert found.pairs == 8
+    torch.testing.assert_close(found.likeness(heard), by_hand(heard), rtol=1e-4, atol=1e-4)
+
+
+def test_unlikeness_is_of_what_sets_faces_apart(store: Store) -> None:
+    found, embeddings = fitted(store, Patches())
+    heard = torch.stack(list(embeddings.values()))[:3]
+    assert found.likeness is not None
+    assert found.centre is not None
+    apart = found.likeness(heard)
+    assert found.unlikeness(found.centre + 5 * apart, heard).item() == pytest.approx(0, abs=1e-5)
+    assert found.unlikeness(found.centre - apart, heard).item() == pytest.approx(2, abs=1e-5)
+    mixed = torch.stack([apart[0], -apart[1], torch.zeros_like(apart[2])])  # the last is the mean face itself
+    assert found.unlikeness(found.centre + mixed, heard).item() == pytest.approx((0 + 2 + 1) / 3, abs=1e-5)
+
+
+def test_only_what_is_wanted_is_fitted(store: Store) -> None:
+    found, _ = fitted(store, Patches(), ridge_pairs=False, likeness_weight=1.0)
+    assert found.pictures is None
+    assert found.likeness is not None
+    assert found.to(torch.device("cpu"), torch.float64).pictures is None
+
+
+def test_in_another_precision_it_is_the_same(store: Store) -> None:
+    found, embeddings = fitted(store, Patches())
+    wide = found.to(torch.device("cpu"), torch.float64)
+    heard = torch.stack(list(embeddings.values()))
+    assert found.likeness is not None
+    features = 3 + found.likeness(heard)
+    assert wide.targets(heard.double(), 1.5).dtype == torch.float64
+    torch.testing.assert_close(wide.targets(heard.double(), 1.5).float(), found.targets(heard, 1.5))
+    assert wide.unlikeness(features.double(), heard.double()).item() == pytest.approx(
+        found.unlikeness(features, heard).item(), abs=1e-5
+    )
+
+
+def test_too_few_pairs(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(
+        StoreError, match=r"made has 0 voices with pictures .* in the views drawing; .* needs 3 \(settings: ridge_views"
+    ):
+        fitted(store, ridge_views=("drawing",))
+    two, three = (made_store(tmp_path / f"{n}", [Person("Ann", "f", voices=4, clips=n, **SHORT)]) for n in (2, 3))
+    with pytest.raises(StoreError, match="2 has 2 voices with pictures of the same clip in the views s2f, face"):
+        fitted(two)
+    found, _ = fitted(three)
+    assert found.pictures is not None
+    assert found.pictures.width > 1e-3
+
+
+def test_a_view_that_nobody_has(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"made has no 'foto' picture of the clips .* \(setting: likeness_views\)"):
+        fitted(store, Patches(), likeness_views=("s2f", "foto"))
