@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,19 +11,37 @@ from numpy.typing import NDArray
 
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.identity_tables import SYSTEM
+from s2f_train.evaluate.intervals import Bootstrap
 from s2f_train.evaluate.looking import Judges
 from s2f_train.evaluate.matching import distances, parts
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
 from s2f_train.evaluate.systems import System
-from s2f_train.evaluate.tables import Column, Grid, Section, Table
+from s2f_train.evaluate.tables import Column, Grid, Picture, Section, Table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NEAREST_PAIRS = 10
 
 
-def copies_section(scene: Scene, rows: list[Row], store: Store, judges: Judges) -> Section:
+@dataclass(frozen=True)
+class Faceless:
+    """Faces that a pack made for held-out speakers of whom there is no picture.
+
+    Attributes:
+        name: of the row, such as "default: general, librispeech".
+        pictures: uint8 (h, w, 3), each.
+        speaker: (n,), a number from 0, whose voice each is of.
+    """
+
+    name: str
+    pictures: list[Picture]
+    speaker: Ints
+
+
+def copies_section(
+    scene: Scene, rows: list[Row], store: Store, judges: Judges, faceless: Sequence[Faceless] = ()
+) -> Section:
     """Looks at all pictures of the training split, of the data sets that the people are of."""
     alike = {face.source for face in scene.subjects.faces}
     learnt = [f for f in store.faces if store.identities[f.identity].split == "train" and f.source in alike]
@@ -34,6 +54,9 @@ def copies_section(scene: Scene, rows: list[Row], store: Store, judges: Judges) 
     judged = judges.embed(StoredPictures(store, learnt), "training pictures")
     shown = [row for row in rows if row.system.compared]
     table = _table(scene, shown, learnt, judged, judges.recogniser.same_person)
+    for more in faceless:
+        made = judges.embed(more.pictures, more.name)
+        table.rows.extend(_faceless_rows(scene, more, made, learnt, judged, judges.recogniser.same_person))
     return Section("Copies", text, [table, *_grids(scene, shown[:1], learnt, judged, store)])
 
 
@@ -70,6 +93,26 @@ def _table(scene: Scene, rows: list[Row], learnt: list[Sample], judged: Floats, 
         "are real faces here, and to these real faces, which no training saw, without the speaker's own."
     )
     return Table("copies", "The nearest picture of training", note, columns, table)
+
+
+def _faceless_rows(
+    scene: Scene, more: Faceless, made: Floats, learnt: list[Sample], judged: Floats, threshold: float | None
+) -> Iterator[dict[str, Any]]:
+    draw = Bootstrap(int(more.speaker.max()) + 1, scene.draw.draws, scene.seed)
+    views = np.array([face.view for face in learnt])
+    for view in sorted(set(views)):
+        far, _ = nearest(made, judged[views == view])
+        row = {
+            "system": more.name,
+            "_kind": "system",
+            "_note": "",
+            "view": view,
+            "pictures": int((views == view).sum()),
+        }
+        row["nearest"] = draw.median(far, more.speaker)
+        if threshold:
+            row["same"] = draw.mean((far < threshold).astype(np.float64), more.speaker)
+        yield row
 
 
 def _beside_unseen(scene: Scene, made: Floats, person: Ints, pictures: Floats) -> dict[str, Any]:

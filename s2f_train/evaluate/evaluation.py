@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from s2f_edge import Speech2Face, __version__
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate import attribute_tables, identity_tables, picture_tables
 from s2f_train.evaluate.baselines import baselines
-from s2f_train.evaluate.copies import copies_section
+from s2f_train.evaluate.copies import Faceless, copies_section
 from s2f_train.evaluate.grids import grids
-from s2f_train.evaluate.hearing import hear_all, speech_of
+from s2f_train.evaluate.hearing import face_of, hear_all, speech_of
 from s2f_train.evaluate.intervals import Bootstrap
 from s2f_train.evaluate.judging import Judge
 from s2f_train.evaluate.looking import Judges
@@ -28,6 +30,7 @@ from s2f_train.evaluate.summary import summary, trials_csv
 from s2f_train.evaluate.systems import EvaluateError, System, main_generator, of_folder, of_pack, of_view
 from s2f_train.evaluate.tables import Evaluation, Part, Section
 from s2f_train.evaluate.voices import Clip, VoiceTrial, voice_side
+from s2f_train.speakers import few_of_each
 
 FEWEST_OTHERS = 50  # real faces of other people that the judges look at
 FEW_LABELS = 20
@@ -198,7 +201,7 @@ class _Run:
             section, voice_trials[name] = self._voice_section(name)
             sections.append(section)
         if self.settings.copies:
-            sections.append(copies_section(scene, every, self.store, self.judges))
+            sections.append(copies_section(scene, every, self.store, self.judges, list(self._faceless())))
         pictures = Section("To look at", "", list(grids(scene, self.rows, self.store)))
         sections.append(pictures)
         names = ", ".join([*self.models, *self.settings.pictures, *self.settings.references])
@@ -240,6 +243,26 @@ class _Run:
             return side.section, side.trials
         parts = [dataclasses.replace(part, key=f"{part.key}_{name}") for part in side.section.parts]
         return Section(f"{side.section.title}: {name}", side.section.text, parts), side.trials
+
+    def _faceless(self) -> Iterator[Faceless]:
+        """Faces for held-out speakers of each data set that has no pictures."""
+        by_source: dict[str, list[Sample]] = {}
+        for voice in self.subjects.alone if self.settings.voice_side else ():
+            by_source.setdefault(voice.source, []).append(voice)
+        for (name, model), (source, voices) in product(self.models.items(), sorted(by_source.items())):
+            voices = few_of_each(voices, self.settings.voices_per_person)
+            speech = (speech_of(self.store, voice) for voice in voices)
+            heard = hear_all(model, speech, self.judges.cache, f"voices of {source} to {name}", len(voices))
+            taken = [(voice, one) for voice, one in zip(voices, heard, strict=True) if not one.refused]
+            if not taken:
+                continue
+            numbers = {person: i for i, person in enumerate(sorted({voice.identity for voice, _ in taken}))}
+            generator = main_generator(model)
+            yield Faceless(
+                f"{name}: {generator}, voices of {source}",
+                [face_of(model, one, generator) for _, one in taken],
+                np.array([numbers[voice.identity] for voice, _ in taken], np.int64),
+            )
 
     def _warn(self) -> None:
         people, labelled = len(self.subjects.people), int((self.scene.label != "").sum())

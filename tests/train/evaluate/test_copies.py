@@ -14,7 +14,7 @@ from made_store import Person, made_store
 from s2f_train.data.store import Sample
 from s2f_train.evaluate import matching
 from s2f_train.evaluate.cache import VectorCache
-from s2f_train.evaluate.copies import _table, copies_section, nearest
+from s2f_train.evaluate.copies import Faceless, _faceless_rows, _table, copies_section, nearest
 from s2f_train.evaluate.evaluation import Settings, evaluate
 from s2f_train.evaluate.tables import Grid, Table
 
@@ -70,6 +70,20 @@ def test_the_section_of_an_evaluation(tmp_path: Path) -> None:
     assert {r["system"] for r in table.rows} == {"face", "real faces"}
     assert len(grid.columns) == 3
     assert 1 <= len(grid.rows) <= 4
+
+
+def test_speakers_without_a_picture_are_held_against_the_training_too() -> None:
+    rng = np.random.default_rng(0)
+    training = rng.standard_normal((30, 8))
+    samples = [*learnt(20, "photo"), *learnt(10, "s2f")]
+    more = Faceless("pack: general, voices of made", [], np.array([0, 0, 1]))
+    made = np.stack([training[3] + 0.001, training[25] + 0.001, np.full(8, 50.0)])
+    photo, s2f = _faceless_rows(made_scene("mf"), more, made, samples, training, 0.6)
+    assert (photo["view"], photo["pictures"], s2f["view"], s2f["pictures"]) == ("photo", 20, "s2f", 10)
+    assert photo["system"] == more.name
+    assert value(photo["same"]) == value(s2f["same"]) == pytest.approx(1 / 3)
+    (row_, _) = _faceless_rows(made_scene("mf"), more, made, samples, training, None)
+    assert "same" not in row_
 
 
 def test_a_store_without_pictures_of_training(tmp_path: Path) -> None:
