@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 
 from s2f_edge import Speech2Face
+from s2f_edge.fbank import fbank
 from s2f_edge.features import logmel, melpower
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
@@ -69,6 +70,7 @@ def main() -> None:
             "log-mel, frame by frame": lambda: frame_by_frame(clip),
             "log-mel, python_speech_features": lambda: python_speech_features.logfbank(clip, nfilt=64, nfft=1024),
             "mel power, ours": lambda: melpower(clip),
+            "fbank, ours": lambda: fbank(clip),
         },
         arguments.repeats,
     )
