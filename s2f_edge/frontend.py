@@ -171,9 +171,10 @@ class MelPower40FrontEnd:
 class Fbank80FrontEnd:
     """`fbank-80`: in windows of 2 s, each without its own mean, float32 (windows, 200, 80).
 
-    The windows stand side by side; the last one ends with the clip and overlaps its neighbour. A clip shorter than a window is repeated; without any sample there is one window, of zeros. The level of
-    the clip cancels out with the mean, since a gain adds one number to every logarithm; only digital silence, which is
-    at the features' floor, stays where it is.
+    The windows stand side by side; the last one ends with the clip and overlaps its neighbour. A clip shorter than a
+    window is repeated; without any sample there is one window, of zeros. The level of the clip cancels out with the
+    mean, since a gain adds one number to every logarithm; only digital silence, which is at the features' floor,
+    stays where it is.
     """
 
     WINDOW_FRAMES = 200

@@ -121,6 +121,7 @@ class GanSettings(RunSettings):
     face_recogniser: str = _option("", "npm's human-models, a .tgz: the network that tells likeness")
     likeness_weight: float = _option(0.0, "of the distance to the likeness that is regressed on the pairs", least=0)
     likeness_views: tuple[str, ...] = _option(("s2f", "face", "photo"), "the pictures of a clip whose likeness counts")
+    symmetry_weight: float = _option(0.0, "of L1 between a made face and its mirror image", least=0)
     mix_share: float = _option(0.0, "share of the voices that are mixed with another", least=0)
     every_voice: bool = _option(False, "voices of all genders take part; faces and pairs are of the gender")
     attribute_pairs: bool = _option(False, "speakers without a face get faces of their gender and age")

@@ -30,7 +30,16 @@ from s2f_train.data.gan_draws import GanDrawer
 from s2f_train.data.pairs import NONE, Pairs, pair
 from s2f_train.data.store import Store, StoreError
 from s2f_train.loop import Task
-from s2f_train.losses import edge_loss, fake_loss, feature_loss, identity_loss, pixel_loss, real_loss, wide
+from s2f_train.losses import (
+    asymmetry_loss,
+    edge_loss,
+    fake_loss,
+    feature_loss,
+    identity_loss,
+    pixel_loss,
+    real_loss,
+    wide,
+)
 from s2f_train.models.campplus import load_campplus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.face_recogniser import FaceRecogniser, load_face_recogniser
@@ -200,6 +209,9 @@ class GanTask(Task):
             if s.wants_pairs:
                 picture, has_picture = self._targets(batch, voices)
                 loss = loss + self._paired_losses(fake, picture, has_picture, figures)
+            if s.symmetry_weight:
+                figures["asymmetry"] = asymmetry_loss(wide(fake))
+                loss = loss + s.symmetry_weight * figures["asymmetry"]
         if self.recogniser and self.regressed:
             likeness = self.recogniser(wide(self._moved(fake, batch["moves"][3])))
             figures["unlike"] = self.regressed.unlikeness(likeness.features, voices)

@@ -37,6 +37,7 @@ ADDITIONS = {
     "face_recogniser": "",
     "likeness_weight": 0.0,
     "likeness_views": ("s2f", "face", "photo"),
+    "symmetry_weight": 0.0,
     "mix_share": 0.0,
     "every_voice": False,
     "attribute_pairs": False,

@@ -49,6 +49,16 @@ def cross_entropy(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> fl
 # ------------------------------------------------------------------------------- alone
 
 
+def test_asymmetry_is_that_around_the_middle_of_the_frame() -> None:
+    face = torch.zeros(1, 3, 8, 64)
+    face[..., 20], face[..., 64 - 20] = 0.5, 0.5  # two eyes, as far from 0.507 of the side
+    assert float(losses.asymmetry_loss(face)) == 0
+    face[..., 44] = 0.1  # one half closed: both columns differ from their mirror image by 0.4
+    assert float(losses.asymmetry_loss(face)) == pytest.approx(2 * 0.4 / 63)
+    face[..., 0] = 1.0  # has no counterpart
+    assert float(losses.asymmetry_loss(face)) == pytest.approx(2 * 0.4 / 63)
+
+
 def test_losses_of_the_discriminator() -> None:
     logits = RNG.normal(0, 4, (9, 1))
     assert losses.real_loss(torch.from_numpy(logits)).item() == pytest.approx(binary_cross_entropy(logits, True))
