@@ -121,6 +121,10 @@ class GanSettings(RunSettings):
     face_recogniser: str = _option("", "npm's human-models, a .tgz: the network that tells likeness")
     likeness_weight: float = _option(0.0, "of the distance to the likeness that is regressed on the pairs", least=0)
     likeness_views: tuple[str, ...] = _option(("s2f", "face", "photo"), "the pictures of a clip whose likeness counts")
+    seen_gender: bool = _option(
+        False, "pairs count only where the recogniser sees the gender in all regressed pictures"
+    )
+    gender_weight: float = _option(0.0, "of the cross entropy of the gender that the recogniser sees", least=0)
     symmetry_weight: float = _option(0.0, "of L1 between a made face and its mirror image", least=0)
     mix_share: float = _option(0.0, "share of the voices that are mixed with another", least=0)
     every_voice: bool = _option(False, "voices of all genders take part; faces and pairs are of the gender")
@@ -321,8 +325,12 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError(f"betas are {list(settings.betas)}; adam has two.")
         if settings.ema >= 1:
             raise SettingsError(f"ema is {settings.ema}; it must be below 1.")
-        if settings.gender_shift and settings.gender == "general":
-            raise SettingsError("gender_shift is for gender=male and gender=female.")
+        for key in ("gender_shift", "seen_gender", "gender_weight"):
+            if getattr(settings, key) and settings.gender == "general":
+                raise SettingsError(f"{key} is for gender=male and gender=female.")
+        for key in ("seen_gender", "gender_weight"):
+            if getattr(settings, key) and not settings.likeness_weight:
+                raise SettingsError(f"{key} needs the face recogniser, and so likeness_weight.")
         if settings.window and settings.paired_share:
             raise SettingsError("window and paired_share exclude each other: a few shards may hold no pairs.")
         if settings.face_recogniser and not settings.likeness_weight:

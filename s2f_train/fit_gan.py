@@ -35,6 +35,7 @@ from s2f_train.losses import (
     edge_loss,
     fake_loss,
     feature_loss,
+    gender_loss,
     identity_loss,
     pixel_loss,
     real_loss,
@@ -216,6 +217,9 @@ class GanTask(Task):
             likeness = self.recogniser(wide(self._moved(fake, batch["moves"][3])))
             figures["unlike"] = self.regressed.unlikeness(likeness.features, voices)
             loss = loss + s.likeness_weight * figures["unlike"]
+            if s.gender_weight:
+                figures["other_gender"] = gender_loss(likeness.male, s.gender)
+                loss = loss + s.gender_weight * figures["other_gender"]
         descend(self.fabric, self.optimisers["generator"], loss, self.made_by, s.clip_gradient)
         _learn(self.judged_by, True)
         self._average(step)

@@ -77,6 +77,11 @@ def regressed(
         if face.view in by_view and face.clip in clips:
             by_view[face.view][face.clip] = face
     known = sorted(set.intersection(*(set(by_view[view]) for view in settings.ridge_views)))
+    if settings.seen_gender and recogniser and known:
+        shown = [load_faces(store, [by_view[view][clip] for clip in known]) for view in settings.ridge_views]
+        known = [
+            clip for clip, as_said in zip(known, _seen_as(settings.gender, recogniser, shown), strict=True) if as_said
+        ]
     if len(known) < 3:  # the median of the distances between two, each to itself too, is 0
         raise StoreError(
             f"{store.folder} has {len(known)} voices with pictures of the same clip in the views "
@@ -110,6 +115,17 @@ def regressed(
     seen = counted[:, 0] > 0
     to_likeness = Ridge.fit(embeddings[seen], apart[seen] / counted[seen], 2 * settings.shrinkage)
     return Regressed(to_pixels, to_likeness, centre, len(known))
+
+
+def _seen_as(gender: str, recogniser: FaceRecogniser, views: list[Tensor]) -> list[bool]:
+    """Of each clip whether all its pictures look like the gender: labels are wrong now and then.
+
+    The wrong ones are of voices near to the other gender's, so they would be what that gender's voices get.
+    """
+    with torch.inference_mode():
+        male = [torch.cat([recogniser(part).male for part in torch.split(as_network_input(v), AT_ONCE)]) for v in views]
+    right: list[bool] = torch.stack([(m > 0.5) == (gender == "male") for m in male]).all(dim=0).tolist()
+    return right
 
 
 def _features(recogniser: FaceRecogniser, pictures: Tensor) -> Tensor:

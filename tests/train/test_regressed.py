@@ -163,6 +163,39 @@ def test_only_what_is_wanted_is_fitted(store: Store) -> None:
     assert found.to(torch.device("cpu"), torch.float64).pictures is None
 
 
+class Picky(Patches):
+    """Takes light faces for a man's: it goes by the picture, not by its label."""
+
+    def forward(self, faces: Tensor) -> Recognised:
+        seen = super().forward(faces)
+        return seen._replace(male=(faces.flatten(1).mean(dim=1) > self.border).float())
+
+    border = 0.0
+
+
+def test_pairs_whose_pictures_look_like_the_other_gender_are_left_out(store: Store) -> None:
+    picky = Picky()
+    settings = {"gender": "female", "likeness_weight": 1.0, "face_recogniser": "x"}
+    all_pairs, _ = fitted(store, picky, **settings)
+    clips = [
+        f.clip
+        for f in store.of_split("train", "faces")
+        if f.view == "s2f" and store.identities[f.identity].gender == "f"
+    ]
+    lightness = {
+        clip: max(float(of_clips(store, view, [clip]).mean()) for view in ("s2f", "face"))
+        for clip in clips
+        if clip in {f.clip for f in store.faces if f.view == "face"}
+    }
+    picky.border = sorted(lightness.values())[-2] + 1e-5  # the lightest pair is "male" in one of its pictures
+    kept, _ = fitted(store, picky, **settings, seen_gender=True)
+    assert all_pairs.pairs == len(lightness)
+    assert kept.pairs == all_pairs.pairs - 1
+    picky.border = -2.0  # everyone is
+    with pytest.raises(StoreError, match="has 0 voices with pictures"):
+        fitted(store, picky, **settings, seen_gender=True)
+
+
 def test_in_another_precision_it_is_the_same(store: Store) -> None:
     found, embeddings = fitted(store, Patches())
     wide = found.to(torch.device("cpu"), torch.float64)
