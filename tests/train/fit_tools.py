@@ -17,10 +17,12 @@ from made_store import crowd, made_store
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from s2f_train import checkpoint
 from s2f_train.cli import app
 from s2f_train.config import GanSettings, build
 from s2f_train.data.store import Store
 from s2f_train.fit_gan import GanTask
+from s2f_train.models.voice import VoiceEmbeddingNetwork
 
 RECIPE = """
 store = "{folder}/store"
@@ -137,3 +139,13 @@ def at_step(monkeypatch: pytest.MonkeyPatch, task: type[Any], number: int, act: 
         return step(self, batch, at)
 
     monkeypatch.setattr(task, "step", acting)
+
+
+def heard_voice(folder: Path) -> Path:
+    """A checkpoint of a small voice network on logmel-64 whose norms have heard something."""
+    torch.manual_seed(1)
+    network = VoiceEmbeddingNetwork((64, 12, 12), 8)
+    for _ in range(20):
+        network(torch.randn(8, 64, 40))
+    checkpoint.save(folder, {"voice": network}, {"fit": "voice", "step": 1})
+    return folder

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fit_tools import gan_task, one_thread
+from fit_tools import gan_task, heard_voice, one_thread
 from lightning_fabric import Fabric
 from made_recogniser import made_package
 from made_store import Person, made_store
@@ -34,7 +34,7 @@ from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.face_recogniser import load_face_recogniser
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import mean_embedding
-from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork, unit
+from s2f_train.models.voice import GE2EEncoder, unit
 from s2f_train.ridge import Ridge
 from s2f_train.sample import sample
 
@@ -63,13 +63,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a voice network that hears other crops each time."""
-    torch.manual_seed(1)
-    network = VoiceEmbeddingNetwork((64, 12, 12), 8)
-    for _ in range(20):
-        network(torch.randn(8, 64, 40))
-    folder = tmp_path_factory.mktemp("voices") / "voice"
-    checkpoint.save(folder, {"voice": network}, {"fit": "voice", "step": 1})
-    return folder
+    return heard_voice(tmp_path_factory.mktemp("voices") / "voice")
 
 
 def kept_voice(folder: Path, size: int) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fit_tools import gan_task
+from fit_tools import gan_task, heard_voice
 from lightning_fabric import Fabric
 from made_store import Person, made_store
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
 from s2f_train.fit_voice import VoiceTask
 from s2f_train.loop import on_device
-from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
+from s2f_train.models.voice import GE2EEncoder
 
 RNG = np.random.default_rng(0)
 PEOPLE = [
@@ -150,13 +150,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small voice network whose norms have heard something."""
-    torch.manual_seed(1)
-    network = VoiceEmbeddingNetwork((64, 12, 12), 8)
-    for _ in range(20):
-        network(torch.randn(8, 64, 40))
-    folder = tmp_path_factory.mktemp("voices") / "voice"
-    checkpoint.save(folder, {"voice": network}, {"fit": "voice", "step": 1})
-    return folder
+    return heard_voice(tmp_path_factory.mktemp("voices") / "voice")
 
 
 @pytest.fixture
