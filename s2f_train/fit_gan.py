@@ -109,7 +109,7 @@ class GanTask(Task):
             if settings.face_recogniser:
                 self.recogniser = load_face_recogniser(Path(settings.face_recogniser))
                 outside = outside | checkpoint.outside_networks(face_recogniser=settings.face_recogniser)
-            self.regressed = regressed(store, pairs, windows, settings, self.recogniser)
+            self.regressed = regressed(store, pairs, windows, settings, self.recogniser, traits[0] if traits else None)
         size = int(voice.settings["embedding_size"])  # type: ignore[index]
         self.drawer = GanDrawer(
             store, pairs, targets, settings, size, None if live else windows, fabric.global_rank, fabric.world_size
@@ -245,7 +245,7 @@ class GanTask(Task):
         if self.settings.ridge_pairs and self.regressed:
             # Not under autocast: distances and sums over hundreds of pairs need the precision.
             with torch.autocast(self.fabric.device.type, enabled=False):
-                pictures = self.regressed.targets(voices, self.settings.stretch)
+                pictures = self.regressed.targets(voices)
             return pictures, torch.ones(len(voices), dtype=self.dtype, device=voices.device)
         targets = batch["targets"]
         return self._pictures(targets.clamp_min(0)), (targets != NONE).to(self.dtype)

@@ -55,8 +55,9 @@ class Ridge:
         kernel = torch.exp(-torch.cdist(embeddings.to(self.known.dtype), self.known).square() / self.width)
         return self.mean + kernel.to(self.weights.dtype) @ self.weights
 
-    def stretched(self, embeddings: Tensor, factor: float) -> Tensor:
-        """The same, so many times as far from the mean: a regression shrinks what it is not sure of."""
+    def stretched(self, embeddings: Tensor, factor: float | Tensor) -> Tensor:
+        """The same, so many times as far from the mean, each number by its own factor if there are (k,): a regression
+        shrinks what it is not sure of."""
         return self.mean + factor * (self(embeddings) - self.mean)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Ridge:

@@ -34,6 +34,9 @@ ADDITIONS = {
     "ridge_views": ("s2f", "face"),
     "shrinkage": 0.1,
     "stretch": 1.0,
+    "shaped": False,
+    "shape_stretch": 1.0,
+    "gender_apart": 0.0,
     "face_recogniser": "",
     "likeness_weight": 0.0,
     "likeness_views": ("s2f", "face", "photo"),
@@ -312,6 +315,9 @@ def test_mistakes_on_the_command_line(recipe: Path, given: str, words: str) -> N
         ("gan", ["likeness_weight=1", "ridge_views=[]"], "ridge_views is empty"),
         ("gan", ["likeness_weight=1", "likeness_views=[]"], "likeness_views is empty"),
         ("gan", ["stretch=1.5", "pixel_weight=1"], "stretch is for ridge_pairs=true"),
+        ("gan", ["shaped=true", "pixel_weight=1"], "shaped is for ridge_pairs=true"),
+        ("gan", ["gender_apart=1.5", "pixel_weight=1"], "gender_apart is for ridge_pairs=true"),
+        ("gan", ["shape_stretch=1.5", "ridge_pairs=true", "pixel_weight=1"], "shape_stretch is for shaped=true"),
         ("gan", ["every_voice=true", "gender=male"], "every_voice needs identity_weight=0"),
     ],
 )
@@ -327,6 +333,7 @@ def test_what_does_not_go_together(recipe: Path, kind: str, given: list[str], wo
         ["nearest_pairs=true", "edge_weight=1"],
         ["paired_share=1", "feature_weight=1"],
         ["ridge_pairs=true", "stretch=1.5", "pixel_weight=1", "paired_share=0.5"],
+        ["ridge_pairs=true", "shaped=true", "shape_stretch=1.5", "gender_apart=1.8", "pixel_weight=1"],
         ["likeness_weight=1", "nearest_pairs=true", "edge_weight=1"],
         ["likeness_weight=1"],  # a recipe may leave the file to the command line, as it does with the voice
         ["mix_share=1", "ridge_views=[]"],

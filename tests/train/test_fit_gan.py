@@ -399,7 +399,7 @@ def test_everyone_is_heard_and_men_alone_are_seen(
     assert alone.regressed is not None
     assert task.regressed.pictures is not None
     torch.testing.assert_close(task.regressed.pictures.known.float(), men)
-    torch.testing.assert_close(task.regressed.targets(embeddings, 1.6), alone.regressed.targets(embeddings, 1.6))
+    torch.testing.assert_close(task.regressed.targets(embeddings), alone.regressed.targets(embeddings))
     assert "unlike" in task.step(on_device(fabric, task.drawer.draw(0)), 0)
     assert task.sheet().shape == (2 * 64, 4 * 64, 3)
 

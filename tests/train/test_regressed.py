@@ -12,12 +12,12 @@ from made_store import Person, made_store
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2f_train.config import GanSettings
+from s2f_train.config import GanSettings, SettingsError
 from s2f_train.data.faces import load_faces
 from s2f_train.data.pairs import pair
 from s2f_train.data.store import Store, StoreError
 from s2f_train.models.face_recogniser import FaceRecogniser, Recognised
-from s2f_train.models.traits import mean_embedding
+from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.regressed import Regressed, regressed
 from s2f_train.ridge import Ridge
@@ -61,7 +61,7 @@ def windows_of(clips: list[str]) -> list[NDArray[np.float32]]:
 
 
 def fitted(
-    store: Store, recogniser: FaceRecogniser | None = None, **values: Any
+    store: Store, recogniser: FaceRecogniser | None = None, traits: VoiceTraits | None = None, **values: Any
 ) -> tuple[Regressed, dict[str, Tensor]]:
     """The regressions, and the embedding of every voice that has a clip."""
     given = {"view": "s2f", "identity_weight": 0.0, "pixel_weight": 1.0, "ridge_pairs": True} | values
@@ -70,7 +70,7 @@ def fitted(
     clips = [voice.clip for voice in pairs.voices]
     windows = windows_of(clips)
     embeddings = [mean_embedding(torch.from_numpy(w)) for w in windows]
-    found = regressed(store, pairs, windows, settings, recogniser)
+    found = regressed(store, pairs, windows, settings, recogniser, traits)
     return found, {clip: row for clip, row in zip(clips, embeddings, strict=True) if clip}
 
 
@@ -96,20 +96,21 @@ def test_the_picture_is_the_mean_of_the_views_of_the_clip(
 ) -> None:
     """Of clips of the training split that have them all, and of the gender alone, whoever is heard."""
     found, embeddings = fitted(store, shrinkage=0.2, **values)
+    further, _ = fitted(store, shrinkage=0.2, stretch=1.6, **values)
     assert found.pairs == len(clips)
     assert (found.likeness, found.centre) == (None, None)
     views = values.get("ridge_views", ("s2f", "face"))
     pictures = torch.stack([of_clips(store, view, clips) for view in views]).mean(dim=0)
     by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), pictures.flatten(1), 0.2)
     heard = torch.stack(list(embeddings.values()))
-    for stretch in (1.0, 1.6):
+    for regression, stretch in ((found, 1.0), (further, 1.6)):
         expected = by_hand.stretched(heard, stretch).reshape(-1, 3, 64, 64).clamp(-1, 1)
-        torch.testing.assert_close(found.targets(heard, stretch), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(regression.targets(heard), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_pictures_stay_within_their_range(store: Store) -> None:
-    found, embeddings = fitted(store)
-    far = found.targets(torch.stack(list(embeddings.values())), 50.0)
+    found, embeddings = fitted(store, stretch=50.0)
+    far = found.targets(torch.stack(list(embeddings.values())))
     assert (far.min(), far.max()) == (-1, 1)
 
 
@@ -197,13 +198,13 @@ def test_pairs_whose_pictures_look_like_the_other_gender_are_left_out(store: Sto
 
 
 def test_in_another_precision_it_is_the_same(store: Store) -> None:
-    found, embeddings = fitted(store, Patches())
+    found, embeddings = fitted(store, Patches(), stretch=1.5)
     wide = found.to(torch.device("cpu"), torch.float64)
     heard = torch.stack(list(embeddings.values()))
     assert found.likeness is not None
     features = 3 + found.likeness(heard)
-    assert wide.targets(heard.double(), 1.5).dtype == torch.float64
-    torch.testing.assert_close(wide.targets(heard.double(), 1.5).float(), found.targets(heard, 1.5))
+    assert wide.targets(heard.double()).dtype == torch.float64
+    torch.testing.assert_close(wide.targets(heard.double()).float(), found.targets(heard))
     assert wide.unlikeness(features.double(), heard.double()).item() == pytest.approx(
         found.unlikeness(features, heard).item(), abs=1e-5
     )
@@ -225,3 +226,119 @@ def test_too_few_pairs(store: Store, tmp_path: Path) -> None:
 def test_a_view_that_nobody_has(store: Store) -> None:
     with pytest.raises(StoreError, match=r"made has no 'foto' picture of the clips .* \(setting: likeness_views\)"):
         fitted(store, Patches(), likeness_views=("s2f", "foto"))
+
+
+# ------------------------------------------------------------------------------- gender apart
+
+
+def traits_of(embeddings: dict[str, Tensor]) -> VoiceTraits:
+    """Tells by the first number of an embedding, more or less surely."""
+    traits = VoiceTraits(len(next(iter(embeddings.values()))), 2)
+    with torch.no_grad():
+        traits.gender.weight.zero_()[0, 0] = 3.0
+        traits.gender.bias.fill_(0.2)
+    return traits
+
+
+@pytest.mark.parametrize(("gender", "asked"), [("general", None), ("male", 1.0), ("female", -1.0)])
+def test_gender_apart_is_a_line_and_a_regression_of_what_is_left(
+    store: Store, gender: str, asked: float | None
+) -> None:
+    _, every = fitted(store)
+    traits = traits_of(every)
+    found, embeddings = fitted(
+        store, None, traits, gender=gender, every_voice=True, gender_apart=1.8, stretch=1.5, shrinkage=0.2
+    )
+    clips = ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Eve-0", "Eve-1"]
+    assert found.pairs == len(clips)  # those of the other gender too
+    voices = torch.stack([embeddings[clip] for clip in clips]).double()
+    faces = torch.stack([of_clips(store, view, clips) for view in ("s2f", "face")]).mean(dim=0).flatten(1).double()
+
+    def heard(e: Tensor) -> Tensor:
+        return torch.tanh((3 * e[:, :1] + 0.2) / 2)  # 2 sigmoid(x) - 1
+
+    terms = torch.cat([torch.ones(len(clips), 1), heard(voices)], dim=1)
+    of_voices, of_faces = (torch.linalg.pinv(terms) @ y for y in (voices, faces))
+    ridge = Ridge.fit((voices - terms @ of_voices), faces - terms @ of_faces, 0.2)
+    new = torch.stack(list(embeddings.values())).double()
+    rest = new - of_voices[0] - heard(new) * of_voices[1]
+    wanted = heard(new) if asked is None else torch.full((len(new), 1), asked, dtype=torch.float64)
+    expected = of_faces[0] + 1.8 * wanted * of_faces[1] + ridge.stretched(rest, 1.5)
+    torch.testing.assert_close(
+        found.targets(new.float()).flatten(1), expected.clamp(-1, 1).float(), rtol=1e-3, atol=1e-3
+    )
+    wide = found.to(torch.device("cpu"), torch.float64)
+    torch.testing.assert_close(wide.targets(new).float(), found.targets(new.float()), rtol=1e-3, atol=1e-3)
+
+
+def test_gender_apart_needs_genders(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"does not know who is male and who is female \(setting: gender_apart\)"):
+        fitted(store, gender_apart=1.5)
+
+
+# ------------------------------------------------------------------------------- shape and texture
+
+
+def found_by_colour(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Points for made pictures, which show no faces: the middle of the picture moved by its own lightness."""
+    rng = np.random.default_rng(0)
+    own = torch.from_numpy(rng.uniform(0.3, 0.7, (68, 2)).astype(np.float32))
+    light = pictures.float().mean(dim=(1, 2, 3)) / 255
+    return own + 0.1 * (light[:, None, None] - 0.5), torch.ones(len(pictures), dtype=torch.bool)
+
+
+def test_shape_and_texture_are_regressed_each_by_its_stretch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2f_train.regressed.find_landmarks", found_by_colour)
+    plain, embeddings = fitted(store, shaped=True)
+    far, _ = fitted(store, shaped=True, stretch=2.0, shape_stretch=3.0)
+    heard = torch.stack(list(embeddings.values()))
+    assert plain.targets(heard).shape == (len(heard), 3, 64, 64)
+    assert plain.pictures is not None
+    assert far.pictures is not None
+    assert plain.appearance is not None
+    values = plain.pictures.mean + (plain.pictures(heard) - plain.pictures.mean) * far.stretch
+    textures, shapes = values[:, : 3 * 96 * 96].clamp(-1, 1).reshape(-1, 3, 96, 96), values[:, 3 * 96 * 96 :]
+    expected = plain.appearance.together(textures, shapes.reshape(len(heard), -1, 2))
+    torch.testing.assert_close(far.targets(heard), expected, rtol=1e-4, atol=1e-4)
+    assert far.stretch is not None
+    assert far.stretch.unique().tolist() == [2.0, 3.0]
+    assert far.stretch[: 3 * 96 * 96].unique().tolist() == [2.0]
+
+
+def test_clips_in_whose_pictures_no_face_is_found_are_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def but_one(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        points, found = found_by_colour(pictures)
+        found[len(calls)] = False  # another one in each view
+        calls.append(len(pictures))
+        return points, found
+
+    monkeypatch.setattr("s2f_train.regressed.find_landmarks", but_one)
+    found, _ = fitted(store, shaped=True)
+    assert calls == [7, 7]
+    assert found.pictures is not None
+    assert len(found.pictures.known) == 5
+    assert found.pairs == 5
+
+
+def test_with_too_few_faces_there_is_no_shape(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (0, 2):
+
+        def few(pictures: Tensor, there: int = there) -> tuple[Tensor, Tensor]:
+            return found_by_colour(pictures)[0], torch.arange(len(pictures)) < there
+
+        monkeypatch.setattr("s2f_train.regressed.find_landmarks", few)
+        with pytest.raises(
+            StoreError, match=f"has {there} voices with pictures .* in which a face is found; .* needs 3"
+        ):
+            fitted(store, shaped=True)
+
+
+def test_shape_needs_dlib(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        raise ModuleNotFoundError("Aligning faces needs dlib: pip install dlib-bin face-recognition-models")
+
+    monkeypatch.setattr("s2f_train.regressed.find_landmarks", missing)
+    with pytest.raises(SettingsError, match=r"shaped=true: .* pip install dlib-bin"):
+        fitted(store, shaped=True)

@@ -1,0 +1,91 @@
+"""Where things are in aligned faces, on real ones, and where a head ends, on drawn ones."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from s2f_train.data import landmarks
+from s2f_train.data.faces import as_network_input
+from s2f_train.data.landmarks import CENTRE, MIRRORED, RAYS, find_landmarks, outline
+from s2f_train.prepare.align import TEMPLATE
+
+
+@pytest.fixture(scope="module")
+def faces(s2f_data: Path) -> Tensor:
+    """Eight faces as a store has them, uint8 (8, 64, 64, 3)."""
+    found: list[np.ndarray] = []
+    with tarfile.open(s2f_data / "data" / "avspeech" / "avspeech.tar") as tar:
+        for member in tar:
+            if member.name.endswith(".face.jpg"):
+                file = tar.extractfile(member)
+                assert file is not None
+                picture = Image.open(io.BytesIO(file.read())).convert("RGB")
+                found.append(np.asarray(picture.resize((64, 64), Image.Resampling.LANCZOS)))
+            if len(found) == 8:
+                break
+    return torch.from_numpy(np.stack(found))
+
+
+def test_eyes_and_nose_are_where_faces_of_a_store_have_them(faces: Tensor) -> None:
+    points, found = find_landmarks(faces)
+    assert found.all()
+    assert points.shape == (8, 68, 2)
+    # The template's eye on the right of the picture, outer and inner corner, the other eye, the base of the nose.
+    seen = points[:, [45, 42, 36, 39, 33]].mean(dim=0).numpy()
+    np.testing.assert_allclose(seen, TEMPLATE, atol=0.02)
+
+
+def test_a_mirror_image_has_mirrored_points(faces: Tensor) -> None:
+    points, _ = find_landmarks(faces)
+    other, found = find_landmarks(faces.flip(2))
+    assert found.all()
+    back = torch.stack([1 - other[..., 0], other[..., 1]], dim=2)[:, list(MIRRORED)]
+    assert (back - points).abs().mean() < 0.01  # half a pixel of 64
+
+
+def test_a_head_ends_above_its_brows(faces: Tensor) -> None:
+    points, _ = find_landmarks(faces)
+    top = outline(as_network_input(faces))[:, RAYS // 2]
+    assert (top[:, 1] < points[:, 19:25, 1].amin(dim=1)).all()
+
+
+def test_where_no_face_is_none_is_found() -> None:
+    points, found = find_landmarks(torch.full((2, 64, 64, 3), 255, dtype=torch.uint8))
+    assert not found.any()
+    assert not points.any()
+
+
+def test_the_outline_of_a_disc() -> None:
+    at = (torch.arange(64) + 0.5) / 64
+    apart = (at[None, :] - CENTRE[0]) ** 2 + (at[:, None] - CENTRE[1]) ** 2
+    picture = torch.where(apart < 0.3**2, -0.8, 1.0).expand(1, 3, 64, 64).clone()
+    picture[:, :, 5, 50] = -1  # a stain, which no other ray meets
+    ends = outline(picture)
+    assert ends.shape == (1, RAYS, 2)
+    radius = (ends - torch.tensor(CENTRE)).norm(dim=2)
+    torch.testing.assert_close(radius, torch.full_like(radius, 0.3), atol=0.02, rtol=0)
+    assert ends[0, 0, 0] < CENTRE[0] < ends[0, -1, 0]
+    assert (ends[..., 1] < CENTRE[1]).all()
+
+
+def test_a_white_picture_has_the_shortest_outline() -> None:
+    ends = outline(torch.ones(1, 3, 64, 64))
+    radius = (ends - torch.tensor(CENTRE)).norm(dim=2)
+    torch.testing.assert_close(radius, torch.full_like(radius, landmarks.SHORTEST))
+
+
+def test_without_dlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Path:
+        raise ModuleNotFoundError(f"needs {name}: pip install dlib-bin face-recognition-models")
+
+    monkeypatch.setattr(landmarks, "model_file", missing)
+    with pytest.raises(ModuleNotFoundError, match="pip install"):
+        find_landmarks(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
