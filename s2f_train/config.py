@@ -123,13 +123,6 @@ class GanSettings(RunSettings):
     gender_apart: float = _option(
         0.0, "gender is regressed apart, its mean faces so many times as far from each other; 0: not", least=0
     )
-    face_recogniser: str = _option("", "npm's human-models, a .tgz: the network that tells likeness")
-    likeness_weight: float = _option(0.0, "of the distance to the likeness that is regressed on the pairs", least=0)
-    likeness_views: tuple[str, ...] = _option(("s2f", "face", "photo"), "the pictures of a clip whose likeness counts")
-    seen_gender: bool = _option(
-        False, "pairs count only where the recogniser sees the gender in all regressed pictures"
-    )
-    gender_weight: float = _option(0.0, "of the cross entropy of the gender that the recogniser sees", least=0)
     symmetry_weight: float = _option(0.0, "of L1 between a made face and its mirror image", least=0)
     mix_share: float = _option(0.0, "share of the voices that are mixed with another", least=0)
     every_voice: bool = _option(False, "voices of all genders take part; faces and pairs are of the gender")
@@ -146,11 +139,6 @@ class GanSettings(RunSettings):
     def wants_pairs(self) -> bool:
         """Whether a loss compares with the picture that is paired with a voice."""
         return bool(self.pixel_weight or self.edge_weight or self.feature_weight)
-
-    @property
-    def wants_ridge(self) -> bool:
-        """Whether a regression from voices to faces is needed."""
-        return self.ridge_pairs or bool(self.likeness_weight)
 
 
 KINDS: dict[str, type[RunSettings]] = {"voice": VoiceSettings, "gan": GanSettings}
@@ -330,21 +318,14 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError(f"betas are {list(settings.betas)}; adam has two.")
         if settings.ema >= 1:
             raise SettingsError(f"ema is {settings.ema}; it must be below 1.")
-        for key in ("gender_shift", "seen_gender", "gender_weight"):
-            if getattr(settings, key) and settings.gender == "general":
-                raise SettingsError(f"{key} is for gender=male and gender=female.")
-        for key in ("seen_gender", "gender_weight"):
-            if getattr(settings, key) and not settings.likeness_weight:
-                raise SettingsError(f"{key} needs the face recogniser, and so likeness_weight.")
+        if settings.gender_shift and settings.gender == "general":
+            raise SettingsError("gender_shift is for gender=male and gender=female.")
         if settings.window and settings.paired_share:
             raise SettingsError("window and paired_share exclude each other: a few shards may hold no pairs.")
-        if settings.face_recogniser and not settings.likeness_weight:
-            raise SettingsError("face_recogniser is set, but likeness_weight is 0.")
         if settings.ridge_pairs and settings.nearest_pairs:
             raise SettingsError("ridge_pairs and nearest_pairs exclude each other: a voice has one picture.")
-        for key in ("ridge_views", "likeness_views"):
-            if settings.wants_ridge and not getattr(settings, key):
-                raise SettingsError(f"{key} is empty; name pictures of the store, such as s2f.")
+        if settings.ridge_pairs and not settings.ridge_views:
+            raise SettingsError("ridge_views is empty; name pictures of the store, such as s2f.")
         if settings.every_voice and settings.identity_weight:
             raise SettingsError("every_voice needs identity_weight=0: C knows people of the gender alone.")
         if settings.shape_stretch != 1 and not settings.shaped:

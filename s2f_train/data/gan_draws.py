@@ -16,7 +16,7 @@ from s2f_train.data.pairs import NONE, Pairs
 from s2f_train.data.store import Store
 from s2f_train.data.window import ShardWindow
 
-MOVES = 4  # real, made for the critic, made for the generator, made for likeness
+MOVES = 3  # real, made for the critic, made for the generator
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class GanDrawer:
 
         Returns:
             voices, float16 (b, 64, frames), or embeddings, (b, d); classes (b,); targets (b,), indices of
-            faces or -1; noise (b, d); shift (b,); real (b,) and real_classes (b,); mirrored (b,); moves (4, 5);
+            faces or -1; noise (b, d); shift (b,); real (b,) and real_classes (b,); mirrored (b,); moves (3, 5);
             with `mix_share` partners (b, d), embeddings too, and mix (b,), their weights, at most a half.
         """
         s = self.settings

@@ -59,7 +59,6 @@ def test_wrong_commands(place: Path, recipe: Path, tmp_path: Path) -> None:
     assert f"{tmp_path / 'no'} is neither a checkpoint nor a run" in refused(
         "fit", "gan", recipe, runs, f"voice={tmp_path / 'no'}"
     )
-    assert "face_recogniser is not set" in refused("fit", "gan", recipe, runs, "likeness_weight=1")
     assert "no.whl" in refused("fit", "gan", recipe, runs, f"voice={tmp_path / 'no.whl'}")
     assert "start:" in refused("fit", "gan", recipe, runs, f"start={place}/runs/00000-voice")
     assert "its pictures are face, photo, s2f" in refused("fit", "gan", recipe, runs, "view=other")

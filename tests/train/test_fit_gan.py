@@ -1,4 +1,4 @@
-"""A generator that learns from what a regression says of voices: pictures, likeness, mixed voices, one gender."""
+"""A generator that learns from what a regression says of voices: pictures, mixed voices, one gender."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 import torch
 from fit_tools import gan_task, heard_voice, one_thread
 from lightning_fabric import Fabric
-from made_recogniser import made_package
 from made_store import Person, made_store
 from PIL import Image
 from torch import Tensor
@@ -31,7 +30,6 @@ from s2f_train.fit_gan import GanTask, load_voice
 from s2f_train.loop import on_device
 from s2f_train.models import campplus
 from s2f_train.models.campplus import CamPlusPlus
-from s2f_train.models.face_recogniser import load_face_recogniser
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import GE2EEncoder, unit
@@ -46,7 +44,6 @@ PEOPLE = [
     Person("Dot", "f", voices=2, photos=1, clips=1, frames=LENGTH),
 ]
 RIDGE = {"view": "s2f", "identity_weight": 0.0, "pixel_weight": 1.0, "ridge_pairs": True, "noise": 0.0}
-LIKENESS = {"likeness_weight": 2.0, "likeness_views": ["s2f", "face"]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,11 +83,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with long embeddings, of which only some directions are wanted."""
     return kept_voice(tmp_path_factory.mktemp("voices") / "voice", 32)
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_package(tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture
@@ -160,78 +152,10 @@ def test_regressed_pictures_need_none_of_the_view(store: Store, live: Path, fabr
         gan_task(store, live, fabric, tmp_path, **RIDGE | {"view": "photo", "ridge_pairs": False})
 
 
-# ------------------------------------------------------------------------------- likeness
-
-
-def test_likeness_teaches_the_generator_alone(
-    store: Store, live: Path, package: Path, fabric: Fabric, tmp_path: Path
-) -> None:
-    task = gan_task(
-        store, live, fabric, tmp_path, view="s2f", identity_weight=0.0, noise=0.0, variant="wen2019", critic_rate=0.0,
-        face_recogniser=str(package), **LIKENESS,
-    )  # fmt: skip
-    by_hand = copy.deepcopy(task.networks)
-    generator, face, real = (by_hand[name] for name in ("generator_general", "face", "discriminator"))
-    batch = on_device(fabric, task.drawer.draw(0))
-    figures = task.step(batch, 0)
-    assert set(figures) == {"d_real", "d_fake", "g_real", "unlike"}
-
-    recogniser = load_face_recogniser(package)
-    embeddings, pictures = pairs_of(store, live)
-    features = {view: recogniser(faces).features for view, faces in pictures.items()}
-    apart = sum(x - x.mean(dim=0) for x in features.values()) / 2
-    centre = sum(x.mean(dim=0) for x in features.values()) / 2
-    with torch.no_grad():
-        heard = task.voice(batch["voices"].double())
-    like = Ridge.fit(embeddings, apart, 0.2)(heard.float()).double()
-    fake = generator(heard)
-    g_real = torch.nn.functional.softplus(-real(face(fake))).mean()
-    seen = recogniser.double()(fake).features - centre.double()
-    unlike = 1 - ((seen * like).sum(dim=1) / seen.norm(dim=1) / like.norm(dim=1)).mean()
-    assert figures["unlike"].item() == pytest.approx(unlike.item(), rel=1e-4)
-    wanted = torch.autograd.grad(g_real + 2 * unlike, list(generator.parameters()), retain_graph=True)
-    without = torch.autograd.grad(g_real, list(generator.parameters()))
-    for p, gradient, other in zip(task.made_by, wanted, without, strict=True):
-        assert p.grad is not None
-        torch.testing.assert_close(p.grad, gradient, rtol=1e-3, atol=1e-3 * gradient.abs().max().item())
-        assert (p.grad - other).abs().max() > 0.1 * other.abs().max()
-
-    d_real = torch.nn.functional.softplus(-real(face(task._real_faces(batch)))).mean()
-    d_fake = torch.nn.functional.softplus(real(face(fake.detach()))).mean()
-    judges = [*face.parameters(), *real.parameters()]
-    for p, gradient in zip(task.judged_by, torch.autograd.grad(d_real + d_fake, judges), strict=True):
-        assert p.grad is not None
-        torch.testing.assert_close(p.grad, gradient)
-    assert task.recogniser is not None
-    for name, tensor in task.recogniser.state_dict().items():
-        assert torch.equal(tensor, recogniser.state_dict()[name]), name
-    assert not any(p.requires_grad or p.grad is not None for p in task.recogniser.parameters())
-
-
-def test_the_recogniser_is_noted_and_not_kept(
-    store: Store, live: Path, package: Path, fabric: Fabric, tmp_path: Path
-) -> None:
-    """Whoever judges the result must know that it has seen it."""
-    task = gan_task(store, live, fabric, tmp_path, **RIDGE, **LIKENESS, face_recogniser=str(package))
-    digest = hashlib.sha256(package.read_bytes()).hexdigest()
-    assert task.facts["outside_networks"] == {"face_recogniser": digest}
-    assert task.recogniser not in task.networks.values()
-    assert gan_task(store, live, fabric, tmp_path, **RIDGE).facts["outside_networks"] == {}
-
-
-def test_likeness_needs_its_network(store: Store, live: Path, fabric: Fabric, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="face_recogniser is not set: likeness_weight needs"):
-        gan_task(store, live, fabric, tmp_path, **RIDGE, **LIKENESS)
-    with pytest.raises(ValueError, match=r"no\.tgz: cannot be read"):
-        gan_task(store, live, fabric, tmp_path, **RIDGE, **LIKENESS, face_recogniser=str(tmp_path / "no.tgz"))
-
-
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_other_precisions(
-    store: Store, kept: Path, package: Path, fabric: Fabric, tmp_path: Path, precision: Any
-) -> None:
-    """Half precision is for the networks: of the regressions it would leave little."""
-    values = {**RIDGE, **LIKENESS, "face_recogniser": str(package), "mix_share": 0.5, "face_augment": True}
+def test_other_precisions(store: Store, kept: Path, fabric: Fabric, tmp_path: Path, precision: Any) -> None:
+    """Half precision is for the networks: of the regression it would leave little."""
+    values = {**RIDGE, "mix_share": 0.5, "face_augment": True}
     values |= {"edge_weight": 1.0, "feature_weight": 1.0, "stretch": 1.6, "variant": "wen2019"}
     exact = gan_task(store, kept, fabric, tmp_path, **values)
     other = gan_task(
@@ -379,10 +303,8 @@ def test_too_many_directions(store: Store, long: Path, kept: Path, fabric: Fabri
 # ------------------------------------------------------------------------------- one gender
 
 
-def test_everyone_is_heard_and_men_alone_are_seen(
-    store: Store, kept: Path, package: Path, fabric: Fabric, tmp_path: Path
-) -> None:
-    values: dict[str, Any] = {**RIDGE, **LIKENESS, "face_recogniser": str(package), "gender": "male"}
+def test_everyone_is_heard_and_men_alone_are_seen(store: Store, kept: Path, fabric: Fabric, tmp_path: Path) -> None:
+    values: dict[str, Any] = {**RIDGE, "gender": "male"}
     task = gan_task(store, kept, fabric, tmp_path, **values, every_voice=True)
     alone = gan_task(store, kept, fabric, tmp_path, **values)
 
@@ -397,10 +319,9 @@ def test_everyone_is_heard_and_men_alone_are_seen(
     men, _ = pairs_of(store, kept, "m")
     assert task.regressed is not None
     assert alone.regressed is not None
-    assert task.regressed.pictures is not None
     torch.testing.assert_close(task.regressed.pictures.known.float(), men)
     torch.testing.assert_close(task.regressed.targets(embeddings), alone.regressed.targets(embeddings))
-    assert "unlike" in task.step(on_device(fabric, task.drawer.draw(0)), 0)
+    assert "pixel" in task.step(on_device(fabric, task.drawer.draw(0)), 0)
     assert task.sheet().shape == (2 * 64, 4 * 64, 3)
 
 

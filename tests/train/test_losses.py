@@ -49,16 +49,6 @@ def cross_entropy(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> fl
 # ------------------------------------------------------------------------------- alone
 
 
-def test_the_gender_that_is_seen() -> None:
-    male = torch.tensor([1.0, 0.5], requires_grad=True)
-    assert float(losses.gender_loss(male.detach(), "male")) == pytest.approx(np.log(2) / 2)
-    loss = losses.gender_loss(torch.tensor([0.0, 1.0]), "female")  # the second is as wrong as can be
-    assert float(loss) == pytest.approx(-np.log(1e-6) / 2, rel=1e-4)
-    losses.gender_loss(male, "female").backward()  # type: ignore[no-untyped-call]
-    assert male.grad is not None
-    assert float(male.grad[1]) > 0  # less male
-
-
 def test_asymmetry_is_that_around_the_middle_of_the_frame() -> None:
     face = torch.zeros(1, 3, 8, 64)
     face[..., 20], face[..., 64 - 20] = 0.5, 0.5  # two eyes, as far from 0.507 of the side

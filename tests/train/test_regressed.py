@@ -1,4 +1,4 @@
-"""What the pairs of a store say of any voice: whose pictures and whose likeness the regressions rest on."""
+"""What the pairs of a store say of any voice: whose pictures the regression rests on, and what it makes of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pytest
 import torch
 from made_store import Person, made_store
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2f_train.config import GanSettings, SettingsError
 from s2f_train.data.faces import load_faces
 from s2f_train.data.pairs import pair
 from s2f_train.data.store import Store, StoreError
-from s2f_train.models.face_recogniser import FaceRecogniser, Recognised
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.regressed import Regressed, regressed
@@ -35,17 +34,6 @@ PEOPLE = [
 ]
 
 
-class Patches(FaceRecogniser):
-    """Knows faces by the colours of their sixteenths."""
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-
-    def forward(self, faces: Tensor) -> Recognised:
-        features = nn.functional.avg_pool2d(faces, 16).flatten(1) + 3
-        return Recognised(features, features[:, 0], features[:, 0])
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return made_store(tmp_path_factory.mktemp("stores") / "made", PEOPLE)
@@ -60,17 +48,15 @@ def windows_of(clips: list[str]) -> list[NDArray[np.float32]]:
     return found
 
 
-def fitted(
-    store: Store, recogniser: FaceRecogniser | None = None, traits: VoiceTraits | None = None, **values: Any
-) -> tuple[Regressed, dict[str, Tensor]]:
-    """The regressions, and the embedding of every voice that has a clip."""
+def fitted(store: Store, traits: VoiceTraits | None = None, **values: Any) -> tuple[Regressed, dict[str, Tensor]]:
+    """The regression, and the embedding of every voice that has a clip."""
     given = {"view": "s2f", "identity_weight": 0.0, "pixel_weight": 1.0, "ridge_pairs": True} | values
     settings = GanSettings(**given)
     pairs = pair(store, settings)
     clips = [voice.clip for voice in pairs.voices]
     windows = windows_of(clips)
     embeddings = [mean_embedding(torch.from_numpy(w)) for w in windows]
-    found = regressed(store, pairs, windows, settings, recogniser, traits)
+    found = regressed(store, pairs, windows, settings, traits)
     return found, {clip: row for clip, row in zip(clips, embeddings, strict=True) if clip}
 
 
@@ -98,7 +84,6 @@ def test_the_picture_is_the_mean_of_the_views_of_the_clip(
     found, embeddings = fitted(store, shrinkage=0.2, **values)
     further, _ = fitted(store, shrinkage=0.2, stretch=1.6, **values)
     assert found.pairs == len(clips)
-    assert (found.likeness, found.centre) == (None, None)
     views = values.get("ridge_views", ("s2f", "face"))
     pictures = torch.stack([of_clips(store, view, clips) for view in views]).mean(dim=0)
     by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), pictures.flatten(1), 0.2)
@@ -114,100 +99,12 @@ def test_pictures_stay_within_their_range(store: Store) -> None:
     assert (far.min(), far.max()) == (-1, 1)
 
 
-def test_likeness_is_apart_from_the_mean_face_of_each_view(store: Store) -> None:
-    """Cid has no photograph, which the mean of the others does not notice."""
-    found, embeddings = fitted(store, Patches(), shrinkage=0.2)
-    clips = ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Eve-0", "Eve-1"]
-    with_photo = [0, 1, 2, 3, 5, 6]
-    drawn, face = (Patches()(of_clips(store, view, clips)).features for view in ("s2f", "face"))
-    photo = Patches()(of_clips(store, "photo", [clips[i] for i in with_photo])).features
-    apart = (drawn - drawn.mean(dim=0)) + (face - face.mean(dim=0))
-    for row, i in enumerate(with_photo):
-        apart[i] += photo[row] - photo.mean(dim=0)
-    counts = torch.tensor([3.0, 3, 3, 3, 2, 3, 3])[:, None]
-    by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), apart / counts, 0.4)
-    heard = torch.stack(list(embeddings.values()))
-    assert found.likeness is not None
-    assert found.centre is not None
-    torch.testing.assert_close(found.likeness(heard), by_hand(heard), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.centre, torch.stack([drawn, face]).mean(dim=(0, 1)))
-
-
-def test_voices_without_a_view_of_the_likeness_say_nothing_of_it(store: Store) -> None:
-    """Else they would be taken for the mean face."""
-    found, embeddings = fitted(store, Patches(), ridge_views=("s2f",), likeness_views=("photo",), shrinkage=0.2)
-    clips = ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Eve-0", "Eve-1"]
-    photo = Patches()(of_clips(store, "photo", clips)).features
-    by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), photo - photo.mean(dim=0), 0.4)
-    heard = torch.stack(list(embeddings.values()))
-    assert found.likeness is not None
-    assert found.pairs == 8
-    torch.testing.assert_close(found.likeness(heard), by_hand(heard), rtol=1e-4, atol=1e-4)
-
-
-def test_unlikeness_is_of_what_sets_faces_apart(store: Store) -> None:
-    found, embeddings = fitted(store, Patches())
-    heard = torch.stack(list(embeddings.values()))[:3]
-    assert found.likeness is not None
-    assert found.centre is not None
-    apart = found.likeness(heard)
-    assert found.unlikeness(found.centre + 5 * apart, heard).item() == pytest.approx(0, abs=1e-5)
-    assert found.unlikeness(found.centre - apart, heard).item() == pytest.approx(2, abs=1e-5)
-    mixed = torch.stack([apart[0], -apart[1], torch.zeros_like(apart[2])])  # the last is the mean face itself
-    assert found.unlikeness(found.centre + mixed, heard).item() == pytest.approx((0 + 2 + 1) / 3, abs=1e-5)
-
-
-def test_only_what_is_wanted_is_fitted(store: Store) -> None:
-    found, _ = fitted(store, Patches(), ridge_pairs=False, likeness_weight=1.0)
-    assert found.pictures is None
-    assert found.likeness is not None
-    assert found.to(torch.device("cpu"), torch.float64).pictures is None
-
-
-class Picky(Patches):
-    """Takes light faces for a man's: it goes by the picture, not by its label."""
-
-    def forward(self, faces: Tensor) -> Recognised:
-        seen = super().forward(faces)
-        return seen._replace(male=(faces.flatten(1).mean(dim=1) > self.border).float())
-
-    border = 0.0
-
-
-def test_pairs_whose_pictures_look_like_the_other_gender_are_left_out(store: Store) -> None:
-    picky = Picky()
-    settings = {"gender": "female", "likeness_weight": 1.0, "face_recogniser": "x"}
-    all_pairs, _ = fitted(store, picky, **settings)
-    clips = [
-        f.clip
-        for f in store.of_split("train", "faces")
-        if f.view == "s2f" and store.identities[f.identity].gender == "f"
-    ]
-    lightness = {
-        clip: max(float(of_clips(store, view, [clip]).mean()) for view in ("s2f", "face"))
-        for clip in clips
-        if clip in {f.clip for f in store.faces if f.view == "face"}
-    }
-    picky.border = sorted(lightness.values())[-2] + 1e-5  # the lightest pair is "male" in one of its pictures
-    kept, _ = fitted(store, picky, **settings, seen_gender=True)
-    assert all_pairs.pairs == len(lightness)
-    assert kept.pairs == all_pairs.pairs - 1
-    picky.border = -2.0  # everyone is
-    with pytest.raises(StoreError, match="has 0 voices with pictures"):
-        fitted(store, picky, **settings, seen_gender=True)
-
-
 def test_in_another_precision_it_is_the_same(store: Store) -> None:
-    found, embeddings = fitted(store, Patches(), stretch=1.5)
+    found, embeddings = fitted(store, stretch=1.5)
     wide = found.to(torch.device("cpu"), torch.float64)
     heard = torch.stack(list(embeddings.values()))
-    assert found.likeness is not None
-    features = 3 + found.likeness(heard)
     assert wide.targets(heard.double()).dtype == torch.float64
     torch.testing.assert_close(wide.targets(heard.double()).float(), found.targets(heard))
-    assert wide.unlikeness(features.double(), heard.double()).item() == pytest.approx(
-        found.unlikeness(features, heard).item(), abs=1e-5
-    )
 
 
 def test_too_few_pairs(store: Store, tmp_path: Path) -> None:
@@ -219,13 +116,7 @@ def test_too_few_pairs(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="2 has 2 voices with pictures of the same clip in the views s2f, face"):
         fitted(two)
     found, _ = fitted(three)
-    assert found.pictures is not None
     assert found.pictures.width > 1e-3
-
-
-def test_a_view_that_nobody_has(store: Store) -> None:
-    with pytest.raises(StoreError, match=r"made has no 'foto' picture of the clips .* \(setting: likeness_views\)"):
-        fitted(store, Patches(), likeness_views=("s2f", "foto"))
 
 
 # ------------------------------------------------------------------------------- gender apart
@@ -247,7 +138,7 @@ def test_gender_apart_is_a_line_and_a_regression_of_what_is_left(
     _, every = fitted(store)
     traits = traits_of(every)
     found, embeddings = fitted(
-        store, None, traits, gender=gender, every_voice=True, gender_apart=1.8, stretch=1.5, shrinkage=0.2
+        store, traits, gender=gender, every_voice=True, gender_apart=1.8, stretch=1.5, shrinkage=0.2
     )
     clips = ["Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Eve-0", "Eve-1"]
     assert found.pairs == len(clips)  # those of the other gender too
@@ -293,14 +184,11 @@ def test_shape_and_texture_are_regressed_each_by_its_stretch(store: Store, monke
     far, _ = fitted(store, shaped=True, stretch=2.0, shape_stretch=3.0)
     heard = torch.stack(list(embeddings.values()))
     assert plain.targets(heard).shape == (len(heard), 3, 64, 64)
-    assert plain.pictures is not None
-    assert far.pictures is not None
     assert plain.appearance is not None
     values = plain.pictures.mean + (plain.pictures(heard) - plain.pictures.mean) * far.stretch
     textures, shapes = values[:, : 3 * 96 * 96].clamp(-1, 1).reshape(-1, 3, 96, 96), values[:, 3 * 96 * 96 :]
     expected = plain.appearance.together(textures, shapes.reshape(len(heard), -1, 2))
     torch.testing.assert_close(far.targets(heard), expected, rtol=1e-4, atol=1e-4)
-    assert far.stretch is not None
     assert far.stretch.unique().tolist() == [2.0, 3.0]
     assert far.stretch[: 3 * 96 * 96].unique().tolist() == [2.0]
 
@@ -317,7 +205,6 @@ def test_clips_in_whose_pictures_no_face_is_found_are_left_out(store: Store, mon
     monkeypatch.setattr("s2f_train.regressed.find_landmarks", but_one)
     found, _ = fitted(store, shaped=True)
     assert calls == [7, 7]
-    assert found.pictures is not None
     assert len(found.pictures.known) == 5
     assert found.pairs == 5
 
