@@ -1,0 +1,54 @@
+"""What do the faces look like? The first voices of a data set that no training heard, women above and men below.
+
+    python benchmarks/gallery.py STORE [--pack PACK] [--source librispeech] [--each 8] [--generators] --out faces.png
+
+Nothing is chosen: it takes one clip of each speaker of the store's test split, in the order of their names.
+With --generators each voice stands in three rows: general, male and female.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from s2f_edge import Speech2Face
+from s2f_train.data.store import Sample, Store
+
+ENLARGED = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store")
+    parser.add_argument("--pack", type=Path, help="default: the one inside")
+    parser.add_argument("--source", default="librispeech")
+    parser.add_argument("--each", type=int, default=8, help="women, and men")
+    parser.add_argument("--generators", action="store_true", help="a row for each generator")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    store, model = Store.open(arguments.store), Speech2Face(arguments.pack, device="cpu")
+    rows = []
+    for gender in ("f", "m"):
+        voices = first_voices(store, arguments.source, gender)[: arguments.each]
+        for generator in ("general", "male", "female") if arguments.generators else ("general",):
+            faces = [model.infer(store.read(voice, "flac"), gender=generator).face for voice in voices]
+            rows.append(np.concatenate(faces, axis=1))
+    picture = Image.fromarray(np.concatenate(rows))
+    picture.resize((picture.width * ENLARGED, picture.height * ENLARGED), Image.Resampling.BICUBIC).save(arguments.out)
+    print(f"wrote {arguments.out}")
+
+
+def first_voices(store: Store, source: str, gender: str) -> list[Sample]:
+    """One recording, the first, of every speaker of the test split."""
+    of_speaker: dict[str, Sample] = {}
+    for voice in sorted(store.of_split("test", sources=(source,)), key=lambda voice: voice.key):
+        if store.identities[voice.identity].gender == gender:
+            of_speaker.setdefault(voice.identity, voice)
+    return [of_speaker[name] for name in sorted(of_speaker)]
+
+
+if __name__ == "__main__":
+    main()
