@@ -2,7 +2,7 @@
 
     python benchmarks/gallery.py STORE [--pack PACK] [--source librispeech] [--each 8] [--generators] --out faces.png
 
-Nothing is chosen: it takes one clip of each speaker of the store's test split, in the order of their names.
+Nothing is chosen: it takes the first clip of the first speakers of the store's test split, in the order of their names.
 With --generators each voice stands in three rows: general, male and female.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from s2f_edge import Speech2Face
+from s2f_edge import AudioError, Speech2Face
 from s2f_train.data.store import Sample, Store
 
 ENLARGED = 2
@@ -33,12 +33,23 @@ def main() -> None:
     rows = []
     for gender in ("f", "m"):
         voices = first_voices(store, arguments.source, gender)[: arguments.each]
+        if len(voices) < arguments.each:
+            parser.error(
+                f"{arguments.source} has {len(voices)} speakers of gender {gender} in its test split; --each N"
+            )
         for generator in ("general", "male", "female") if arguments.generators else ("general",):
-            faces = [model.infer(store.read(voice, "flac"), gender=generator).face for voice in voices]
+            faces = [face_of(model, store, voice, generator) for voice in voices]
             rows.append(np.concatenate(faces, axis=1))
     picture = Image.fromarray(np.concatenate(rows))
     picture.resize((picture.width * ENLARGED, picture.height * ENLARGED), Image.Resampling.BICUBIC).save(arguments.out)
     print(f"wrote {arguments.out}")
+
+
+def face_of(model: Speech2Face, store: Store, voice: Sample, generator: str) -> np.ndarray:
+    try:
+        return model.infer(store.read(voice, "flac"), gender=generator).face
+    except AudioError as error:
+        raise SystemExit(f"{voice.key}: {error}") from None
 
 
 def first_voices(store: Store, source: str, gender: str) -> list[Sample]:

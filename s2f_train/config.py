@@ -117,8 +117,12 @@ class GanSettings(RunSettings):
     )
     ridge_views: tuple[str, ...] = _option(("s2f", "face"), "the pictures of a clip whose mean is regressed")
     shrinkage: float = _option(0.1, "of that regression: the more, the nearer to the mean face", least=1e-6)
-    stretch: float = _option(1.0, "how many times as far from the mean face its pictures are taken", least=0)
-    shaped: bool = _option(False, "shape and texture are regressed apart: eyes lie on eyes (68 points, not commercial)")
+    stretch: float = _option(
+        1.0, "how many times as far from the mean face its pictures (shaped: textures) are taken", least=0
+    )
+    shaped: bool = _option(
+        False, "shape and texture are regressed apart, for faces on white ground (dlib's 68 points: not commercial)"
+    )
     shape_stretch: float = _option(1.0, "how many times as far from the mean its shapes are taken", least=0)
     gender_apart: float = _option(
         0.0, "gender is regressed apart, its mean faces so many times as far from each other; 0: not", least=0
@@ -328,6 +332,10 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError("ridge_views is empty; name pictures of the store, such as s2f.")
         if settings.every_voice and settings.identity_weight:
             raise SettingsError("every_voice needs identity_weight=0: C knows people of the gender alone.")
+        if settings.gender_apart and settings.gender != "general" and not settings.every_voice:
+            raise SettingsError(
+                f"gender_apart for gender={settings.gender} needs every_voice=true: it learns from both."
+            )
         if settings.shape_stretch != 1 and not settings.shaped:
             raise SettingsError("shape_stretch is for shaped=true.")
         for key, plain in (("stretch", 1), ("shaped", False), ("gender_apart", 0)):

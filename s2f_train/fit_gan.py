@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 from s2f_edge.features import Float32s
 from s2f_train import checkpoint
 from s2f_train.config import GanSettings, SettingsError
+from s2f_train.data import landmarks
 from s2f_train.data.faces import as_network_input, as_pixels, load_faces, sheet
 from s2f_train.data.gan_draws import GanDrawer
 from s2f_train.data.pairs import NONE, Pairs, pair
@@ -73,6 +74,10 @@ class GanTask(Task):
         live = voice.features == "logmel-64"  # cheap enough to hear another crop each time
         if live and settings.mix_share:
             raise SettingsError("mix_share is for a voice network whose embeddings are kept, not for one on logmel-64.")
+        licence = store.facts.get("licence", "not stated")
+        if settings.shaped:  # what is missing is said before the voices are embedded
+            outside = outside | checkpoint.outside_networks(landmarks=_landmarks_file())
+            licence += "; faces taken apart by dlib's 68 landmarks, which are not for commercial use"
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
         if settings.directions and not isinstance(voice, ProjectedEncoder):
             voice = speakers.projected_encoder(settings.directions)
@@ -114,7 +119,7 @@ class GanTask(Task):
             "pairs": self.regressed.pairs if self.regressed else int((pairs.targets != NONE).sum()),
             "identities": {"own faces": pairs.own, "attributed faces": pairs.attributed},
             "noise": settings.noise,
-            "licence": store.facts.get("licence", "not stated"),
+            "licence": licence,
             "outside_networks": outside,
         }
         self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, targets, windows, speakers)
@@ -351,6 +356,13 @@ def _start_from(path: Path, gender: str, ours: dict[str, nn.Module]) -> None:
     for name in ("face", "discriminator"):
         if name in theirs and theirs[name].settings == ours[name].settings:
             ours[name].load_state_dict(theirs[name].state_dict())
+
+
+def _landmarks_file() -> Path:
+    try:
+        return landmarks.weights()
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"shaped=true: {error}") from None
 
 
 def _require_targets(settings: GanSettings, pairs: Pairs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from s2f_edge.features import Float32s
 from s2f_train.appearance import TEXTURE_SIDE, Appearance
-from s2f_train.config import GanSettings, SettingsError
+from s2f_train.config import GanSettings
 from s2f_train.data.faces import as_network_input, load_faces
 from s2f_train.data.landmarks import find_landmarks, outline
 from s2f_train.data.pairs import Pairs
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.ridge import Ridge, some
+
+log = logging.getLogger(__name__)
 
 TEXTURE = 3 * TEXTURE_SIDE**2  # numbers of a texture; those of a shape follow
 
@@ -32,7 +35,7 @@ class GenderApart:
         traits: tells from a voice how probably it is a man's.
         voices, faces: (2, d) and (2, k): the middle, and what a man's differs from it. A woman's differs by as
             much the other way.
-        asked: 1 for male faces, -1 for female ones, 0: as the voice is.
+        asked: 1 for the faces of who is surely a man, -1 for those of who is surely a woman, 0: as the voice is.
         stretch: how many times as far from the middle the mean faces are taken.
     """
 
@@ -126,9 +129,9 @@ def regressed(
 
     Raises:
         StoreError: fewer than three voices have the pictures, or with `gender_apart` no gender is known.
-        SettingsError: `shaped` needs dlib.
+        ModuleNotFoundError: `shaped` needs dlib.
     """
-    # With gender apart, voices and faces of the other gender tell just as much.
+    # With gender apart, voices and faces of the other gender tell just as much, if they take part (every_voice).
     of_gender = {face.identity for face in pairs.faces}
     clips = {
         voice.clip: i
@@ -146,14 +149,15 @@ def regressed(
     pixels = [load_faces(store, [by_view[view][clip] for clip in known]) for view in settings.ridge_views]
     appearance, gender = None, None
     if settings.shaped:
-        appearance, values, found = _taken_apart(pixels)
+        marks, found = _landmarks(pixels)
         _require_pairs(store, settings, int(found.sum()))
-        voices, values = voices[found], values[found]
+        appearance, values = _taken_apart([faces[found] for faces in pixels], [points[found] for points in marks])
+        voices = voices[found]
+        stretch = torch.full(values.shape[1:], settings.stretch)
+        stretch[TEXTURE:] = settings.shape_stretch
     else:
         values = torch.stack([as_network_input(faces) for faces in pixels]).mean(dim=0).flatten(1)
-    stretch = torch.full(values.shape[1:], settings.stretch)
-    if settings.shaped:
-        stretch[TEXTURE:] = settings.shape_stretch
+        stretch = torch.full(values.shape[1:], settings.stretch)
     if settings.gender_apart:
         if traits is None:
             raise StoreError(f"{store.folder} does not know who is male and who is female (setting: gender_apart).")
@@ -171,23 +175,18 @@ def _require_pairs(store: Store, settings: GanSettings, count: int) -> None:
         )
 
 
-def _taken_apart(views: list[Tensor]) -> tuple[Appearance, Tensor, Tensor]:
-    """Texture and shape of each clip, mean over its views.
-
-    Returns:
-        What puts them together; (clips, texture and shape); and whether a face was found in all views, (clips,).
-    """
-    try:
-        marks = [find_landmarks(pixels) for pixels in views]
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"shaped=true: {error}") from None
+def _landmarks(views: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The points of each view's pictures, and whether a face was found in all views of a clip, (clips,)."""
+    marks = [find_landmarks(pixels) for pixels in views]
     found = torch.stack([there for _, there in marks]).all(dim=0)
-    if not found.any():
-        return Appearance(torch.zeros(0, 2)), torch.zeros(len(found), 0), found
-    pictures = [as_network_input(pixels[found]) for pixels in views]
-    shapes = [torch.cat([points[found], outline(p)], dim=1) for (points, _), p in zip(marks, pictures, strict=True)]
+    log.info("a face is found in the pictures of %d of %d pairs", int(found.sum()), len(found))
+    return [points for points, _ in marks], found
+
+
+def _taken_apart(views: list[Tensor], marks: list[Tensor]) -> tuple[Appearance, Tensor]:
+    """What puts faces together; and texture and shape of each clip, mean over its views, (clips, numbers)."""
+    pictures = [as_network_input(pixels) for pixels in views]
+    shapes = [torch.cat([points, outline(faces)], dim=1) for points, faces in zip(marks, pictures, strict=True)]
     appearance, textures, symmetric = Appearance.apart(torch.cat(pictures), torch.cat(shapes))
-    each = torch.cat([textures.flatten(1), symmetric.flatten(1)], dim=1).reshape(len(views), int(found.sum()), -1)
-    values = torch.zeros(len(found), each.shape[2])
-    values[found] = each.mean(dim=0)
-    return appearance, values, found
+    values = torch.cat([textures.flatten(1), symmetric.flatten(1)], dim=1)
+    return appearance, torch.stack(torch.split(values, len(views[0]))).mean(dim=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ MIRRORED = (
     41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
 )  # fmt: skip
 NOSE = slice(27, 31)  # its bridge, which lies on the axis of the face
-SIDE = 256  # at which landmarks are looked for
+SIDE = 256  # to which pictures are enlarged before a face is looked for
 # The head's outline: along rays from the middle of the face, from its right over its top to its left. Not further down,
 # where hair ends in many ways, and a mean of them would fold.
 RAYS = 9
@@ -41,10 +43,7 @@ def find_landmarks(pictures: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ModuleNotFoundError: dlib or its file is missing.
     """
-    aligner = Aligner(SIDE)
-    import dlib
-
-    predictor = dlib.shape_predictor(str(model_file(LANDMARKS)))
+    aligner, predictor = _open()
     large = nn.functional.interpolate(
         pictures.permute(0, 3, 1, 2).float(), (SIDE, SIDE), mode="bicubic", align_corners=False
     )
@@ -60,6 +59,23 @@ def find_landmarks(pictures: Tensor) -> tuple[Tensor, Tensor]:
         parts = [(point.x + 0.5, point.y + 0.5) for point in predictor(seen, box).parts()]
         points[i] = torch.tensor(parts) / torch.tensor([seen.shape[1], seen.shape[0]])
     return points, found
+
+
+def weights() -> Path:
+    """The file of the landmarks, for which dlib is there too.
+
+    Raises:
+        ModuleNotFoundError: one of them is missing.
+    """
+    _open()
+    return model_file(LANDMARKS)
+
+
+def _open() -> tuple[Aligner, Any]:
+    aligner = Aligner(SIDE)  # tells where dlib is missing
+    import dlib
+
+    return aligner, dlib.shape_predictor(str(model_file(LANDMARKS)))
 
 
 def outline(pictures: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class VoiceTraits(nn.Module):
         Args:
             embeddings: (n, embedding), of unit length.
             male: (n,): 1 male, 0 female, NaN unknown (then used for `surprise` alone).
-            weight_decay: of the logistic regression, in hundredths of an example. By cross-validation over 606 speakers
-                on CAM++: 97.5 % right at 60, 96.2 % at 2.
+            weight_decay: of the logistic regression, in hundredths of an example. Cross-validation over 606 speakers
+                preferred 20 to 150 to 2, on CAM++; nothing else was tried.
             floor: smallest variance of a direction.
         """
         known = ~male.isnan()

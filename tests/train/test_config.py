@@ -305,6 +305,11 @@ def test_mistakes_on_the_command_line(recipe: Path, given: str, words: str) -> N
         ("gan", ["ridge_pairs=true", "pixel_weight=1", "ridge_views=[]"], "ridge_views is empty; name pictures"),
         ("gan", ["stretch=1.5", "pixel_weight=1"], "stretch is for ridge_pairs=true"),
         ("gan", ["shaped=true", "pixel_weight=1"], "shaped is for ridge_pairs=true"),
+        (
+            "gan",
+            ["gender=male", "gender_apart=1.5", "ridge_pairs=true", "pixel_weight=1"],
+            "gender_apart for gender=male needs every_voice=true",
+        ),
         ("gan", ["gender_apart=1.5", "pixel_weight=1"], "gender_apart is for ridge_pairs=true"),
         ("gan", ["shape_stretch=1.5", "ridge_pairs=true", "pixel_weight=1"], "shape_stretch is for shaped=true"),
         ("gan", ["every_voice=true", "gender=male"], "every_voice needs identity_weight=0"),

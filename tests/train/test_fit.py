@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,18 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fit_tools import assert_same_run, begin, figures, meta, newest_run, one_thread, refused, s2f_train, tensors
+from fit_tools import (
+    assert_same_run,
+    begin,
+    figures,
+    meta,
+    newest_run,
+    one_thread,
+    points_by_lightness,
+    refused,
+    s2f_train,
+    tensors,
+)
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -160,6 +172,27 @@ def test_after_a_crash_it_goes_on_bit_for_bit(
     trained = [name for name in trained if kind == "voice" or not name.startswith("voice/")]
     assert trained
     assert all(not torch.equal(changed[name], last[name]) for name in trained)  # else this proves nothing
+
+
+def test_shape_and_gender_apart_go_on_bit_for_bit(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2f_train.regressed.find_landmarks", points_by_lightness)
+    given = [*RIDGE, "shaped=true", "shape_stretch=1.3", "gender_apart=1.8", "gender=male", "every_voice=true"]
+    assert s2f_train("fit", "gan", recipe, f"runs={tmp_path}/runs", *given).exit_code == 0
+    whole = newest_run(tmp_path / "runs")
+    crashed = copied(whole, tmp_path / "crashed", 2)
+    assert s2f_train("fit", "gan", "--resume", crashed).exit_code == 0
+    assert_same_run(whole, crashed, 4)
+    training = meta(whole / "checkpoints" / "step-000004")["training"]
+    assert training["outside_networks"].keys() == {"landmarks"}
+    assert training["licence"].endswith("which are not for commercial use")
+
+
+def test_shape_needs_dlib(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    said = refused("fit", "gan", recipe, f"runs={tmp_path}/runs", *RIDGE, "shaped=true")
+    assert "shaped=true: Aligning faces needs dlib: pip install dlib-bin" in said
 
 
 def test_a_checkpoint_names_the_public_voice_network(gan_run: Path, recipe: Path, tmp_path: Path) -> None:

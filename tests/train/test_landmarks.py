@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 from pathlib import Path
 
@@ -83,9 +84,12 @@ def test_a_white_picture_has_the_shortest_outline() -> None:
 
 
 def test_without_dlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> Path:
-        raise ModuleNotFoundError(f"needs {name}: pip install dlib-bin face-recognition-models")
-
-    monkeypatch.setattr(landmarks, "model_file", missing)
-    with pytest.raises(ModuleNotFoundError, match="pip install"):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install dlib-bin face-recognition-models"):
         find_landmarks(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+
+
+def test_without_its_file_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmarks, "LANDMARKS", "another.dat")
+    with pytest.raises(ModuleNotFoundError, match=r"needs another.dat of face-recognition-models: pip install"):
+        landmarks.weights()

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fit_tools import points_by_lightness
 from made_store import Person, made_store
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2f_train.config import GanSettings, SettingsError
+from s2f_train.appearance import Appearance
+from s2f_train.config import GanSettings
 from s2f_train.data.faces import load_faces
+from s2f_train.data.landmarks import outline
 from s2f_train.data.pairs import pair
 from s2f_train.data.store import Store, StoreError
 from s2f_train.models.traits import VoiceTraits, mean_embedding
@@ -170,16 +173,8 @@ def test_gender_apart_needs_genders(store: Store) -> None:
 # ------------------------------------------------------------------------------- shape and texture
 
 
-def found_by_colour(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Points for made pictures, which show no faces: the middle of the picture moved by its own lightness."""
-    rng = np.random.default_rng(0)
-    own = torch.from_numpy(rng.uniform(0.3, 0.7, (68, 2)).astype(np.float32))
-    light = pictures.float().mean(dim=(1, 2, 3)) / 255
-    return own + 0.1 * (light[:, None, None] - 0.5), torch.ones(len(pictures), dtype=torch.bool)
-
-
 def test_shape_and_texture_are_regressed_each_by_its_stretch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s2f_train.regressed.find_landmarks", found_by_colour)
+    monkeypatch.setattr("s2f_train.regressed.find_landmarks", points_by_lightness)
     plain, embeddings = fitted(store, shaped=True)
     far, _ = fitted(store, shaped=True, stretch=2.0, shape_stretch=3.0)
     heard = torch.stack(list(embeddings.values()))
@@ -193,39 +188,45 @@ def test_shape_and_texture_are_regressed_each_by_its_stretch(store: Store, monke
     assert far.stretch[: 3 * 96 * 96].unique().tolist() == [2.0]
 
 
-def test_clips_in_whose_pictures_no_face_is_found_are_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+def test_each_voice_has_the_face_of_its_clip_and_clips_without_a_face_are_left_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = iter([1, 4])  # another clip in each view
 
     def but_one(pictures: Tensor) -> tuple[Tensor, Tensor]:
-        points, found = found_by_colour(pictures)
-        found[len(calls)] = False  # another one in each view
-        calls.append(len(pictures))
+        points, found = points_by_lightness(pictures)
+        found[next(missing)] = False
         return points, found
 
     monkeypatch.setattr("s2f_train.regressed.find_landmarks", but_one)
-    found, _ = fitted(store, shaped=True)
-    assert calls == [7, 7]
-    assert len(found.pictures.known) == 5
-    assert found.pairs == 5
+    found, embeddings = fitted(store, shaped=True, shrinkage=0.2)
+    every = {"Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Eve-0", "Eve-1"}
+    order = [clip for clip in embeddings if clip in every]
+    known = [
+        torch.stack([embeddings[c] for c in order]).sub(e).norm(dim=1).argmin().item() for e in found.pictures.known
+    ]
+    assert len(known) == 5
+    clips = [order[int(i)] for i in known]
+    assert len(set(clips)) == 5
+    pictures = [of_clips(store, view, clips) for view in ("s2f", "face")]
+    points = [points_by_lightness((p.permute(0, 2, 3, 1) * 127.5 + 127.5).round().byte())[0] for p in pictures]
+    shapes = [torch.cat([at, outline(p)], dim=1) for at, p in zip(points, pictures, strict=True)]
+    _, textures, symmetric = Appearance.apart(torch.cat(pictures), torch.cat(shapes))
+    each = torch.cat([textures.flatten(1), symmetric.flatten(1)], dim=1)
+    values = (each[:5] + each[5:]) / 2  # the mean of the two views of each clip
+    by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), values, 0.2)
+    torch.testing.assert_close(found.pictures.weights, by_hand.weights, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.pictures.mean, by_hand.mean, rtol=1e-4, atol=1e-4)
 
 
 def test_with_too_few_faces_there_is_no_shape(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for there in (0, 2):
 
         def few(pictures: Tensor, there: int = there) -> tuple[Tensor, Tensor]:
-            return found_by_colour(pictures)[0], torch.arange(len(pictures)) < there
+            return points_by_lightness(pictures)[0], torch.arange(len(pictures)) < there
 
         monkeypatch.setattr("s2f_train.regressed.find_landmarks", few)
         with pytest.raises(
             StoreError, match=f"has {there} voices with pictures .* in which a face is found; .* needs 3"
         ):
             fitted(store, shaped=True)
-
-
-def test_shape_needs_dlib(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(pictures: Tensor) -> tuple[Tensor, Tensor]:
-        raise ModuleNotFoundError("Aligning faces needs dlib: pip install dlib-bin face-recognition-models")
-
-    monkeypatch.setattr("s2f_train.regressed.find_landmarks", missing)
-    with pytest.raises(SettingsError, match=r"shaped=true: .* pip install dlib-bin"):
-        fitted(store, shaped=True)
