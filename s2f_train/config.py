@@ -106,6 +106,7 @@ class GanSettings(RunSettings):
     view: str = _option("photo", "which faces of the store are the real ones: photo, face or s2f")
     identity_weight: float = _option(1.0, "of the classifier's losses", least=0)
     # Additions.
+    adversarial_weight: float = _option(1.0, "of D's judgement in the loss of G; 0: no F, D and C at all", least=0)
     start: str = _option("", "run or checkpoint whose generator is taken to begin with")
     pixel_weight: float = _option(0.0, "of L1 to the picture that is paired with the voice", least=0)
     edge_weight: float = _option(0.0, "of L1 between the edges of the two", least=0)
@@ -138,6 +139,11 @@ class GanSettings(RunSettings):
     noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is drawn too", least=0)
     gender_shift: float = _option(0.0, "how far half of the voices move towards the other gender", least=0)
     face_augment: bool = _option(False, "F sees faces shifted, brightened and mirrored, real and made alike")
+
+    @property
+    def has_critics(self) -> bool:
+        """Whether F, D and C take part."""
+        return bool(self.adversarial_weight or self.identity_weight)
 
     @property
     def wants_pairs(self) -> bool:
@@ -324,6 +330,11 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError(f"ema is {settings.ema}; it must be below 1.")
         if settings.gender_shift and settings.gender == "general":
             raise SettingsError("gender_shift is for gender=male and gender=female.")
+        if not settings.has_critics and (settings.feature_weight or not settings.wants_pairs):
+            raise SettingsError(
+                "adversarial_weight=0 needs pixel_weight or edge_weight, from which G learns, and feature_weight=0, "
+                "whose features are F's."
+            )
         if settings.window and settings.paired_share:
             raise SettingsError("window and paired_share exclude each other: a few shards may hold no pairs.")
         if settings.ridge_pairs and settings.nearest_pairs:

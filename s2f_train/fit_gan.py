@@ -156,7 +156,9 @@ class GanTask(Task):
         if s.compile:
             for network in (self.voice, self.generator, self.face):
                 network.compile()
-        critics: dict[str, nn.Module] = {"face": self.face, "discriminator": self.real}
+        critics: dict[str, nn.Module] = {}
+        if s.has_critics:
+            critics |= {"face": self.face, "discriminator": self.real}
         if s.identity_weight:
             critics["classifier"] = self.who
         self.networks: dict[str, nn.Module] = {"voice": self.voice, f"generator_{s.gender}": self.average, **critics}
@@ -165,40 +167,34 @@ class GanTask(Task):
         self.made_by = list(self.generator.parameters())
         self.judged_by = [p for network in critics.values() for p in network.parameters()]
         self.optimisers: dict[str, Optimizer] = {
-            "generator": make_optimiser(s.optimiser, self.made_by, s.rate, s.betas),
-            "critics": make_optimiser(s.optimiser, self.judged_by, s.rate * s.critic_rate, s.betas),
+            "generator": make_optimiser(s.optimiser, self.made_by, s.rate, s.betas)
         }
+        if s.has_critics:
+            self.optimisers["critics"] = make_optimiser(s.optimiser, self.judged_by, s.rate * s.critic_rate, s.betas)
 
     # ------------------------------------------------------------------------------- a step
 
     def step(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         s = self.settings
-        classes = batch["classes"]
         with self.fabric.autocast():
             voices = self._voices(batch)
             embedding = unit(voices + batch["noise"].to(self.dtype))
             self.generator.train()
             fake = self.generator(embedding)
-            real = self._real_faces(batch)
-            # F, D and C
-            seen = self.face(self._moved(real, batch["moves"][0]))
-            made = self.face(self._moved(fake.detach(), batch["moves"][1]))
-            d_real, d_fake = real_loss(wide(self.real(seen))), fake_loss(wide(self.real(made)))
-            critic_loss = d_real + d_fake
-            figures = {"d_real": d_real, "d_fake": d_fake}
-            if s.identity_weight:
-                figures["c_real"] = identity_loss(wide(self.who(seen)), batch["real_classes"])
-                critic_loss = critic_loss + s.identity_weight * figures["c_real"]
-        descend(self.fabric, self.optimisers["critics"], critic_loss, self.judged_by, s.clip_gradient)
+        figures: dict[str, Tensor] = {}
+        if s.has_critics:
+            self._critics_learn(batch, fake.detach(), figures)
 
         with self.fabric.autocast():
             # G. The gradients pass through F, D and C, which do not learn from them.
             _learn(self.judged_by, False)
-            made = self.face(self._moved(fake, batch["moves"][2]))
-            figures["g_real"] = real_loss(wide(self.real(made)))
-            loss = figures["g_real"]
+            loss = torch.zeros((), device=self.fabric.device)
+            if s.has_critics:
+                made = self.face(self._moved(fake, batch["moves"][2]))
+                figures["g_real"] = real_loss(wide(self.real(made)))
+                loss = loss + s.adversarial_weight * figures["g_real"]
             if s.identity_weight:
-                figures["g_identity"] = identity_loss(wide(self.who(made)), classes)
+                figures["g_identity"] = identity_loss(wide(self.who(made)), batch["classes"])
                 loss = loss + s.identity_weight * figures["g_identity"]
             if s.wants_pairs:
                 picture, has_picture = self._targets(batch, voices)
@@ -210,6 +206,18 @@ class GanTask(Task):
         _learn(self.judged_by, True)
         self._average(step)
         return figures
+
+    def _critics_learn(self, batch: dict[str, Tensor], fake: Tensor, figures: dict[str, Tensor]) -> None:
+        s = self.settings
+        with self.fabric.autocast():
+            seen = self.face(self._moved(self._real_faces(batch), batch["moves"][0]))
+            made = self.face(self._moved(fake, batch["moves"][1]))
+            figures["d_real"], figures["d_fake"] = real_loss(wide(self.real(seen))), fake_loss(wide(self.real(made)))
+            loss = figures["d_real"] + figures["d_fake"]
+            if s.identity_weight:
+                figures["c_real"] = identity_loss(wide(self.who(seen)), batch["real_classes"])
+                loss = loss + s.identity_weight * figures["c_real"]
+        descend(self.fabric, self.optimisers["critics"], loss, self.judged_by, s.clip_gradient)
 
     def _voices(self, batch: dict[str, Tensor]) -> Tensor:
         """The voices' embeddings, mixed and moved, of unit length."""

@@ -23,6 +23,7 @@ PUBLISHED = [CONFIGS / "wen2019.toml", *THESIS]
 
 # What is neither in Wen's paper nor in the thesis.
 ADDITIONS = {
+    "adversarial_weight": 1.0,
     "directions": 0,
     "start": "",
     "pixel_weight": 0.0,
@@ -305,6 +306,16 @@ def test_mistakes_on_the_command_line(recipe: Path, given: str, words: str) -> N
         ("gan", ["ridge_pairs=true", "pixel_weight=1", "ridge_views=[]"], "ridge_views is empty; name pictures"),
         ("gan", ["stretch=1.5", "pixel_weight=1"], "stretch is for ridge_pairs=true"),
         ("gan", ["shaped=true", "pixel_weight=1"], "shaped is for ridge_pairs=true"),
+        (
+            "gan",
+            ["adversarial_weight=0", "identity_weight=0"],
+            "adversarial_weight=0 needs pixel_weight or edge_weight",
+        ),
+        (
+            "gan",
+            ["adversarial_weight=0", "identity_weight=0", "pixel_weight=1", "feature_weight=1"],
+            "and feature_weight=0, whose features are F's",
+        ),
         (
             "gan",
             ["gender=male", "gender_apart=1.5", "ridge_pairs=true", "pixel_weight=1"],

@@ -28,6 +28,7 @@ from s2f_train.data.faces import as_pixels, load_faces
 from s2f_train.data.store import Store, StoreError
 from s2f_train.fit_gan import GanTask, load_voice
 from s2f_train.loop import on_device
+from s2f_train.losses import edge_loss, pixel_loss, real_loss
 from s2f_train.models import campplus
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.projected import ProjectedEncoder
@@ -141,6 +142,44 @@ def test_the_picture_is_of_the_voice_without_its_noise(
         made = generator(unit(heard + batch["noise"].double()))
         expected = (made - wanted(store, live, heard, 0.1, 1.0)).abs().mean()
     assert figures["pixel"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_without_critics_pictures_alone_teach(store: Store, live: Path, fabric: Fabric, tmp_path: Path) -> None:
+    task = gan_task(store, live, fabric, tmp_path, **RIDGE, adversarial_weight=0.0, edge_weight=2.0)
+    assert set(task.networks) == {"voice", "generator_general", "traits"}
+    assert set(task.optimisers) == {"generator"}
+    generator = copy.deepcopy(task.generator)
+    batch = on_device(fabric, task.drawer.draw(0))
+    figures = task.step(batch, 0)
+    assert figures.keys() == {"pixel", "edge"}
+    with torch.no_grad():
+        heard = task.voice(batch["voices"].double())
+    picture = wanted(store, live, heard, 0.1, 1.0)
+    made = generator(heard)
+    everyone = torch.ones(len(made), dtype=torch.float64)
+    (pixel_loss(made, picture, everyone) + 2 * edge_loss(made, picture, everyone)).backward()
+    for ours, theirs in zip(task.generator.parameters(), generator.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_the_judgement_of_the_critics_counts_by_its_weight(
+    store: Store, live: Path, fabric: Fabric, tmp_path: Path, weight: float
+) -> None:
+    values = {**RIDGE, "adversarial_weight": weight}
+    task = gan_task(store, live, fabric, tmp_path, **values)
+    generator = copy.deepcopy(task.generator)
+    batch = on_device(fabric, task.drawer.draw(0))
+    figures = task.step(batch, 0)
+    with torch.no_grad():
+        heard = task.voice(batch["voices"].double())
+    made = generator(heard)
+    judged = real_loss(task.real(task.face(made)))  # by the critics as the step left them
+    assert figures["g_real"].item() == pytest.approx(judged.item(), rel=1e-4)
+    everyone = torch.ones(len(made), dtype=torch.float64)
+    (weight * judged + pixel_loss(made, wanted(store, live, heard, 0.1, 1.0), everyone)).backward()
+    for ours, theirs in zip(task.generator.parameters(), generator.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_regressed_pictures_need_none_of_the_view(store: Store, live: Path, fabric: Fabric, tmp_path: Path) -> None:
