@@ -56,6 +56,9 @@ from s2f_train.speakers import SpeakerVoices, nearest_targets
 log = logging.getLogger(__name__)
 
 SHEET_FACES = 16
+# Of the gender that is heard in training. By cross-validation it tells more genders right, 97.5 %, than the traits of a
+# pack, 97.0 %, whose probabilities are truer.
+HEARD_DECAY = 60.0
 MOVE = 4  # pixels that F's view of a face is shifted by, at most
 
 
@@ -87,9 +90,9 @@ class GanTask(Task):
                 f"directions is {settings.directions}, but the voice network of {settings.voice} has been projected to "
                 f"{voice.settings['embedding_size']} already: leave directions out."  # type: ignore[index]
             )
-        traits = speakers.traits()
-        if settings.voice_gender and traits:
-            store = dataclasses.replace(store, identities=speakers.genders_heard(traits[0]))
+        traits, heard = speakers.traits(), speakers.traits(HEARD_DECAY)
+        if settings.voice_gender and heard:
+            store = dataclasses.replace(store, identities=speakers.genders_heard(heard[0]))
         pairs = pair(store, settings)
         self.faces = load_faces(store, pairs.faces).to(fabric.device)
 
@@ -104,7 +107,7 @@ class GanTask(Task):
         self.regressed: Regressed | None = None
         if settings.ridge_pairs:
             assert windows is not None
-            self.regressed = regressed(store, pairs, windows, settings, traits[0] if traits else None)
+            self.regressed = regressed(store, pairs, windows, settings, heard[0] if heard else None)
         size = int(voice.settings["embedding_size"])  # type: ignore[index]
         self.drawer = GanDrawer(
             store, pairs, targets, settings, size, None if live else windows, fabric.global_rank, fabric.world_size

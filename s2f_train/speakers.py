@@ -19,7 +19,7 @@ from s2f_train.data.items import Gender, Identity
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models.projected import ProjectedEncoder
-from s2f_train.models.traits import VoiceTraits, mean_embedding
+from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.ridge import Ridge, some
 
@@ -99,7 +99,7 @@ class SpeakerVoices:
             people[name] = replace(people[name], gender=said if known in ("", said) else "")
         return people
 
-    def traits(self) -> tuple[VoiceTraits, dict[str, Any]] | None:
+    def traits(self, weight_decay: float = WEIGHT_DECAY) -> tuple[VoiceTraits, dict[str, Any]] | None:
         """Gender and typicality, fitted, with how well; None where a gender is missing."""
         known = ~self.male.isnan()
         if min((self.male == 1).sum(), (self.male == 0).sum()) < 2:
@@ -108,7 +108,7 @@ class SpeakerVoices:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             traits = VoiceTraits(self.embeddings.shape[1], directions)
-            traits.fit(self.embeddings, self.male)
+            traits.fit(self.embeddings, self.male, weight_decay)
             surprise = unseen_surprise(self.embeddings, directions)
         with torch.no_grad():
             male, _ = traits(self.embeddings)

@@ -40,9 +40,12 @@ def test_the_pack_is_small_and_has_nothing_else() -> None:
 def test_the_manifest_says_what_was_trained_and_that_export_is_exact() -> None:
     manifest = Pack.open().manifest
     assert "esearch only" in manifest.licence
-    assert manifest.training["recipe"] == "fit-default"
+    assert [run["step"] for run in manifest.training["runs"].values()] == [5400, 1800, 1800]
+    assert manifest.parity["voice.onnx"]["embedding_least_cosine"] > 0.9999
+    for name in GENERATORS:
+        assert manifest.parity[f"generator_{name}.onnx"]["face_least_psnr_db"] > 60
     for name, parity in manifest.parity.items():
-        assert parity["largest_difference"] < 1e-3, name
+        assert parity["largest_difference"] < 2e-3, name  # of weights stored as float16
 
 
 @pytest.mark.parametrize("gender", ["male", "female"])

@@ -15,7 +15,7 @@ from s2f_train.config import GanSettings
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
 from s2f_train.evaluate.error_rate import equal_error_rate
-from s2f_train.models.traits import VoiceTraits
+from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits
 from s2f_train.models.voice import VoiceEmbeddingNetwork, unit
 from s2f_train.speakers import SpeakerVoices, nearest_targets, unseen_surprise
 
@@ -130,6 +130,17 @@ def test_traits_are_the_same_each_time_and_leave_the_dice() -> None:
     assert made[1] is not None
     for key, tensor in made[0][0].state_dict().items():
         assert torch.equal(made[1][0].state_dict()[key], tensor)
+
+
+def test_more_decay_makes_the_gender_less_sure() -> None:
+    embeddings, male = crowd_of_embeddings()
+    sure = []
+    for decay in (2.0, WEIGHT_DECAY, 60.0):
+        found = of_embeddings(embeddings, male).traits(decay)
+        assert found
+        with torch.no_grad():
+            sure.append(float((found[0](embeddings)[0] - 0.5).abs().mean()))
+    assert sure[0] > sure[1] > sure[2] > 0.01
 
 
 def test_traits_do_with_few_speakers() -> None:
