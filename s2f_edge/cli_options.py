@@ -76,7 +76,9 @@ PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (d
 DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of one network call (default: all cores).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")]
-DenoiseOption = Annotated[bool, typer.Option("--denoise", help="Lower steady noise first; for noisy recordings only.")]
+DenoiseOption = Annotated[
+    bool, typer.Option("--denoise", help="Lower steady noise first. The default pack does better without.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 OverwriteOption = Annotated[
     bool,

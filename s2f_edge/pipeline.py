@@ -75,7 +75,7 @@ class Speech2Face:
             samples: how many faces, 1 to 64: the first without noise, the others drawn
                 around the embedding with the pack's noise.
             seed: what the others are drawn with; None draws one, and the result has it.
-            denoise: lowers steady noise first; for noisy recordings only.
+            denoise: lowers steady noise first; the default pack does better without.
 
         Raises:
             UsageError: an argument out of its range.
