@@ -90,7 +90,8 @@ class GanTask(Task):
                 f"directions is {settings.directions}, but the voice network of {settings.voice} has been projected to "
                 f"{voice.settings['embedding_size']} already: leave directions out."  # type: ignore[index]
             )
-        traits, heard = speakers.traits(), speakers.traits(HEARD_DECAY)
+        traits = speakers.traits()
+        heard = speakers.traits(HEARD_DECAY) if settings.voice_gender or settings.gender_apart else None
         if settings.voice_gender and heard:
             store = dataclasses.replace(store, identities=speakers.genders_heard(heard[0]))
         pairs = pair(store, settings)
