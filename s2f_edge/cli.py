@@ -21,7 +21,7 @@ try:
     from s2f_edge._version import __version__
     from s2f_edge.cli_files import Job
     from s2f_edge.cli_options import Facts, printable
-    from s2f_edge.errors import OutputError, ProvenanceError, S2FError, UnreadableAudioError
+    from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError, UnreadableAudioError
 except KeyboardInterrupt:  # this takes long enough to be interrupted
     print("Interrupted; nothing half written is left.", file=sys.stderr)
     raise SystemExit(130) from None
@@ -61,8 +61,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=f"Make a plausible face from a recording of a voice.\n\n{NOTICE}",
     epilog="Exit status: 0 all done; 2 usage; 3 some of several files failed; 10-12 unreadable sound; 20 not speech; "
-    "21 too little speech; 30-32 model pack; 40-41 onnxruntime or device; 50 output; 51 no provenance; "
-    "130 interrupted.",
+    "21 too little speech; 30-32 model pack; 40-42 onnxruntime, device or certificate; 50 output; "
+    "51 no provenance; 130 interrupted.",
 )
 pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at model packs.")
 app.add_typer(pack_app, name="pack")
@@ -95,6 +95,9 @@ def infer(
     seed: opt.SeedOption = None,
     grid: opt.GridOption = False,
     size: opt.SizeOption = 256,
+    form: opt.PictureFormatOption = None,
+    certificate: opt.CertificateOption = None,
+    key: opt.KeyOption = None,
     pack: opt.PackOption = None,
     device: opt.DeviceOption = opt.Device.auto,
     threads: opt.ThreadsOption = None,
@@ -108,15 +111,22 @@ def infer(
 
     report = _Report(as_json, quiet, out == "-")
     with report.errors():
-        jobs = cli_files.plan(files, out, ".face.png", 1 if grid else samples)
+        written, suffix = cli_files.picture_format(out, form and form.value)
+        jobs = cli_files.plan(files, out, f".face{suffix}", 1 if grid else samples)
+        signer = cli_files.credentials(certificate, key)
         model = Speech2Face(pack, device.value, threads)
 
     def make(job: Job) -> Facts:
         sound = cli_files.sound(job.source)
         result = model.infer(sound, gender=gender.value, samples=samples, seed=seed, denoise=denoise)
-        pngs = [result.grid_png(size)] if grid else [result.png(size, i) for i in range(samples)]
-        cli_files.write_all(dict(zip(job.targets, pngs, strict=True)), overwrite)
-        return {"file": job.source, "pictures": job.targets, **result.to_dict()}
+        pictures = (
+            [result.grid_picture(size, written, signer)]
+            if grid
+            else [result.picture(size, i, written, signer) for i in range(samples)]
+        )
+        cli_files.write_all(dict(zip(job.targets, pictures, strict=True)), overwrite)
+        marks = result.marks_of(size, grid, signer)
+        return {"file": job.source, "pictures": job.targets, "marks": marks, **result.to_dict()}
 
     _run(jobs, make, opt.infer_lines, report)
 
@@ -176,21 +186,22 @@ def inspect(
 
 
 @app.command()
-def provenance(files: opt.PicturesArgument, as_json: opt.JsonOption = False) -> None:
-    """Say where pictures come from, by what is written in them."""
-    from s2f_edge.picture import read_provenance
+def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_json: opt.JsonOption = False) -> None:
+    """Say where pictures come from: by their metadata, watermark and content credentials."""
+    from s2f_edge.provenance import read
 
     report = _Report(as_json)
     failed: S2FError | None = None
     for file in files:
         try:
-            facts = read_provenance(file)
-        except ProvenanceError as error:
+            found = read(file, trust)
+            if not found.found:
+                raise ProvenanceError(found.verdict)
+        except (ProvenanceError, CertificateError) as error:
             failed = error
             report.failure(error, str(file))
         else:
-            facts.pop("file", None)  # the picture may say anything
-            report.result({"file": str(file), **facts}, opt.provenance_lines)
+            report.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
     if failed:
         raise typer.Exit(failed.exit_status if len(files) == 1 else SOME_FAILED)
 

@@ -9,14 +9,19 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s2f_edge.errors import OutputError, ProvenanceError, UnreadableAudioError, UsageError
+
+if TYPE_CHECKING:
+    from s2f_edge.credentials import Credentials
 
 # What counts as a recording in a folder; a file that is named may be called anything.
 SOUNDS = {
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mka", ".amr", ".aiff", ".au",
 }  # fmt: skip
+
+PICTURES = {"png": (".png",), "webp": (".webp",), "jpeg": (".jpg", ".jpeg")}  # formats and their suffixes
 
 
 class Job(NamedTuple):
@@ -155,11 +160,34 @@ def targets(sources: list[str], out: str | None, suffix: str) -> list[str]:
     return found
 
 
+def picture_format(out: str | None, wanted: str | None) -> tuple[str, str]:
+    """Format of the pictures, and their suffix: what `out` ends with where it names a file, else png."""
+    ending = Path(out or "").suffix.lower()
+    for form, suffixes in PICTURES.items():
+        if ending in suffixes and wanted in (None, form) and not _is_folder(Path(out or "")):
+            return form, ending
+    form = wanted or "png"
+    return form, PICTURES[form][0]
+
+
 def numbered(target: str, index: int) -> str:
     """The name of one of several candidates: face.png becomes face.01.png, a.face.png becomes a.01.face.png."""
     path = Path(target)
-    stem = path.name.removesuffix("".join(path.suffixes[-2:])) if path.name.endswith(".face.png") else path.stem
+    stem = path.stem.removesuffix(".face")
     return str(path.with_name(f"{stem}.{index + 1:02d}{path.name[len(stem) :]}"))
+
+
+def credentials(certificate: Path | None, key: Path | None) -> Credentials | None:
+    """What pictures are signed with; None leaves it to the library, which loads it when the first is signed.
+
+    Raises:
+        RuntimeSetupError, CertificateError: a certificate or a key is given, and cannot be used.
+    """
+    if certificate is None and key is None:
+        return None
+    from s2f_edge.credentials import chosen
+
+    return chosen(certificate, key)
 
 
 def sound(name: str) -> Path | bytes:
@@ -230,7 +258,7 @@ def check_free(path: Path) -> None:
     Raises:
         OutputError: something else is there, or what is there cannot be looked at.
     """
-    from s2f_edge.picture import read_provenance
+    from s2f_edge.provenance import read_metadata
 
     try:
         mode = path.stat().st_mode
@@ -241,7 +269,7 @@ def check_free(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise OutputError(f"{path} is a folder; give --out a file name, or the folder above it.")
     try:
-        ours = stat.S_ISREG(mode) and "tool" in read_provenance(path)
+        ours = stat.S_ISREG(mode) and "tool" in read_metadata(path)
     except ProvenanceError:
         ours = False
     if not ours:

@@ -34,11 +34,17 @@ class EmbeddingFormat(StrEnum):
     json = "json"
 
 
+class PictureFormat(StrEnum):
+    png = "png"
+    webp = "webp"
+    jpeg = "jpeg"
+
+
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or - for stdin.")
 ]
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A recording, or - for stdin.")]
-PicturesArgument = Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="PNG files.")]
+PicturesArgument = Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Picture files.")]
 PackArgument = Annotated[Path | None, typer.Argument(metavar="[PACK]", help="Folder (default: the installed pack).")]
 
 # Paths as they were typed: Path drops the slash by which a folder is meant.
@@ -47,7 +53,7 @@ OutFaceOption = Annotated[
     typer.Option(
         "--out",
         metavar="PATH",
-        help="PNG for one recording, a folder/ for several, - for stdout (default: NAME.face.png in this folder).",
+        help="Picture for one recording, a folder/ for several, - for stdout (default: NAME.face.png in this folder).",
     ),
 ]
 OutEmbeddingOption = Annotated[
@@ -72,6 +78,25 @@ SeedOption = Annotated[int | None, typer.Option(min=0, help="What candidates are
 GridOption = Annotated[bool, typer.Option("--grid", help="Candidates in one picture instead of one file each.")]
 SizeOption = Annotated[int, typer.Option(min=16, max=4096, help="Width and height of a face in pixels.")]
 FormatOption = Annotated[EmbeddingFormat, typer.Option("--format", help="npy (numpy) or json.")]
+PictureFormatOption = Annotated[
+    PictureFormat | None, typer.Option("--format", help="Default: what --out ends with, else png.")
+]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PEM",
+        envvar="S2F_C2PA_CERTIFICATE",
+        help="Certificate, and those that issued it, to sign pictures with (default: a self-made one). Needs the "
+        "extra c2pa.",
+    ),
+]
+KeyOption = Annotated[
+    Path | None, typer.Option(metavar="PEM", envvar="S2F_C2PA_KEY", help="Its private key: EC, curve P-256.")
+]
+TrustOption = Annotated[
+    Path | None,
+    typer.Option(metavar="PEM", envvar="S2F_C2PA_TRUST", help="Certificates whose holders' signatures are trusted."),
+]
 PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (default: the one that is installed).")]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of one network call (default: all cores).")]
@@ -145,13 +170,28 @@ def inspect_lines(facts: Facts) -> list[str]:
 
 
 def provenance_lines(facts: Facts) -> list[str]:
-    """Only what s2f-edge writes: anyone may have put anything else in the picture."""
-    from dataclasses import fields
+    nothing = {
+        "metadata": "none",
+        "credentials": "none" if facts["credentials_read"] else "not looked for, that takes the extra c2pa",
+        "watermark": "none found; only faces of 256 pixels or more carry one",
+    }
+    rows = [f"{facts['file']}: {facts['verdict']}"]
+    for layer, none in nothing.items():
+        found = facts[layer]
+        rows.append(f"  {layer}:" if found else f"  {layer}: {none}")
+        for name, value in (found or {}).items():
+            same = name == "facts" and value == facts["metadata"]
+            if value:
+                rows.append(f"    {name}: {'as in the metadata' if same else _listed(value)}")
+    return rows
 
-    from s2f_edge.picture import Provenance
 
-    known = [field.name for field in fields(Provenance) if isinstance(facts.get(field.name), str)]
-    return [f"{facts['file']}:", *(f"  {name}: {facts[name]}" for name in known)]
+def _listed(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {each}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_listed, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def pack_lines(pack: Pack) -> list[str]:

@@ -12,10 +12,23 @@
     │   ├── PackNotFoundError    no manifest.json where the pack should be        exit 30  HTTP 500
     │   ├── ManifestError        the manifest cannot be read or contradicts itself exit 31 HTTP 500
     │   └── PackIntegrityError   a file differs from what the manifest says       exit 32  HTTP 500
-    ├── RuntimeSetupError        onnxruntime is missing, or installed twice       exit 40  HTTP 500
+    ├── RuntimeSetupError        a package is missing, or onnxruntime there twice exit 40  HTTP 500
     ├── DeviceError              the device asked for cannot be used              exit 41  HTTP 500
+    ├── CertificateError         pictures cannot be signed with this certificate  exit 42  HTTP 500
     ├── OutputError              the result cannot be written                     exit 50  HTTP 500
-    └── ProvenanceError          a picture carries no readable provenance         exit 51  HTTP 422
+    ├── ProvenanceError          no picture, or none with provenance              exit 51  HTTP 422
+    └── ServiceError             what a service refuses or fails to do
+        ├── SetupError           it cannot start: port taken, unreadable key file exit 60  HTTP 500
+        ├── InvalidRequestError  a field is missing or cannot be read             exit 61  HTTP 422
+        ├── TooLargeError        more bytes than are taken                        exit 62  HTTP 413
+        ├── TooLongError         more seconds of sound than are taken             exit 63  HTTP 413
+        ├── UnauthorisedError    no key, or one that is not known                 exit 64  HTTP 401
+        ├── ForbiddenError       a page of another origin                         exit 65  HTTP 403
+        ├── NotFoundError        nothing is kept under this name, or no more      exit 66  HTTP 404
+        ├── TooManyRequestsError more requests per minute than a key may make     exit 67  HTTP 429
+        ├── BusyError            the queue is full                                exit 68  HTTP 503
+        ├── DeadlineError        it took longer than a request may                exit 69  HTTP 504
+        └── DecoderFailedError   the decoder crashed on the sound, or ran away    exit 70  HTTP 422
 
 The command line and a service read the same three class attributes: `code`,
 `exit_status` and `http_status`. Each message says what was found, what is needed
@@ -120,6 +133,11 @@ class DeviceError(S2FError, RuntimeError):
     exit_status = 41
 
 
+class CertificateError(S2FError, ValueError):
+    code = "certificate"
+    exit_status = 42
+
+
 class OutputError(S2FError, OSError):
     code = "output"
     exit_status = 50
@@ -128,4 +146,80 @@ class OutputError(S2FError, OSError):
 class ProvenanceError(S2FError, ValueError):
     code = "provenance"
     exit_status = 51
+    http_status = 422
+
+
+class ServiceError(S2FError):
+    """`retry_after_s`: in how many seconds the same request may be sent again, where that helps."""
+
+    code = "service"
+    exit_status = 60
+
+    def __init__(self, message: str, retry_after_s: float | None = None):
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class SetupError(ServiceError):
+    code = "setup"
+    exit_status = 60
+
+
+class InvalidRequestError(ServiceError, ValueError):
+    code = "invalid-request"
+    exit_status = 61
+    http_status = 422
+
+
+class TooLargeError(ServiceError, ValueError):
+    code = "too-large"
+    exit_status = 62
+    http_status = 413
+
+
+class TooLongError(ServiceError, ValueError):
+    code = "too-long"
+    exit_status = 63
+    http_status = 413
+
+
+class UnauthorisedError(ServiceError):
+    code = "unauthorised"
+    exit_status = 64
+    http_status = 401
+
+
+class ForbiddenError(ServiceError):
+    code = "forbidden"
+    exit_status = 65
+    http_status = 403
+
+
+class NotFoundError(ServiceError, LookupError):
+    code = "not-found"
+    exit_status = 66
+    http_status = 404
+
+
+class TooManyRequestsError(ServiceError):
+    code = "too-many-requests"
+    exit_status = 67
+    http_status = 429
+
+
+class BusyError(ServiceError):
+    code = "busy"
+    exit_status = 68
+    http_status = 503
+
+
+class DeadlineError(ServiceError, TimeoutError):
+    code = "timeout"
+    exit_status = 69
+    http_status = 504
+
+
+class DecoderFailedError(ServiceError):
+    code = "decoder-failed"
+    exit_status = 70
     http_status = 422

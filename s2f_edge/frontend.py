@@ -32,8 +32,11 @@ class FrontEnd(Protocol):
     def push(self, voiced: Float32s) -> None:
         """Takes float32 (n,) voiced samples at 16 kHz."""
 
+    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+        """Gives the windows that no later sound can change, each once; `inputs` then leaves them out."""
+
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
-        """Gives (network input of n windows, float32 (n,) weight of each in the mean embedding)."""
+        """Gives (network input of n windows, float32 (n,) weight of each in the mean embedding); ends the sound."""
 
 
 class LogMel64FrontEnd:
@@ -53,6 +56,9 @@ class LogMel64FrontEnd:
 
     def push(self, voiced: Float32s) -> None:
         self._frames.append(self._stream.push(voiced))
+
+    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+        return iter(())  # the normalisation is over the whole clip
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
         self._frames.append(self._stream.finish())
@@ -146,6 +152,9 @@ class MelPower40FrontEnd:
         self._energy += float(np.dot(samples, samples))
         self._samples += len(samples)
 
+    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+        return iter(())  # the loudness is the whole clip's
+
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
         self._take(self._high_pass.finish())
         self._frames.append(self._stream.finish())
@@ -182,17 +191,30 @@ class Fbank80FrontEnd:
 
     def __init__(self) -> None:
         self._stream = FbankStream()
-        self._frames: list[Float32s] = []
+        self._frames: list[Float32s] = []  # all, or those from the last window that `settled` gave on
+        self._next = 0  # where among them the next window starts
 
     def push(self, voiced: Float32s) -> None:
         self._frames.append(self._stream.push(voiced))
+
+    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+        fbank = np.concatenate([np.zeros((0, FBANK_BINS), np.float32), *self._frames])
+        starts = list(range(self._next, len(fbank) - self.WINDOW_FRAMES, self.WINDOW_FRAMES))
+        if starts:
+            self._next = self.WINDOW_FRAMES
+            self._frames = [fbank[starts[-1] :].copy()]
+        else:
+            self._frames = [fbank]
+        return self._windows(fbank, starts)
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
         fbank = np.concatenate([*self._frames, self._stream.finish()])
         self._frames = []
         fbank = repeat_to(fbank if len(fbank) else np.zeros((1, FBANK_BINS), np.float32), self.WINDOW_FRAMES)
         last = len(fbank) - self.WINDOW_FRAMES
-        starts = np.array([*range(0, last, self.WINDOW_FRAMES), last])
+        return self._windows(fbank, [*range(self._next, last, self.WINDOW_FRAMES), last])
+
+    def _windows(self, fbank: Float32s, starts: list[int]) -> Iterator[tuple[Float32s, Float32s]]:
         for i in range(0, len(starts), self.BATCH):
             batch = np.stack([fbank[start : start + self.WINDOW_FRAMES] for start in starts[i : i + self.BATCH]])
             batch -= batch.mean(axis=1, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
@@ -17,6 +17,7 @@ from s2f_edge.errors import UsageError
 from s2f_edge.features import Float32s
 from s2f_edge.frontend import FRONT_ENDS, FrontEnd
 from s2f_edge.pack import Pack
+from s2f_edge.picture import Pixels
 from s2f_edge.quality import QualityWarning, SpeechQuality
 from s2f_edge.results import FaceResult, Voice
 from s2f_edge.session import Network
@@ -55,6 +56,27 @@ class Speech2Face:
     def pack_name(self) -> str:
         return f"{self.pack.manifest.name} {self.pack.manifest.version}"
 
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the voice network."""
+        return self._voice.provider
+
+    @property
+    def face_size(self) -> int:
+        """Width and height of the faces of the generators, in pixels."""
+        manifest = self.pack.manifest
+        return manifest.files[next(iter(manifest.generators.values()))].outputs[0].shape[-1] or 0
+
+    def load(self) -> None:
+        """Loads and checks every network now, which the first calls do otherwise.
+
+        Raises:
+            PackError, DeviceError: see `Network`.
+        """
+        manifest = self.pack.manifest
+        for name in (*manifest.generators.values(), *([manifest.traits.file] if manifest.traits else [])):
+            self._network(name)
+
     def infer(
         self,
         source: audio.Source,
@@ -87,12 +109,20 @@ class Speech2Face:
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, and what was measured on the way."""
+        return self.embed_blocks(audio.stream(source, sample_rate), denoise=denoise)
+
+    def embed_blocks(self, blocks: Iterator[Float32s], *, denoise: bool = False) -> Voice:
+        """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them."""
         clock = _Clock()
-        measured, front_end = self._listen(source, sample_rate, clock, denoise)
+        measured, front_end = self._listen(blocks, clock, denoise)
         return self.voice_of(measured, front_end, clock.ms)
 
     def voice_of(
-        self, measured: SpeechQuality, front_end: FrontEnd, timings_ms: dict[str, float] | None = None
+        self,
+        measured: SpeechQuality,
+        front_end: FrontEnd,
+        timings_ms: dict[str, float] | None = None,
+        settled: NDArray[np.float64] | None = None,
     ) -> Voice:
         """What `embed` says of a recording that has been listened to.
 
@@ -100,6 +130,7 @@ class Speech2Face:
             measured: by a `SpeechMeter` that heard the recording.
             front_end: the pack's, with the features of the recording's speech.
             timings_ms: of the stages before; this one is added to it.
+            settled: what `embed_windows` gave for windows that the front end has already given.
 
         Raises:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
@@ -107,10 +138,22 @@ class Speech2Face:
         clock = _Clock(timings_ms)
         quality.require_speech(measured, MIN_SPEECH_S)
         with clock("embedding"):
-            embedding = self._embedding(front_end)
+            total = self.embed_windows(front_end.inputs())
+            embedding = _unit(total if settled is None else settled + total)
         male, surprise, notes = self._traits(embedding)
         warnings = (*quality.warnings(measured), *notes)
         return Voice(embedding, measured, male, surprise, warnings, clock.ms, self._voice.provider)
+
+    def embed_windows(self, windows: Iterable[tuple[Float32s, Float32s]]) -> NDArray[np.float64]:
+        """The sum of the embeddings of windows, by their weight: float64, (embedding,), not of unit length."""
+        total = np.zeros(self.pack.manifest.voice.embedding_size)
+        for inputs, weights in windows:
+            total += weights @ self._voice.run({"features": inputs})["embedding"]
+        return total
+
+    def generator_for(self, gender: str, voice: Voice) -> str:
+        """The generator that `face` would take for a voice."""
+        return self._choose(gender, voice)[0]
 
     def face(self, voice: Voice, *, gender: str = "auto", samples: int = 1, seed: int | None = None) -> FaceResult:
         """Faces for a voice that `embed` gave; the arguments are those of `infer`."""
@@ -119,25 +162,28 @@ class Speech2Face:
         chosen, notes = self._choose(gender, voice)
         seed = secrets.randbits(32) if seed is None else seed
         with clock("generator"):
-            network = self._network(self.pack.manifest.generators[chosen])
-            output = network.run({"embedding": self._candidates(voice.embedding, samples, seed)})["face"]
-            # (x - 127.5) / 127.5 undone
-            faces = np.rint(np.clip(output * 127.5 + 127.5, 0.0, 255.0)).astype(np.uint8).transpose(0, 2, 3, 1)
+            faces = self.generate(self._candidates(voice.embedding, samples, seed), chosen)
         timings = {**clock.ms, "total": sum(clock.ms.values())}
+        provider = self._network(self.pack.manifest.generators[chosen]).provider
         return FaceResult(
-            np.ascontiguousarray(faces), voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name,
-            self.pack.sha256, network.provider, timings,
+            faces, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256, provider,
+            timings,
         )  # fmt: skip
+
+    def generate(self, embeddings: Float32s, generator: str) -> Pixels:
+        """The faces of embeddings: float32 (n, embedding), of unit length, to uint8 (n, height, width, 3), RGB."""
+        output = self._network(self.pack.manifest.generators[generator]).run({"embedding": embeddings})["face"]
+        # (x - 127.5) / 127.5 undone
+        faces = np.rint(np.clip(output * 127.5 + 127.5, 0.0, 255.0)).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(faces)
 
     # ---------------------------------------------------------------------------- stages
 
-    def _listen(
-        self, source: audio.Source, sample_rate: int | None, clock: _Clock, denoise: bool
-    ) -> tuple[SpeechQuality, FrontEnd]:
+    def _listen(self, blocks: Iterator[Float32s], clock: _Clock, denoise: bool) -> tuple[SpeechQuality, FrontEnd]:
         """Reads the recording once, block by block; only features are kept."""
         front_end = FRONT_ENDS[self.pack.manifest.voice.features]()
         meter = quality.SpeechMeter()
-        blocks = clock.each("decode", audio.stream(source, sample_rate))
+        blocks = clock.each("decode", blocks)
         if denoise:
             blocks = clock.through("denoise", NoiseReducer(), blocks)
         for block, voiced in clock.through("vad", SpeechStream(), blocks):
@@ -147,13 +193,6 @@ class Speech2Face:
                 front_end.push(voiced)
         with clock("quality"):
             return meter.finish(), front_end
-
-    def _embedding(self, front_end: FrontEnd) -> Float32s:
-        """The mean of the windows' embeddings, by weight, of unit length."""
-        total = np.zeros(self.pack.manifest.voice.embedding_size)
-        for inputs, weights in front_end.inputs():
-            total += weights @ self._voice.run({"features": inputs})["embedding"]
-        return _unit(total)
 
     def _traits(self, embedding: Float32s) -> tuple[float | None, float | None, list[QualityWarning]]:
         info = self.pack.manifest.traits

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from s2f_edge._version import __version__
 from s2f_edge.errors import UsageError
 from s2f_edge.features import Float32s
-from s2f_edge.picture import Pixels, Provenance, checked_size, encode_png, grid
+from s2f_edge.picture import Pixels, Provenance, checked_size, encode, marks
 from s2f_edge.quality import QualityWarning, SpeechQuality
+
+if TYPE_CHECKING:
+    from s2f_edge.credentials import Credentials
 
 SURE_OF_GENDER = 0.9  # under it, the estimate from the voice is "unsure"
 
@@ -98,17 +99,46 @@ class FaceResult:
     def provenance(self) -> Provenance:
         return Provenance(f"s2f-edge {__version__}", self.pack, self.pack_sha256, self.generator)
 
-    def png(self, size: int = 256, index: int = 0) -> bytes:
-        """PNG bytes of one face, `size` x `size` pixels (16 to 4096), with its provenance."""
+    def picture(
+        self, size: int = 256, index: int = 0, format: str = "png", credentials: Credentials | None = None
+    ) -> bytes:
+        """The file of one face, with its provenance; `marks_of` says in which layers.
+
+        Args:
+            size: width and height in pixels, 16 to 4096.
+            index: which face.
+            format: png, webp or jpeg.
+            credentials: what signs it; None takes `credentials.default()`.
+
+        Raises:
+            UsageError: an argument is out of range.
+            CertificateError, RuntimeSetupError: it cannot be signed with the certificate asked for.
+        """
         if not 0 <= index < len(self.faces):
             raise UsageError(f"index is {index}; there are {len(self.faces)} faces, from 0.")
-        return encode_png(self.faces[index], self.provenance, checked_size(size))
+        return encode(self.faces[index], self.provenance, checked_size(size), format, credentials)
+
+    def grid_picture(self, size: int = 256, format: str = "png", credentials: Credentials | None = None) -> bytes:
+        """As `picture`, of all faces side by side, each `size` pixels wide; smaller where all of them would
+        be more than 4096."""
+        return encode(self.faces, self.provenance, checked_size(size), format, credentials)
+
+    def png(self, size: int = 256, index: int = 0) -> bytes:
+        """PNG bytes of one face, `size` x `size` pixels (16 to 4096), with its provenance."""
+        return self.picture(size, index)
 
     def grid_png(self, size: int = 256) -> bytes:
         """PNG bytes of all faces side by side, each `size` pixels wide."""
-        columns = int(np.ceil(np.sqrt(len(self.faces))))
-        sheet = grid(list(self.faces))
-        return encode_png(sheet, self.provenance, min(4096, checked_size(size) * columns))
+        return self.grid_picture(size)
+
+    def marks_of(self, size: int = 256, grid: bool = False, credentials: Credentials | None = None) -> tuple[str, ...]:
+        """The layers in which a picture says where it comes from: of metadata, watermark and c2pa.
+
+        Args:
+            size, credentials: as for `picture`.
+            grid: of the picture with all faces.
+        """
+        return marks(checked_size(size), len(self.faces) if grid else 1, credentials)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but pixels and embedding, as plain JSON values."""

@@ -136,44 +136,62 @@ def _level(samples: Float32s) -> float:
     return 10.0 * float(np.log10(np.percentile(power, 90))) if len(power) else -np.inf
 
 
+class GainFinder:
+    """Finds the gain with which a recording is heard, and holds its sound until then.
+
+    10 s of usual level, which most recordings begin with, give 1. If none come in a minute, or
+    before the end, the gain follows from all that was held.
+    """
+
+    def __init__(self) -> None:
+        self.held = np.zeros(0, np.float32)
+        self._units = 0  # stretches that have been looked at
+
+    def push(self, samples: Float32s) -> float | None:
+        """Takes float32 (n,); gives the gain once it is known."""
+        self.held = held = np.concatenate([self.held, samples])
+        while len(held) >= (self._units + 1) * UNIT:
+            unit = held[self._units * UNIT : (self._units + 1) * UNIT]
+            self._units += 1
+            if _level(unit) >= QUIET_DBFS:
+                return 1.0
+            if self._units == MOST_UNITS:
+                return hearing_gain(held[: MOST_UNITS * UNIT])
+        return None
+
+    def at_end(self) -> float:
+        """The gain if no more sound comes."""
+        # A last stretch of usual level, too short to have been looked at, is no reason for a gain.
+        last = self.held[self._units * UNIT :]
+        return 1.0 if _level(last) >= QUIET_DBFS else hearing_gain(self.held)
+
+
 class SpeechStream:
     """`SpeechFinder` for recordings of any level: quiet ones are made louder for the detector.
 
-    Sound is held back until 10 s of usual level have come, which most recordings begin with;
-    then the gain is 1. If none come in a minute, or before the end, the gain follows from all
-    that was held. The result does not depend on how the recording is cut into blocks.
+    Sound is held back until its gain is known, 10 s as a rule. The result does not depend on
+    how the recording is cut into blocks.
     """
 
     def __init__(self) -> None:
         self._finder: SpeechFinder | None = None
-        self._held = np.zeros(0, np.float32)
-        self._units = 0  # stretches that have been looked at
+        self._gain = GainFinder()
 
     def push(self, samples: Float32s) -> tuple[Float32s, Float32s]:
         """Takes float32 (n,) and gives (samples, voiced samples among them), both of which may come later."""
         if self._finder is not None:
             return samples, self._finder.push(samples)
-        self._held = held = np.concatenate([self._held, samples])
-        while len(held) >= (self._units + 1) * UNIT:
-            unit = held[self._units * UNIT : (self._units + 1) * UNIT]
-            self._units += 1
-            if _level(unit) >= QUIET_DBFS:
-                return self._begin(1.0)
-            if self._units == MOST_UNITS:
-                return self._begin(hearing_gain(held[: MOST_UNITS * UNIT]))
-        return np.zeros(0, np.float32), np.zeros(0, np.float32)
+        gain = self._gain.push(samples)
+        return (np.zeros(0, np.float32), np.zeros(0, np.float32)) if gain is None else self._begin(gain)
 
     def finish(self) -> tuple[Float32s, Float32s]:
         """What is still held: (samples, voiced samples)."""
         if self._finder is not None:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
-        # A last stretch of usual level, too short to have been looked at, is no reason for a gain.
-        last = self._held[self._units * UNIT :]
-        gain = 1.0 if _level(last) >= QUIET_DBFS else hearing_gain(self._held)
-        return self._begin(gain)
+        return self._begin(self._gain.at_end())
 
     def _begin(self, gain: float) -> tuple[Float32s, Float32s]:
-        held, self._held = self._held, np.zeros(0, np.float32)
+        held, self._gain.held = self._gain.held, np.zeros(0, np.float32)
         self._finder = SpeechFinder(gain)
         return held, self._finder.push(held)
 

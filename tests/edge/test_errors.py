@@ -15,7 +15,7 @@ CLASSES = {
     for name, value in vars(errors).items()
     if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == errors.__name__
 }
-GROUPS = {"S2FError", "AudioError", "PackError"}  # never told apart by their exit status
+GROUPS = {"S2FError", "AudioError", "PackError", "ServiceError"}  # never told apart by their exit status
 
 
 def documented() -> dict[str, tuple[int, int]]:

@@ -57,3 +57,15 @@ def test_nothing_is_left_in_the_home_folder(tiny_pack: Path, examples: Path, tmp
     environment |= {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     assert not list(tmp_path.iterdir())
+
+
+def test_help_loads_neither_numpy_nor_what_pictures_need() -> None:
+    loaded = _loaded("import s2f_edge.cli")
+    assert "typer" in loaded
+    assert not loaded & {*HEAVY, "numpy", "PIL", "c2pa", "cryptography"}
+
+
+def test_what_signs_pictures_is_loaded_when_one_is_made() -> None:
+    loaded = _loaded("import s2f_edge.pipeline, s2f_edge.provenance, s2f_edge.credentials")
+    assert "PIL" in loaded
+    assert not loaded & {"c2pa", "cryptography"}

@@ -28,8 +28,8 @@ from s2f_edge.features import logmel
 from s2f_edge.frontend import FrontEnd
 from s2f_edge.inspection import MAX_COLUMNS, listen
 from s2f_edge.inspection_picture import draw_inspection
-from s2f_edge.picture import read_provenance
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
+from s2f_edge.provenance import read_metadata
 from s2f_edge.quality import QualityWarning, SpeechQuality
 from s2f_edge.results import Voice
 from s2f_edge.vad import find_speech, hearing_gain
@@ -251,7 +251,7 @@ def test_the_palette_is_even_in_lightness() -> None:
 
 def test_the_command_knows_its_own_picture(model: type[Model]) -> None:
     data = draw_inspection(listen(SOUNDS["short"], sample_rate=RATE))
-    assert read_provenance(data) == {"tool": f"s2f-edge {__version__}", "kind": "inspection"}
+    assert read_metadata(data) == {"tool": f"s2f-edge {__version__}", "kind": "inspection"}
     with Image.open(io.BytesIO(data)) as image:
         assert image.info["Software"] == f"s2f-edge {__version__}"
 

@@ -1,32 +1,55 @@
-"""PNG files, what is written in them, and reading it back."""
+"""Picture files in three formats, their sizes, and the marks that they get."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from s2f_edge.errors import OutputError, ProvenanceError, UsageError
+from s2f_edge import Speech2Face, watermark
+from s2f_edge.errors import OutputError, UsageError
 from s2f_edge.files import write_whole
-from s2f_edge.picture import NOTICE, SOURCE_TYPE, Provenance, checked_size, encode_png, grid, read_provenance
+from s2f_edge.picture import (
+    MAX_SIZE,
+    MEDIA_TYPES,
+    NOTICE,
+    SOURCE_TYPE,
+    Pixels,
+    Provenance,
+    checked_size,
+    encode,
+    face_size,
+    grid,
+    marks,
+)
+from s2f_edge.results import FaceResult
 
 FACE = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)
 ORIGIN = Provenance("s2f-edge 9.9", 'a "pack" <1> & more', "ab" * 32, "male")
 
 
+@pytest.fixture(scope="module")
+def result(examples: Path) -> FaceResult:
+    return Speech2Face(device="cpu").infer(examples / "male.wav", samples=5, seed=1)
+
+
+def pixels(data: bytes) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
 def test_pixels_come_back() -> None:
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode_png(FACE, ORIGIN)))), FACE)
+    assert np.array_equal(pixels(encode(FACE, ORIGIN)), FACE)
 
 
+@pytest.mark.parametrize("format", MEDIA_TYPES)
 @pytest.mark.parametrize("size", [16, 64, 100, 1024])
-def test_any_size(size: int) -> None:
-    assert Image.open(io.BytesIO(encode_png(FACE, ORIGIN, size))).size == (size, size)
+def test_any_size(size: int, format: str) -> None:
+    image = Image.open(io.BytesIO(encode(FACE, ORIGIN, size, format)))
+    assert image.size == (size, size)
+    assert image.get_format_mimetype() == MEDIA_TYPES[format]
 
 
 @pytest.mark.parametrize("size", [0, 15, 4097, -1])
@@ -35,59 +58,30 @@ def test_sizes_out_of_range(size: int) -> None:
         checked_size(size)
 
 
-def test_provenance_is_read_back() -> None:
-    facts = read_provenance(encode_png(FACE, ORIGIN))
-    assert facts["pack"] == ORIGIN.pack
-    assert facts["pack_sha256"] == ORIGIN.pack_sha256
-    assert facts["generator"] == "male"
-    assert facts["notice"] == NOTICE
-    assert facts["digital_source_type"] == SOURCE_TYPE
+def test_another_format_is_refused() -> None:
+    with pytest.raises(UsageError, match="png, webp, jpeg"):
+        encode(FACE, ORIGIN, 64, "gif")
 
 
-def test_xmp_is_well_formed_and_names_the_source_type() -> None:
+@pytest.mark.parametrize(("format", "least"), [("webp", 40), ("jpeg", 44)])
+def test_what_is_lossy_looks_the_same(result: FaceResult, format: str, least: float) -> None:
+    difference = pixels(result.picture(256, format=format)).astype(float) - pixels(result.picture(256))
+    assert 10 * np.log10(255**2 / np.mean(difference**2)) > least  # decibels
+
+
+@pytest.mark.parametrize("format", MEDIA_TYPES)
+def test_xmp_is_well_formed_and_names_the_source_type(format: str) -> None:
     from xml.etree import ElementTree
 
-    info = Image.open(io.BytesIO(encode_png(FACE, ORIGIN))).info
-    xmp = info["XML:com.adobe.xmp"]
+    info = Image.open(io.BytesIO(encode(FACE, ORIGIN, format=format))).info
+    xmp = info["XML:com.adobe.xmp"] if format == "png" else info["xmp"].decode()
     root = ElementTree.fromstring(xmp.split("?>", 1)[1].rsplit("<?xpacket", 1)[0])
     description = root.find(".//{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
     assert description is not None
     iptc = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
     assert description.attrib[iptc] == SOURCE_TYPE
+    assert description.attrib["{https://s2f.invalid/ns/1.0/}pack"] == ORIGIN.pack
     assert NOTICE in "".join(root.itertext())
-
-
-def test_xmp_alone_is_enough() -> None:
-    """Photo programs keep XMP and drop unknown chunks."""
-    kept = Image.open(io.BytesIO(encode_png(FACE, ORIGIN))).info["XML:com.adobe.xmp"]
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", kept)
-    buffer = io.BytesIO()
-    Image.fromarray(FACE).save(buffer, "PNG", pnginfo=info)
-    assert read_provenance(buffer.getvalue()) == {"digital_source_type": SOURCE_TYPE}
-
-
-def test_pictures_without_provenance(tmp_path: Path) -> None:
-    with pytest.raises(ProvenanceError, match="carries no provenance"):
-        read_provenance(encode_png(FACE, None))
-    jpeg = io.BytesIO()
-    Image.fromarray(FACE).save(jpeg, "JPEG")
-    for data in (b"", b"text", jpeg.getvalue(), encode_png(FACE, ORIGIN)[:200]):
-        with pytest.raises(ProvenanceError, match="no PNG"):
-            read_provenance(data)
-    with pytest.raises(ProvenanceError, match="cannot be read"):
-        read_provenance(tmp_path / "missing.png")
-
-
-@settings(max_examples=200)
-@given(st.data())
-def test_fuzz_reading(data: st.DataObject) -> None:
-    """Any change to any bytes: provenance or a clean error."""
-    png = bytearray(encode_png(FACE[:16, :16], ORIGIN))
-    for _ in range(data.draw(st.integers(1, 4))):
-        png[data.draw(st.integers(0, len(png) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(ProvenanceError):
-        read_provenance(bytes(png))
 
 
 def test_grid_has_every_face() -> None:
@@ -97,6 +91,44 @@ def test_grid_has_every_face() -> None:
     for i in range(5):
         y, x = (i // 3) * 66, (i % 3) * 66
         assert np.array_equal(sheet[y : y + 64, x : x + 64], faces[i])
+
+
+@pytest.mark.parametrize(("size", "faces"), [(256, 5), (4096, 2), (1024, 64), (17, 3), (4096, 1)])
+def test_faces_of_a_grid_have_the_size_that_was_asked_for_or_all_the_room(size: int, faces: int) -> None:
+    side = face_size(size, faces)
+    width = grid([np.zeros((side, side, 3), np.uint8)] * faces).shape[1]
+    assert width <= MAX_SIZE
+    columns = int(np.ceil(np.sqrt(faces)))
+    assert side == size or width + columns + columns // 32 + 1 > MAX_SIZE
+
+
+def test_every_face_of_256_pixels_or_more_bears_the_watermark(result: FaceResult) -> None:
+    payload = watermark.payload_of(result.generator, result.pack_sha256)
+    sheet = pixels(result.grid_picture(256))
+    assert sheet.shape == (2 * 256 + 8, 3 * 256 + 16, 3)
+    for i in range(5):
+        y, x = (i // 3) * 264, (i % 3) * 264
+        found = watermark.find(sheet[y : y + 256, x : x + 256])
+        assert found is not None
+        assert found.payload == payload
+        alone = pixels(result.picture(256, i))
+        assert np.array_equal(sheet[y : y + 256, x : x + 256], alone)
+
+
+def test_marks_say_what_a_picture_has(result: FaceResult) -> None:
+    assert result.marks_of(256) == ("metadata", "watermark", "c2pa")
+    assert result.marks_of(255) == ("metadata", "c2pa")
+    assert marks(1024, 64) == ("metadata", "watermark", "c2pa")  # 64 faces of 497 pixels
+    assert "watermark" not in marks(1024, 256)
+    shrunk = np.asarray(Image.fromarray(result.face).resize((255, 255), Image.Resampling.BICUBIC))
+    assert np.array_equal(pixels(result.picture(255)), shrunk)  # no watermark, so not a pixel is changed
+
+
+def test_png_is_a_picture_and_the_index_is_checked(result: FaceResult) -> None:
+    assert np.array_equal(pixels(result.png(300, 2)), pixels(result.picture(300, 2, "png")))
+    assert np.array_equal(pixels(result.grid_png(64)), pixels(result.grid_picture(64)))
+    with pytest.raises(UsageError, match="index is 5"):
+        result.picture(64, 5)
 
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

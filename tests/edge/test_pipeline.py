@@ -20,7 +20,7 @@ from s2f_edge import (
     TooLittleSpeechError,
     UsageError,
 )
-from s2f_edge.picture import read_provenance
+from s2f_edge.provenance import read_metadata
 
 RATE = 16_000
 
@@ -48,7 +48,7 @@ def test_what_a_result_has(model: Speech2Face, examples: Path) -> None:
     assert set(result.timings_ms) == {"decode", "vad", "quality", "features", "embedding", "generator", "total"}
     assert result.timings_ms["total"] == pytest.approx(sum(v for k, v in result.timings_ms.items() if k != "total"))
     assert Image.open(io.BytesIO(result.png(200))).size == (200, 200)
-    assert read_provenance(result.png())["pack_sha256"] == result.pack_sha256
+    assert read_metadata(result.png())["pack_sha256"] == result.pack_sha256
     assert result.to_dict()["notice"].endswith("not the speaker")
 
 

@@ -1,0 +1,113 @@
+"""A voice that is still being recorded: its embedding so far, at any moment.
+
+Sound costs its own length: what later sound cannot change is computed once, and only the
+last window of the voice network is run again for each look.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s2f_edge.features import SAMPLE_RATE, Float32s
+from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.quality import SpeechMeter
+from s2f_edge.results import Voice
+from s2f_edge.vad import GainFinder, SpeechFinder
+
+if TYPE_CHECKING:
+    from s2f_edge.pipeline import Speech2Face
+
+GUESS_EVERY_S = 0.5  # while the gain is unknown, it is guessed anew this often
+GAIN_STEP = 10.0 ** (3.0 / 20.0)  # a guess that is nearer than 3 dB is not worth hearing all again
+
+
+class LiveVoice:
+    """What `Speech2Face.embed` would say of the sound that has come so far.
+
+    Recordings have one gain for the voice detector, which is known after 10 s of usual level
+    (see `vad.GainFinder`). Until then it is guessed, and where the guess was wrong, the sound
+    that is held is heard again. Packs with `logmel-64` or `melpower-40` normalise over the
+    whole clip, so there each look costs the length of the clip.
+
+    Args:
+        model: which listens.
+    """
+
+    def __init__(self, model: Speech2Face) -> None:
+        self._model = model
+        self._gain: GainFinder | None = GainFinder()  # None once the gain is known
+        self._unguessed = 0  # samples since the last guess
+        self._hearing = _Hearing(model, 1.0)
+
+    @property
+    def heard_seconds(self) -> float:
+        return self._hearing.heard / SAMPLE_RATE
+
+    @property
+    def speech_seconds(self) -> float:
+        return self._hearing.voiced / SAMPLE_RATE
+
+    def push(self, samples: Float32s) -> None:
+        """Takes the next samples: float32, (n,), mono, 16 kHz, in [-1, 1]."""
+        self._hearing.push(samples)
+        if self._gain is None:
+            return
+        gain = self._gain.push(samples)
+        self._unguessed += len(samples)
+        if gain is not None:
+            self._hear_with(gain, self._gain.held)
+            self._gain = None
+        elif self._unguessed >= GUESS_EVERY_S * SAMPLE_RATE:
+            self._unguessed = 0
+            guess = self._gain.at_end()
+            if not 1.0 / GAIN_STEP < guess / self._hearing.gain < GAIN_STEP:
+                self._hear_with(guess, self._gain.held)
+
+    def voice(self, *, final: bool = False) -> Voice:
+        """The voice so far.
+
+        Args:
+            final: no sound will follow: the result is that of the whole recording, exactly,
+                which may mean to hear up to a minute of a quiet one again.
+
+        Raises:
+            NotSpeechError, TooLittleSpeechError: the sound so far is not enough speech.
+        """
+        if final and self._gain is not None:
+            self._hear_with(self._gain.at_end(), self._gain.held)
+        return self._hearing.voice()
+
+    def _hear_with(self, gain: float, held: Float32s) -> None:
+        if gain != self._hearing.gain:
+            self._hearing = _Hearing(self._model, gain)
+            self._hearing.push(held)
+
+
+class _Hearing:
+    """The stages from sound to embedding, with one gain."""
+
+    def __init__(self, model: Speech2Face, gain: float) -> None:
+        self.gain = gain
+        self.heard = self.voiced = 0  # samples
+        self._model = model
+        self._finder = SpeechFinder(gain)
+        self._meter = SpeechMeter()
+        self._front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
+        self._settled = np.zeros(model.pack.manifest.voice.embedding_size)
+
+    def push(self, samples: Float32s) -> None:
+        voiced = self._finder.push(samples)
+        self.heard += len(samples)
+        self.voiced += len(voiced)
+        self._meter.push(samples, voiced)
+        if len(voiced):
+            self._front_end.push(voiced)
+            self._settled += self._model.embed_windows(self._front_end.settled())
+
+    def voice(self) -> Voice:
+        # Copies are ended, so that the sound can go on in the originals.
+        measured = copy.deepcopy(self._meter).finish()
+        return self._model.voice_of(measured, copy.deepcopy(self._front_end), settled=self._settled)
