@@ -1,0 +1,85 @@
+/** Sends the sound and waits for faces; it can be cancelled. */
+
+import { Problem, requestFaces } from "./api.js";
+import { $ } from "./dom.js";
+import { t } from "./i18n.js";
+import { blobOf } from "./pictures.js";
+import { showProblem } from "./problem.js";
+import { back, define, go, replace } from "./screens.js";
+import { keepAnswer, session } from "./session.js";
+
+const FACES = 4;
+const SIZE = 512;
+
+/**
+ * What is asked for.
+ * @typedef {object} Wish
+ * @property {import("./session.js").Clip} clip
+ * @property {string} gender auto, male or female
+ * @property {boolean} [others] other faces than the last ones for the same voice
+ */
+
+/** @type {Wish | null} */
+let wish = null;
+let cancel = new AbortController();
+let uploaded = 0; // 0 to 1
+
+/** Goes to this screen and sends. @param {Wish} wanted */
+export function send(wanted) {
+  wish = wanted;
+  session.clip = wanted.clip; // an older one, where the person went back to its faces
+  go("sending");
+}
+
+export function startSending() {
+  $("#cancel").addEventListener("click", back);
+  define("sending", {
+    enter: run,
+    leave: () => cancel.abort(),
+    render,
+    passing: true, // going forward must not send anything
+  });
+}
+
+async function run() {
+  cancel = new AbortController();
+  const { signal } = cancel;
+  const { clip, gender, others } = wish;
+  uploaded = 0;
+  // The first face of an answer is drawn without chance, so it would be the same one again.
+  const skipped = others ? 1 : 0;
+  const options = { gender, samples: FACES + skipped, size: SIZE, format: "json" };
+  const progress = (share) => {
+    uploaded = share;
+    if (!signal.aborted) render();
+  };
+  try {
+    const { pictures, ...facts } = await requestFaces(clip, options, { progress, signal });
+    const faces = pictures.slice(skipped).map((picture) => {
+      const blob = blobOf(picture);
+      return { blob, url: URL.createObjectURL(blob) };
+    });
+    clip.sent = true;
+    replace("result", { answer: keepAnswer({ clip, facts, faces, chosen: 0, made: new Date() }) });
+  } catch (problem) {
+    if (!signal.aborted) fail(problem);
+  }
+}
+
+function fail(problem) {
+  if (problem.code === "unauthorised") {
+    session.keyRefused = true;
+    replace("choose");
+  } else {
+    showProblem(problem instanceof Problem ? problem : new Problem("internal", { detail: String(problem) }));
+  }
+}
+
+function render() {
+  const listening = uploaded >= 1;
+  const text = t(listening ? "sending.listening" : "sending.upload");
+  if ($("#sending-state").textContent !== text) $("#sending-state").textContent = text;
+  // Without a value, the bar shows that something is going on.
+  if (listening) $("#progress").removeAttribute("value");
+  else $("#progress").value = uploaded;
+}
