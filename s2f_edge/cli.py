@@ -16,7 +16,7 @@ try:
     import typer
     from typer.core import TyperGroup
 
-    from s2f_edge import cli_files
+    from s2f_edge import cli_files, cli_serve
     from s2f_edge import cli_options as opt
     from s2f_edge._version import __version__
     from s2f_edge.cli_files import Job
@@ -317,6 +317,9 @@ class _Report:
         except S2FError as error:
             self.failure(error)
             raise typer.Exit(error.exit_status) from None
+
+
+cli_serve.add_to(app, lambda: _Report(False).errors())
 
 
 # ------------------------------------------------------------------------------ endings

@@ -1,0 +1,106 @@
+"""`s2f-edge serve` and `s2f-edge key`. The flags of `serve` are the fields of `service.settings.Settings`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from s2f_edge.errors import RuntimeSetupError, SetupError
+from s2f_edge.service.settings import Settings, described
+
+ENVIRONMENT = "S2F_SERVE_"
+
+
+def add_to(app: typer.Typer, errors: Callable[[], Any]) -> None:
+    """Adds both commands. `errors` is a context in which an error of ours becomes one sentence and its status."""
+
+    def serve(**given: Any) -> None:
+        verbose = given.pop("verbose")
+        given.pop("config")
+        with errors():
+            try:
+                from s2f_edge.service.app import serve
+            except ImportError as error:
+                raise RuntimeSetupError(
+                    f"The service needs more packages ({error.name} is missing). Install the extra: "
+                    "pip install 's2f-edge[serve]'."
+                ) from None
+            serve(Settings(**given), verbose, lambda address: print(f"s2f-edge serves at {address}", flush=True))
+
+    serve.__doc__ = (
+        "Serve faces over HTTP, and a page at /.\n\n"
+        f"Every setting is a flag, a variable {ENVIRONMENT}NAME of the environment, or a line `name = value` of the "
+        "TOML file that --config names; the first of these wins."
+    )
+    serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
+    app.command()(serve)
+
+    @app.command()
+    def key(
+        name: Annotated[str, typer.Argument(help="Whose key it is; it stands in logs.")],
+        file: Annotated[Path, typer.Option(help="The key file, which `serve --keys` names; the key is added.")],
+    ) -> None:
+        """Make an API key. It is printed once; the file has its hash alone."""
+        from s2f_edge.service.keys import KeyRing, new_key
+
+        with errors():
+            if file.exists():
+                KeyRing(file)  # nothing is added to what is no key file
+            made, line = new_key(name)
+            try:
+                with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as opened:
+                    opened.write(f"{line}\n")
+            except OSError as error:
+                raise SetupError(f"{file} cannot be written: {error.strerror}.") from None
+            print(made)
+            print(f"The key of {name}. It is not shown again; {file} has its hash.", file=sys.stderr)
+
+
+def _parameters() -> list[inspect.Parameter]:
+    """The flags: one per setting, and two more."""
+
+    def parameter(name: str, kind: Any, option: Any, default: Any) -> inspect.Parameter:
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+        )
+
+    config = typer.Option(
+        help="TOML file with settings.", envvar=f"{ENVIRONMENT}CONFIG", is_eager=True, callback=_from_file
+    )
+    verbose = typer.Option("--verbose", "-v", help="Log more.")
+    kinds, defaults = get_type_hints(Settings), Settings()
+    return [
+        parameter("config", Path | None, config, None),
+        parameter("verbose", bool, verbose, False),
+        *(
+            parameter(
+                name,
+                kinds[name],
+                typer.Option(help=says.help, envvar=ENVIRONMENT + name.upper(), show_envvar=False),
+                getattr(defaults, name),
+            )
+            for name, says in described().items()
+        ),
+    ]
+
+
+def _from_file(context: typer.Context, file: Path | None) -> Path | None:
+    """What a file says becomes the flags' default."""
+    if file is None:
+        return None
+    try:
+        said = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}.") from None
+    unknown = sorted(set(said) - set(described()))
+    if unknown:
+        raise typer.BadParameter(f"{file} has settings that there are not: {', '.join(unknown)}.")
+    context.default_map = {**(context.default_map or {}), **said}
+    return file

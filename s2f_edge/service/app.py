@@ -1,0 +1,120 @@
+"""The service as an ASGI application, and the server that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from s2f_edge._version import __version__
+from s2f_edge.errors import SetupError
+from s2f_edge.service import logs, openapi, pages, problems, routes
+from s2f_edge.service.counts import Counts
+from s2f_edge.service.envelope import Envelope
+from s2f_edge.service.house import House
+from s2f_edge.service.settings import Settings, listed
+from s2f_edge.service.stream import MAX_MESSAGE
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048  # connections that wait to be accepted
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Models are loaded when it is made, so that it is ready when it listens.
+
+    Raises:
+        SetupError: a file or folder that the settings name cannot be used.
+        PackError, DeviceError, RuntimeSetupError, CertificateError: the model cannot be loaded.
+    """
+    settings = settings or Settings()
+    counts = Counts(settings.audit)
+    house = House(settings, counts)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with house.open():
+            yield
+
+    app = FastAPI(
+        title="s2f", version=__version__, description=openapi.DESCRIPTION, lifespan=lifespan, docs_url=None,
+        redoc_url=None, license_info={"name": "MIT (the code); the weights are for research only"},
+    )  # fmt: skip
+    app.state.house = house
+    problems.install(app)
+    for router in (routes.api, routes.open_api, routes.old_api, routes.sockets):
+        app.include_router(router)
+    pages.install(app, settings)
+    document: list[dict[str, Any]] = []
+
+    def described() -> dict[str, Any]:
+        if not document:
+            document.append(openapi.document(app, settings))
+        return document[0]
+
+    app.openapi = described  # type: ignore[method-assign]
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=listed(settings.origins), allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Owner-Key", "X-API-Key"],
+            expose_headers=["Request-Id", "Retry-After", "S2F-Facts"],
+        )  # fmt: skip
+    app.add_middleware(Envelope, counts=counts, hosts=settings.allowed_hosts)
+    return app
+
+
+def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT; requests that have begun are then finished.
+
+    Args:
+        listening: called with the address once it is listened on.
+
+    Raises:
+        SetupError: the address cannot be listened on, or a TLS file cannot be used; and those of `create_app`.
+    """
+    logs.set_up(verbose)
+    bound = _bound(settings)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, lifespan="on",
+        ssl_certfile=settings.certificate, ssl_keyfile=settings.private_key,
+        proxy_headers=bool(settings.proxies), forwarded_allow_ips=listed(settings.proxies),
+        timeout_graceful_shutdown=int(settings.drain_seconds), ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False,
+        backlog=BACKLOG,
+    )  # fmt: skip
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise SetupError(f"The TLS certificate or key cannot be used: {error}.") from None
+    server = uvicorn.Server(config)
+    host, port = bound.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    address = f"{'https' if settings.certificate else 'http'}://{shown}:{port}"
+    if listening:
+        listening(address)
+    log.info("Listening on %s.", address)
+    with bound:
+        asyncio.run(server.serve([bound]))
+
+
+def _bound(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((settings.host, settings.port))
+        bound.listen(BACKLOG)  # now, so that who reads the address can connect
+    except OSError as error:
+        bound.close()
+        raise SetupError(
+            f"{settings.host}, port {settings.port} cannot be listened on: {error.strerror or error}. "
+            "Choose another with --port."
+        ) from None
+    return bound

@@ -1,0 +1,344 @@
+"""Decoding in processes of their own, so that a hostile file takes nothing down but its own request.
+
+A decoder is a child that reads sound or pictures from its standard input and writes samples or
+a report to its standard output. It may use only so much memory, may write no file, and is killed when its
+time is over; another one takes its place. Nothing that it sends is trusted: the parent reads
+numbers and texts, never pickles.
+
+    parent to child   WHOLE, its limits, a file                 a recording
+                      PACKET, its limits, one Opus packet       of a stream
+                      PICTURE, its limits, a file               whose provenance is asked for
+    child to parent   SOUND, float32 samples                    any number of times
+                      REPORT, JSON                              what a picture says
+                      DONE, nothing | FAILED, JSON              once for each message
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+import numpy as np
+
+from s2f_edge import audio
+from s2f_edge.errors import (
+    DeadlineError,
+    DecoderFailedError,
+    InvalidSamplesError,
+    MissingDecoderError,
+    ProvenanceError,
+    S2FError,
+    TooLongError,
+    UnreadableAudioError,
+)
+from s2f_edge.features import SAMPLE_RATE, Float32s
+
+log = logging.getLogger(__name__)
+
+WHOLE, PACKET, PICTURE = b"W", b"P", b"I"
+SOUND, REPORT, DONE, FAILED = b"S", b"R", b"D", b"F"
+HEAD_IN = struct.Struct("<cddQ")  # kind, seconds of sound, seconds of time, bytes that follow
+HEAD_OUT = struct.Struct("<cQ")  # kind, bytes that follow
+MOST_OUT = audio.BLOCK_SECONDS * SAMPLE_RATE * 4 * 2  # bytes of one block, resampled; more is no answer of ours
+MOST_PACKET_S = 0.12  # RFC 6716
+OPUS_RATE = 48_000
+
+RAISED: dict[str, type[S2FError]] = {
+    cls.code: cls
+    for cls in (UnreadableAudioError, MissingDecoderError, InvalidSamplesError, TooLongError, ProvenanceError)
+}
+
+
+# ------------------------------------------------------------------------------- parent
+
+
+class Decoder:
+    """One child process. Not for two threads at once.
+
+    Args:
+        megabytes: memory that it may take beyond what it has when it starts.
+    """
+
+    def __init__(self, megabytes: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "s2f_edge.service.decoder", str(megabytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # libraries write what they find in a file
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+        self._over = threading.Event()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def usable(self) -> bool:
+        return self._process.poll() is None
+
+    def whole(self, data: bytes, max_seconds: float, time_s: float) -> Iterator[Float32s]:
+        """Blocks of a recording, as `audio.stream` gives them.
+
+        Args:
+            data: a file.
+            max_seconds: of sound.
+            time_s: after which the child is killed.
+
+        Raises:
+            AudioError: as `audio.stream`.
+            TooLongError: more sound than `max_seconds`.
+            DeadlineError: `time_s` are over.
+            DecoderFailedError: the child ended without an answer.
+        """
+        yield from self._sound(self._ask(WHOLE, data, max_seconds, time_s), max_seconds)
+
+    def packet(self, data: bytes, time_s: float) -> Iterator[Float32s]:
+        """Sound of the next Opus packet of a stream; arguments and errors as of `whole`."""
+        yield from self._sound(self._ask(PACKET, data, 0.0, time_s), MOST_PACKET_S)
+
+    def picture(self, data: bytes, time_s: float) -> dict[str, Any]:
+        """What a picture says of its origin: `provenance.read(data).to_dict()`.
+
+        Raises:
+            ProvenanceError: no picture, or one that says nothing.
+            DeadlineError, DecoderFailedError: as of `whole`.
+        """
+        said = json.loads(b"".join(self._ask(PICTURE, data, 0.0, time_s)))
+        assert isinstance(said, dict)
+        return said
+
+    def close(self) -> None:
+        """Ends the child, whatever it does."""
+        with suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                assert pipe
+                pipe.close()
+
+    def _sound(self, payloads: Iterator[bytes], max_seconds: float) -> Iterator[Float32s]:
+        samples = 0
+        for payload in payloads:
+            block = np.frombuffer(payload, "<f4")
+            samples += len(block)
+            if samples > (max_seconds + 1.0) * SAMPLE_RATE:
+                raise DecoderFailedError("The decoder gave more sound than was asked for.")
+            yield block
+
+    def _ask(self, kind: bytes, data: bytes, max_seconds: float, time_s: float) -> Iterator[bytes]:
+        watch = threading.Timer(max(0.0, time_s), self._time_is_over)
+        watch.start()
+        complete = False
+        try:
+            yield from self._conversation(kind, data, max_seconds, time_s)
+            complete = True
+        except (OSError, EOFError) as error:
+            self._process.wait()
+            if self._over.is_set():
+                raise DeadlineError(f"Decoding the sound took longer than {time_s:.0f} s; send less of it.") from None
+            log.warning("A decoder ended with status %s.", self._process.returncode)
+            raise DecoderFailedError(
+                "The file made its decoder fail; it is damaged, or needs too much memory. "
+                "Write it again, as wav or mp3."
+            ) from error
+        except S2FError:
+            complete = True
+            raise
+        finally:
+            watch.cancel()
+            if not complete:  # what is left in the pipe would be taken for the next answer
+                self.close()
+
+    def _conversation(self, kind: bytes, data: bytes, max_seconds: float, time_s: float) -> Iterator[bytes]:
+        ingoing, outgoing = self._process.stdin, self._process.stdout
+        assert ingoing
+        assert outgoing
+        ingoing.write(HEAD_IN.pack(kind, max_seconds, time_s, len(data)))
+        ingoing.write(data)
+        ingoing.flush()
+        while True:
+            answer, length = HEAD_OUT.unpack(_exactly(outgoing, HEAD_OUT.size))
+            if answer not in (SOUND, REPORT, DONE, FAILED) or length > MOST_OUT:
+                raise EOFError("not a message of ours")
+            payload = _exactly(outgoing, length)
+            if answer == DONE:
+                return
+            if answer == FAILED:
+                raise _error_of(payload)
+            yield payload
+
+    def _time_is_over(self) -> None:
+        self._over.set()
+        with suppress(OSError):
+            self._process.kill()
+
+
+class DecoderPool:
+    """Decoders that are running and idle, for requests that take one each.
+
+    Args:
+        size: how many are kept ready.
+        megabytes: see `Decoder`.
+    """
+
+    def __init__(self, size: int, megabytes: int) -> None:
+        self._megabytes = megabytes
+        self._idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
+        for _ in range(size):
+            self._idle.put(Decoder(megabytes))
+
+    def blocks(self, data: bytes, max_seconds: float, time_s: float) -> Iterator[Float32s]:
+        """As `Decoder.whole`, of one that is idle."""
+        with self._taken() as decoder:
+            yield from decoder.whole(data, max_seconds, time_s)
+
+    def picture(self, data: bytes, time_s: float) -> dict[str, Any]:
+        """As `Decoder.picture`, of one that is idle."""
+        with self._taken() as decoder:
+            return decoder.picture(data, time_s)
+
+    @contextmanager
+    def _taken(self) -> Iterator[Decoder]:
+        decoder = self._idle.get()
+        try:
+            if not decoder.usable:  # killed from outside while it was idle
+                decoder.close()
+                decoder = Decoder(self._megabytes)
+            yield decoder
+        finally:
+            # The next one is started at once, so that it is ready when it is needed.
+            self._idle.put(decoder if decoder.usable else Decoder(self._megabytes))
+
+    def close(self) -> None:
+        while not self._idle.empty():
+            self._idle.get().close()
+
+
+def _exactly(pipe: IO[bytes], length: int) -> bytes:
+    data = pipe.read(length)
+    if len(data) < length:
+        raise EOFError("the decoder ended")
+    return data
+
+
+def _error_of(payload: bytes) -> S2FError:
+    try:
+        said = json.loads(payload)
+        return RAISED[said["code"]](str(said["message"])[:1000])
+    except (ValueError, KeyError, TypeError):
+        return DecoderFailedError("The file made its decoder fail. Write it again, as wav or mp3.")
+
+
+# -------------------------------------------------------------------------------- child
+
+
+def _confine(megabytes: int) -> None:
+    """Takes from this process what decoding does not need."""
+    try:
+        import resource
+    except ImportError:  # Windows: the parent's clock alone
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if sys.platform == "linux":
+        pages = int(open("/proc/self/statm").read().split()[0])  # noqa: PTH123, SIM115
+        limit = pages * resource.getpagesize() + (megabytes << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _alarm(seconds: float) -> None:
+    """The kernel ends this process then, also where the parent is gone and this one hangs; 0 calls it off."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _answer(pipe: IO[bytes], kind: bytes, payload: bytes = b"") -> None:
+    pipe.write(HEAD_OUT.pack(kind, len(payload)) + payload)
+    pipe.flush()
+
+
+def _whole(data: bytes, max_seconds: float) -> Iterator[Float32s]:
+    left = int(max_seconds * SAMPLE_RATE)
+    for block in audio.stream(data):
+        left -= len(block)
+        if left < 0:
+            raise TooLongError(f"The recording is longer than {max_seconds:g} s; send a part of it.")
+        for start in range(0, len(block), MOST_OUT // 4):
+            yield block[start : start + MOST_OUT // 4]
+
+
+class _Opus:
+    """Opus packets as they come, to mono at 16 kHz."""
+
+    def __init__(self) -> None:
+        try:
+            import av
+        except ImportError:
+            raise MissingDecoderError(
+                "Opus packets need PyAV. Install the extra: pip install 's2f-edge[media]'; or send pcm16."
+            ) from None
+        self._av = av
+        self._context: Any = av.CodecContext.create("opus", "r")
+        self._context.sample_rate = OPUS_RATE
+        self._context.layout = "mono"
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+
+    def __call__(self, data: bytes) -> Iterator[Float32s]:
+        try:
+            for frame in self._context.decode(self._av.Packet(data)):
+                for piece in self._resampler.resample(frame):
+                    yield np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
+        except (self._av.FFmpegError, ValueError) as error:
+            raise UnreadableAudioError(f"This is no Opus packet ({error}).") from None
+
+
+def main() -> None:
+    """The child: answers until its standard input ends."""
+    ingoing = sys.stdin.buffer
+    outgoing = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
+    with suppress(ImportError):
+        import av
+
+        av.logging.set_level(None)
+    import soxr
+
+    soxr.resample(np.zeros(16, np.float32), 48_000, SAMPLE_RATE)  # loads what the first request would load
+    _confine(int(sys.argv[1]))
+    opus: _Opus | None = None
+    while head := ingoing.read(HEAD_IN.size):
+        kind, max_seconds, time_s, length = HEAD_IN.unpack(head)
+        _alarm(time_s + 1.0)
+        data = ingoing.read(length)
+        try:
+            if kind == PICTURE:
+                from s2f_edge import provenance  # a library of 16 MB, which sound does not need
+
+                _answer(outgoing, REPORT, json.dumps(provenance.read(data).to_dict()).encode())
+            else:
+                opus = opus or (_Opus() if kind == PACKET else None)
+                for block in opus(data) if opus else _whole(data, max_seconds):
+                    _answer(outgoing, SOUND, np.ascontiguousarray(block, "<f4").tobytes())
+        except S2FError as error:
+            _answer(outgoing, FAILED, json.dumps({"code": error.code, "message": str(error)}).encode())
+        except MemoryError:
+            _answer(outgoing, FAILED, b"{}")
+        else:
+            _answer(outgoing, DONE)
+        _alarm(0.0)
+
+
+if __name__ == "__main__":
+    main()

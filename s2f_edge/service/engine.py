@@ -1,0 +1,202 @@
+"""The work of a request, in threads: decoder process -> voice -> faces -> pictures. Models are loaded once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic, perf_counter
+from typing import Any, TypeVar
+
+from s2f_edge import credentials
+from s2f_edge._version import __version__
+from s2f_edge.errors import DeadlineError, NotFoundError, UsageError
+from s2f_edge.features import Float32s
+from s2f_edge.picture import Provenance, encode
+from s2f_edge.pipeline import Speech2Face
+from s2f_edge.results import FaceResult, Voice
+from s2f_edge.service.counts import Counts
+from s2f_edge.service.decoder import DecoderPool
+from s2f_edge.service.limits import Admission
+from s2f_edge.service.schemas import FaceFields
+from s2f_edge.service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PREDICT_SIZE = 256  # pixels
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Faces, and the answer's pictures of them: one, or one per sample."""
+
+    result: FaceResult
+    pictures: list[bytes]
+    media_type: str
+    size: int
+    marks: tuple[str, ...]
+
+
+@dataclass
+class Admitted:
+    """A request in the house: until when it may take, and the work that it has begun."""
+
+    deadline: float
+    work: list[Future[Any]]
+
+    @property
+    def left_s(self) -> float:
+        return self.deadline - monotonic()
+
+    def check(self) -> None:
+        """Raises DeadlineError when the time is over."""
+        if self.left_s <= 0.0:
+            raise DeadlineError("The request took longer than it may; send less sound, or try again.")
+
+
+class Engine:
+    """Model, decoders and threads of a service. Made when it starts.
+
+    Raises:
+        PackError, DeviceError, RuntimeSetupError: see `Speech2Face`.
+    """
+
+    def __init__(self, settings: Settings, counts: Counts) -> None:
+        self.settings = settings
+        self.counts = counts
+        self.model = Speech2Face(settings.pack, settings.device, settings.threads)
+        self.model.load()
+        self._credentials = credentials.chosen(settings.c2pa_certificate, settings.c2pa_key)
+        self.admission = Admission(settings.slots, settings.queue)
+        self.decoders = DecoderPool(settings.slots, settings.decoder_megabytes)
+        self._threads = ThreadPoolExecutor(settings.slots, "s2f-work")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.decoders.close()
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[Admitted]:
+        """Room for a request, from before its upload is read until its work has ended.
+
+        Raises:
+            BusyError: no room.
+            DeadlineError: the time of a request is over.
+        """
+        self.admission.enter()
+        self.counts.inside.inc()
+        inside = Admitted(monotonic() + self.settings.request_seconds, [])
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + self.settings.request_seconds):
+                yield inside
+        except TimeoutError:
+            raise DeadlineError(
+                f"The request took longer than {self.settings.request_seconds:g} s; send less sound, or try again."
+            ) from None
+        finally:
+            # A thread cannot be stopped: its room is free when it has come to its end.
+            running = [work for work in inside.work if not work.done() and not work.cancel()]
+            if running:
+                loop = asyncio.get_running_loop()
+                running[0].add_done_callback(lambda _: loop.call_soon_threadsafe(self._left))
+            else:
+                self._left()
+
+    def _left(self) -> None:
+        self.admission.leave()
+        self.counts.inside.dec()
+
+    async def run(self, inside: Admitted, work: Callable[[], T]) -> T:
+        """Runs work in a thread, after that which came before."""
+        context = copy_context()
+        future = self._threads.submit(context.run, partial(self._timed, inside, work))
+        inside.work = [*(other for other in inside.work if not other.done()), future]
+        return await asyncio.wrap_future(future)
+
+    def _timed(self, inside: Admitted, work: Callable[[], T]) -> T:
+        inside.check()
+        began = perf_counter()
+        result = work()
+        self.admission.took(perf_counter() - began)
+        return result
+
+    # ------------------------------------------------------------------------ in a thread
+
+    def voice(self, data: bytes, inside: Admitted) -> Voice:
+        """The voice in a file; errors as of `Speech2Face.embed` and `Decoder.whole`."""
+        return self.model.embed_blocks(self._blocks(data, inside))
+
+    def _blocks(self, data: bytes, inside: Admitted) -> Iterator[Float32s]:
+        for block in self.decoders.blocks(data, self.settings.max_seconds, inside.left_s):
+            inside.check()
+            yield block
+
+    def faces(self, data: bytes, fields: FaceFields, inside: Admitted) -> Made:
+        """Faces for the voice in a file, as pictures."""
+        self.check(fields)
+        voice = self.voice(data, inside)
+        inside.check()
+        return self.made(voice, fields)
+
+    def made(self, voice: Voice, fields: FaceFields) -> Made:
+        """Faces for a voice, as pictures."""
+        result = self.model.face(voice, gender=fields.gender, samples=fields.samples, seed=fields.seed)
+        self.counts.face(result)
+        kind = "png" if fields.format == "json" else fields.format
+        if fields.format == "json" or fields.samples == 1:
+            pictures = [result.picture(fields.size, index, kind, self._credentials) for index in range(fields.samples)]
+        else:
+            pictures = [result.grid_picture(fields.size, kind, self._credentials)]
+        marks = result.marks_of(fields.size, len(pictures) < fields.samples, self._credentials)
+        return Made(result, pictures, f"image/{kind}", fields.size, marks)
+
+    def sealed_face(self, embedding: Float32s, generator: str) -> bytes:
+        """The picture, PNG, for an embedding that came sealed."""
+        if generator not in self.model.pack.manifest.generators:
+            raise NotFoundError("This address was made by a server with another model pack. Send the recording again.")
+        face = self.model.generate(embedding[None], generator)[0]
+        made_by = Provenance(f"s2f-edge {__version__}", self.model.pack_name, self.model.pack.sha256, generator)
+        return encode(face, made_by, PREDICT_SIZE, credentials=self._credentials)
+
+    def check(self, fields: FaceFields) -> None:
+        """Raises UsageError for what this server does not do, though another one may."""
+        settings = self.settings
+        for name, value, most in (
+            ("samples", fields.samples, settings.max_samples),
+            ("size", fields.size, settings.max_size),
+        ):
+            if value > most:
+                raise UsageError(f"{name} is {value}; this server takes at most {most}.")
+        if fields.keep_hours is not None:
+            if settings.store is None:
+                raise UsageError("keep_hours: this server keeps no faces. Leave it out.")
+            if fields.keep_hours > settings.store_hours:
+                raise UsageError(f"keep_hours is {fields.keep_hours:g}; this server keeps faces for at most "
+                                 f"{settings.store_hours:g}.")  # fmt: skip
+
+
+def voice_facts(voice: Voice, model: Speech2Face, notice: str) -> dict[str, Any]:
+    """What `schemas.VoiceFacts` says."""
+    return {
+        "speech_seconds": round(voice.quality.speech_s, 3),
+        "heard_seconds": round(voice.quality.heard_s, 3),
+        "gender": voice.gender,
+        "male_probability": voice.male_probability,
+        "warnings": [{"code": w.code, "message": w.message} for w in voice.warnings],
+        "pack": model.pack_name,
+        "pack_sha256": model.pack.sha256,
+        "notice": notice,
+    }
+
+
+def picture_fields(data: bytes, media_type: str, size: int) -> dict[str, Any]:
+    """What `schemas.Picture` says."""
+    return {"media_type": media_type, "width": size, "height": size, "base64": base64.b64encode(data).decode()}

@@ -1,0 +1,82 @@
+"""What a running service holds: engine, keys, rates, store, streams; and its chores."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from s2f_edge.errors import UnauthorisedError
+from s2f_edge.service.counts import Counts
+from s2f_edge.service.engine import Engine
+from s2f_edge.service.keys import KeyRing
+from s2f_edge.service.limits import Rate
+from s2f_edge.service.sealed import Seal
+from s2f_edge.service.settings import Settings
+from s2f_edge.service.store import FaceStore
+from s2f_edge.service.stream import Streams
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 60.0  # how often what is kept no longer is deleted
+
+
+class House:
+    """Made once, before the first request.
+
+    Raises:
+        SetupError: a key file or a store that cannot be used.
+        PackError, DeviceError, RuntimeSetupError, CertificateError: see `Engine`.
+    """
+
+    def __init__(self, settings: Settings, counts: Counts) -> None:
+        self.settings = settings
+        self.counts = counts
+        self.keys = KeyRing(settings.keys) if settings.keys else None
+        self.store = FaceStore(settings.store) if settings.store else None
+        self.rate = Rate(settings.rate)
+        self.seal = Seal(settings.secret)
+        self.engine = Engine(settings, counts)
+        self.streams = Streams(self.engine)
+
+    def caller(self, key: str | None) -> str | None:
+        """The name of a caller's key; None where no keys are needed.
+
+        Raises:
+            UnauthorisedError: a key is needed, and this is none.
+        """
+        if self.keys is None:
+            return None
+        name = self.keys.name_of(key) if key else None
+        if name is None:
+            found = "This key is not known" if key else "A key is needed"
+            raise UnauthorisedError(
+                f"{found}: send the header `Authorization: Bearer KEY`. The operator gives keys out."
+            )
+        return name
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """While it is open, chores are done; at its end nothing is left running."""
+        async with asyncio.TaskGroup() as chores:
+            done = [chores.create_task(self._sweep()), chores.create_task(self._audit())]
+            try:
+                yield
+            finally:
+                for chore in done:
+                    chore.cancel()
+                self.engine.close()
+                self.counts.write_audit()
+
+    async def _sweep(self) -> None:
+        while self.store:
+            gone = await asyncio.to_thread(self.store.sweep)
+            if gone:
+                log.info("%d kept faces were deleted, since their time was over.", gone)
+            await asyncio.sleep(SWEEP_S)
+
+    async def _audit(self) -> None:
+        while self.settings.audit:
+            await asyncio.sleep(self.settings.audit_seconds)
+            self.counts.write_audit()

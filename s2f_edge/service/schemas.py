@@ -1,0 +1,192 @@
+"""What goes in and out of the service, as pydantic models: they check requests, and are the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from s2f_edge.picture import MAX_SIZE, MIN_SIZE
+from s2f_edge.pipeline import MAX_SAMPLES
+
+Gender = Literal["auto", "general", "male", "female"]
+Format = Literal["png", "webp", "jpeg", "json"]
+MAX_SEED = 2**53 - 1  # what JavaScript can say exactly
+
+
+def _whole(value: Any) -> Any:
+    """Fields of a form are text: only plain digits are a number."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20 else value
+
+
+Whole = BeforeValidator(_whole)
+
+
+class FaceFields(BaseModel):
+    """What a request for faces may say beside the recording."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gender: Gender = Field(default="auto", description="Which generator; auto goes by the voice.")
+    samples: Annotated[int, Whole] = Field(default=1, ge=1, le=MAX_SAMPLES, description="How many candidates to draw.")
+    seed: Annotated[int | None, Whole] = Field(
+        default=None, ge=0, le=MAX_SEED, description="What candidates are drawn with (default: random)."
+    )
+    size: Annotated[int, Whole] = Field(
+        default=256, ge=MIN_SIZE, le=MAX_SIZE, description="Width and height of a face in pixels."
+    )
+    format: Format = Field(
+        default="png", description="A picture (a grid where samples is above 1), or JSON with one picture per sample."
+    )
+    keep_hours: float | None = Field(
+        default=None, gt=0, description="Keep the faces, encrypted, for so long; only where the server has a store."
+    )
+
+
+class PredictFields(BaseModel):
+    """What the thesis's mobile app sends beside the recording."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    gender: Annotated[Gender, BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)] = (
+        Field(default="auto", description="Which generator, in any case of letters.")
+    )
+
+
+class NoFields(BaseModel):
+    """A file alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Warning_(BaseModel):
+    code: str
+    message: str
+
+
+class VoiceFacts(BaseModel):
+    """What the recording says about the voice."""
+
+    speech_seconds: float
+    heard_seconds: float
+    gender: Literal["male", "female", "unsure"] = Field(description="The estimate from the voice.")
+    male_probability: float | None
+    warnings: list[Warning_]
+    pack: str
+    pack_sha256: str
+    notice: str
+
+
+class Picture(BaseModel):
+    media_type: str
+    width: int
+    height: int
+    base64: str
+
+
+class Kept(BaseModel):
+    """A face that is kept. The owner key is said once, and the server does not keep it."""
+
+    name: str
+    owner_key: str
+    until: str = Field(description="RFC 3339.")
+
+
+class Facts(VoiceFacts):
+    """What is known of faces that were made. They are invented, and identify nobody."""
+
+    asked_gender: Gender
+    generator: Literal["general", "male", "female"]
+    surprise: float | None
+    snr_db: float | None
+    level_dbfs: float | None
+    samples: int
+    seed: int
+    timings_ms: dict[str, float]
+    provider: str
+    marks: list[str] = Field(description="metadata, watermark (from 256 pixels on), c2pa (where it is installed).")
+    kept: list[Kept] | None = None
+
+
+class Faces(Facts):
+    pictures: list[Picture]
+
+
+class Embedding(VoiceFacts):
+    embedding: list[float] = Field(description="Of unit length. Not for identifying anyone.")
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is what a program tests for; `detail` says what was found, what is needed and what to do."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+class BatchItem(BaseModel):
+    """One of the two."""
+
+    face: Faces | None = None
+    problem: Problem | None = None
+
+
+class Batch(BaseModel):
+    results: list[BatchItem] = Field(description="In the order of the files.")
+
+
+class Predicted(BaseModel):
+    """What the thesis's app reads: the address of a picture."""
+
+    url: str
+    speech_seconds: float
+    gender: str
+    generator: str
+    notice: str
+
+
+class ProvenanceReport(BaseModel):
+    """What a picture says of its origin, layer by layer."""
+
+    model_config = ConfigDict(extra="allow")
+
+    verdict: str
+
+
+class Limits(BaseModel):
+    bytes: int
+    seconds: float
+    samples: int
+    size: int
+    batch: int
+    min_speech_seconds: float
+
+
+class Info(BaseModel):
+    version: str
+    pack: str
+    pack_sha256: str
+    generators: list[str]
+    face_size: int
+    limits: Limits
+    key_needed: bool
+    formats: list[str]
+    stream: bool
+    store: bool
+    notice: str
+
+
+class Version(BaseModel):
+    version: str
+    pack: str
+    pack_sha256: str
+    provider: str
+
+
+class Status(BaseModel):
+    status: Literal["ok"]

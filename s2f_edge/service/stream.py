@@ -1,0 +1,310 @@
+"""Faces while somebody speaks: sound comes in over a WebSocket, and a face goes out whenever it gets better.
+
+    client   {"encoding": "pcm16", "sample_rate": 16000, ...}   then binary messages, then {"type": "end"}
+    server   {"type": "heard", ...}   {"type": "face", ...}   {"type": "problem", ...}
+
+Of pcm16, a message is any number of whole samples (mono, little-endian); of opus, one packet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic, perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import soxr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from s2f_edge.audio import MAX_RATE, MIN_RATE
+from s2f_edge.errors import (
+    BusyError,
+    DeadlineError,
+    InvalidRequestError,
+    InvalidSamplesError,
+    NotSpeechError,
+    S2FError,
+    TooLargeError,
+    TooLittleSpeechError,
+    TooLongError,
+)
+from s2f_edge.features import SAMPLE_RATE, Float32s
+from s2f_edge.live import LiveVoice
+from s2f_edge.picture import MAX_SIZE, MIN_SIZE
+from s2f_edge.pipeline import MIN_SPEECH_S
+from s2f_edge.service.decoder import Decoder
+from s2f_edge.service.engine import Admitted, Engine, picture_fields
+from s2f_edge.service.problems import problem
+from s2f_edge.service.schemas import FaceFields, Gender
+from s2f_edge.service.uploads import said
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 1 << 20  # bytes
+HEARD_EVERY_S = 0.2  # of sound, between two messages of what was heard
+STEP_S = 0.5  # more speech than at the last face, before another one is tried
+STEP_SHARE = 0.1  # or this much more, when there is a lot
+SAME = 0.999  # cosine of two embeddings whose faces nobody can tell apart
+PACKET_TIME_S = 5.0
+
+
+class StreamSettings(BaseModel):
+    """The first message."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    encoding: Literal["pcm16", "opus"] = "pcm16"
+    sample_rate: int = Field(default=SAMPLE_RATE, ge=MIN_RATE, le=MAX_RATE, description="Of pcm16, in Hz.")
+    gender: Gender = "auto"
+    size: int = Field(default=256, ge=MIN_SIZE, le=MAX_SIZE)
+    format: Literal["png", "webp", "jpeg"] = "webp"
+    key: str | None = Field(default=None, description="API key, where the header cannot be set, as in browsers.")
+
+
+class Updates:
+    """When a face has got better: first with a second of speech, then with half a second or a tenth more."""
+
+    def __init__(self) -> None:
+        self._tried_s = 0.0
+        self._sent: Float32s | None = None
+
+    def due(self, speech_s: float) -> bool:
+        first = MIN_SPEECH_S if not self._tried_s else self._tried_s + max(STEP_S, STEP_SHARE * self._tried_s)
+        if speech_s < first:
+            return False
+        self._tried_s = speech_s
+        return True
+
+    def better(self, embedding: Float32s) -> bool:
+        """Whether the face of this embedding would look different from the one that was sent."""
+        if self._sent is not None and float(embedding @ self._sent) > SAME:
+            return False
+        self._sent = embedding
+        return True
+
+
+class _Sound:
+    """Messages of a client to mono float32 at 16 kHz."""
+
+    def __init__(self, settings: StreamSettings, megabytes: int) -> None:
+        self._decoder: Decoder | None = None
+        self._resampler: Any = None
+        if settings.encoding == "opus":
+            self._decoder = Decoder(megabytes)
+        elif settings.sample_rate != SAMPLE_RATE:
+            self._resampler = soxr.ResampleStream(settings.sample_rate, SAMPLE_RATE, 1, dtype="float32")
+
+    def __call__(self, messages: list[bytes]) -> Float32s:
+        if self._decoder:
+            blocks = [block for packet in messages for block in self._decoder.packet(packet, PACKET_TIME_S)]
+            return np.concatenate([np.zeros(0, np.float32), *blocks])
+        data = b"".join(messages)
+        samples = np.frombuffer(data, "<i2").astype(np.float32) * np.float32(2.0**-15)
+        return np.asarray(self._resampler.resample_chunk(samples) if self._resampler else samples, np.float32)
+
+    def rest(self) -> Float32s:
+        empty = np.zeros(0, np.float32)
+        return np.asarray(self._resampler.resample_chunk(empty, last=True), np.float32) if self._resampler else empty
+
+    def close(self) -> None:
+        if self._decoder:
+            self._decoder.close()
+
+
+class Stream:
+    """One stream, from its first message to its end.
+
+    Args:
+        engine: which does the work.
+        socket: accepted.
+        settings: what the client's first message said.
+    """
+
+    def __init__(self, engine: Engine, socket: WebSocket, settings: StreamSettings) -> None:
+        engine.check(FaceFields(size=settings.size))
+        self._engine = engine
+        self._socket = socket
+        self._settings = settings
+        self._live = LiveVoice(engine.model)
+        self._sound: _Sound | None = None
+        self._updates = Updates()
+        self._waiting: list[bytes] = []
+        self._wake = asyncio.Event()
+        self._ended = False
+        self._told_s = 0.0
+
+    async def run(self) -> None:
+        """Reads and works until the client says that it has ended; raises S2FError for a problem."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read())
+                tasks.create_task(self._work())
+        except* S2FError as problems:
+            raise problems.exceptions[0] from None
+        except* WebSocketDisconnect as gone:
+            raise WebSocketDisconnect from gone
+        finally:
+            if self._sound:
+                self._sound.close()
+
+    async def _read(self) -> None:
+        """Takes messages as they come, so that the client is never held up."""
+        bytes_left = self._engine.settings.max_bytes
+        while not self._ended:
+            message = await _received(self._socket, self._engine.settings.stream_idle_seconds)
+            if isinstance(message, str):
+                if not _is_end(message):
+                    raise InvalidRequestError('After the first message, text can only be {"type": "end"}.')
+                self._ended = True
+            else:
+                self._checked(message)
+                bytes_left -= len(message)
+                if bytes_left < 0:
+                    raise TooLargeError(f"The stream has more than {self._engine.settings.max_bytes} bytes.")
+                self._waiting.append(message)
+            self._wake.set()
+
+    def _checked(self, message: bytes) -> None:
+        if len(message) > MAX_MESSAGE:
+            raise TooLargeError(f"A message has {len(message)} bytes; at most {MAX_MESSAGE} can be.")
+        if self._settings.encoding == "pcm16" and len(message) % 2:
+            raise InvalidSamplesError("A message has an odd number of bytes; send whole 16-bit samples.")
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            messages, self._waiting, last = self._waiting, [], self._ended
+            admitted = Admitted(monotonic() + self._engine.settings.request_seconds, [])
+            for answer in await self._engine.run(admitted, lambda m=messages, e=last: list(self._hear(m, e))):  # type: ignore[misc]
+                await self._socket.send_text(json.dumps(answer))
+            if last:
+                return
+
+    # ------------------------------------------------------------------------ in a thread
+
+    def _hear(self, messages: list[bytes], last: bool) -> Iterator[dict[str, Any]]:
+        began = perf_counter()
+        self._sound = self._sound or _Sound(self._settings, self._engine.settings.decoder_megabytes)
+        self._live.push(self._sound(messages))
+        if last:
+            self._live.push(self._sound.rest())
+        most = self._engine.settings.max_seconds
+        if self._live.heard_seconds > most:
+            raise TooLongError(f"The stream is longer than {most:g} s; end it and begin another one.")
+        if last or self._updates.due(self._live.speech_seconds):
+            yield from self._face(last, began)
+        elif self._live.heard_seconds - self._told_s >= HEARD_EVERY_S:
+            self._told_s = self._live.heard_seconds
+            yield {"type": "heard", **self._so_far()}
+
+    def _face(self, last: bool, began: float) -> Iterator[dict[str, Any]]:
+        try:
+            voice = self._live.voice(final=last)
+        except (NotSpeechError, TooLittleSpeechError) as error:
+            if last:
+                raise
+            yield {"type": "heard", **self._so_far(), "code": error.code}
+            return
+        if not self._updates.better(voice.embedding) and not last:
+            yield {"type": "heard", **self._so_far()}
+            return
+        size = self._settings.size
+        made = self._engine.made(
+            voice, FaceFields(gender=self._settings.gender, size=size, format=self._settings.format)
+        )
+        result = made.result
+        yield {
+            "type": "face",
+            **self._so_far(),
+            "final": last,
+            "gender": result.gender,
+            "male_probability": result.male_probability,
+            "generator": result.generator,
+            "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
+            "picture": picture_fields(made.pictures[0], made.media_type, size),
+            "marks": list(made.marks),
+            "notice": result.provenance.notice,
+            "work_ms": round((perf_counter() - began) * 1e3, 1),
+        }
+
+    def _so_far(self) -> dict[str, float]:
+        return {
+            "heard_seconds": round(self._live.heard_seconds, 3),
+            "speech_seconds": round(self._live.speech_seconds, 3),
+        }
+
+
+class Streams:
+    """Counts the streams that are open."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.open = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Room for a stream.
+
+        Raises:
+            BusyError: there is none.
+        """
+        if self.open >= self._engine.settings.streams:
+            raise BusyError(f"{self.open} streams are open, and no more can be. Try again.", 5.0)
+        self.open += 1
+        self._engine.counts.streams.inc()
+        try:
+            yield
+        finally:
+            self.open -= 1
+            self._engine.counts.streams.dec()
+
+
+async def first_message(socket: WebSocket, idle_s: float) -> StreamSettings:
+    """What the client's first message says.
+
+    Raises:
+        InvalidRequestError: it is no JSON, or says something that cannot be.
+    """
+    message = await _received(socket, idle_s)
+    try:
+        return StreamSettings.model_validate_json(message if isinstance(message, str) else b"")
+    except ValidationError as error:
+        raise InvalidRequestError(f"The first message must be JSON with the stream's settings: {said(error)}") from None
+
+
+async def tell(socket: WebSocket, error: S2FError) -> None:
+    """Sends a problem and closes, if the client is still there."""
+    with suppress(WebSocketDisconnect):
+        await socket.send_text(json.dumps({"type": "problem", **_renamed(problem(error))}))
+        await socket.close(1013 if isinstance(error, BusyError) else 1008)
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    """`type` says what kind of message it is."""
+    return {("problem_type" if name == "type" else name): value for name, value in fields.items()}
+
+
+async def _received(socket: WebSocket, idle_s: float) -> str | bytes:
+    try:
+        async with asyncio.timeout(idle_s):
+            message = await socket.receive()
+    except TimeoutError:
+        raise DeadlineError(f"The stream was silent for {idle_s:g} s, and is closed.") from None
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    text: str | None = message.get("text")
+    data: bytes | None = message.get("bytes")
+    return text if text is not None else data or b""
+
+
+def _is_end(message: str) -> bool:
+    try:
+        return bool(json.loads(message) == {"type": "end"})
+    except ValueError:
+        return False

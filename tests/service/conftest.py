@@ -1,0 +1,104 @@
+"""A real server in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+@dataclass
+class Server:
+    """A running `s2f-edge serve`."""
+
+    url: str
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)  # of its log
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def client(self, **options: object) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30, **options)  # type: ignore[arg-type]
+
+    def children(self) -> list[int]:
+        """Process ids of its decoders."""
+        file = Path(f"/proc/{self.process.pid}/task")
+        return [int(pid) for task in file.iterdir() for pid in (task / "children").read_text().split()]
+
+    def stop(self, signal_: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal_)
+        return self.process.wait(60)
+
+
+def start(*flags: str, environment: dict[str, str] | None = None, before: Callable[[], None] | None = None) -> Server:
+    """Starts `s2f-edge serve` with flags, on a free port, and waits until it listens."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "s2f_edge.cli", "serve", "--port", "0", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("S2F_SERVE_")} | (environment or {}),
+        preexec_fn=before,
+    )
+    assert process.stdout
+    assert process.stderr
+    said = process.stdout.readline()
+    if "serves at" not in said:
+        raise RuntimeError(f"exit status {process.wait(10)}: {process.stderr.read()}")
+    server = Server(said.split()[-1], process)
+    lines = process.stderr
+    threading.Thread(target=lambda: server.lines.extend(line.rstrip() for line in lines), daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """serve(*flags, environment=...) -> a server that ends with the test."""
+    servers: list[Server] = []
+
+    def begin(*flags: str, **options: object) -> Server:
+        servers.append(start(*flags, **options))  # type: ignore[arg-type]
+        return servers[-1]
+
+    yield begin
+    for server in servers:
+        server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def live_server() -> Iterator[Server]:
+    """The default pack, with settings as they are; shared by tests that change nothing in it."""
+    server = start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def client(live_server: Server) -> Iterator[httpx.Client]:
+    with live_server.client() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def male(examples: Path) -> bytes:
+    return (examples / "male.wav").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def female(examples: Path) -> bytes:
+    return (examples / "female.wav").read_bytes()
