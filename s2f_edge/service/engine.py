@@ -14,10 +14,13 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
+import numpy as np
+
 from s2f_edge import credentials
 from s2f_edge._version import __version__
 from s2f_edge.errors import DeadlineError, NotFoundError, UsageError
-from s2f_edge.features import Float32s
+from s2f_edge.features import SAMPLE_RATE, Float32s
+from s2f_edge.frontend import FRONT_ENDS
 from s2f_edge.picture import Provenance, encode
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.results import FaceResult, Voice
@@ -78,6 +81,16 @@ class Engine:
         self.admission = Admission(settings.slots, settings.queue)
         self.decoders = DecoderPool(settings.slots, settings.decoder_megabytes)
         self._threads = ThreadPoolExecutor(settings.slots, "s2f-work")
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Runs all that a first request would wait for: networks take memory, and a certificate is made."""
+        voice = self.model.pack.manifest.voice
+        front_end = FRONT_ENDS[voice.features]()
+        front_end.push(np.zeros(SAMPLE_RATE, np.float32))
+        self.model.embed_windows(front_end.inputs())
+        for generator in self.model.pack.manifest.generators:
+            self.sealed_face(np.zeros(voice.embedding_size, np.float32), generator)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

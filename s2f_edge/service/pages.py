@@ -33,7 +33,8 @@ DOCS = STRICT.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 TERMS_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Terms of use</title><link rel="stylesheet" href="/style.css"></head>
+<title>Terms of use</title><link rel="stylesheet" href="/style.css">
+<link rel="stylesheet" href="/dark.css" media="(prefers-color-scheme: dark)"></head>
 <body><main class="terms">{text}</main></body></html>
 """
 DOCS_PAGE = """<!doctype html>
