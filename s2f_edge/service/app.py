@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -100,6 +102,8 @@ def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], 
     if listening:
         listening(address)
     log.info("Listening on %s.", address)
+    # uvicorn ends in order at SIGTERM, then raises it once more.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with bound:
         asyncio.run(server.serve([bound]))
 

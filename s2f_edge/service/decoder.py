@@ -118,10 +118,14 @@ class Decoder:
         assert isinstance(said, dict)
         return said
 
-    def close(self) -> None:
-        """Ends the child, whatever it does."""
+    def kill(self) -> None:
+        """Ends the child, whatever it does; may be called from another thread."""
         with suppress(OSError):
             self._process.kill()
+
+    def close(self) -> None:
+        """The same, and leaves nothing of it."""
+        self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
@@ -181,8 +185,7 @@ class Decoder:
 
     def _time_is_over(self) -> None:
         self._over.set()
-        with suppress(OSError):
-            self._process.kill()
+        self.kill()
 
 
 class DecoderPool:
@@ -195,7 +198,9 @@ class DecoderPool:
 
     def __init__(self, size: int, megabytes: int) -> None:
         self._megabytes = megabytes
+        self._closed = False
         self._idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
+        self._busy: set[Decoder] = set()
         for _ in range(size):
             self._idle.put(Decoder(megabytes))
 
@@ -216,12 +221,20 @@ class DecoderPool:
             if not decoder.usable:  # killed from outside while it was idle
                 decoder.close()
                 decoder = Decoder(self._megabytes)
+            self._busy.add(decoder)
             yield decoder
         finally:
-            # The next one is started at once, so that it is ready when it is needed.
-            self._idle.put(decoder if decoder.usable else Decoder(self._megabytes))
+            self._busy.discard(decoder)
+            if self._closed:
+                decoder.close()
+            else:  # the next one is started at once, so that it is ready when it is needed
+                self._idle.put(decoder if decoder.usable else Decoder(self._megabytes))
 
     def close(self) -> None:
+        """Ends all of them; requests that are still in one fail."""
+        self._closed = True
+        for decoder in list(self._busy):
+            decoder.kill()
         while not self._idle.empty():
             self._idle.get().close()
 

@@ -173,7 +173,8 @@ class Engine:
 
     def sealed_face(self, embedding: Float32s, generator: str) -> bytes:
         """The picture, PNG, for an embedding that came sealed."""
-        if generator not in self.model.pack.manifest.generators:
+        manifest = self.model.pack.manifest
+        if generator not in manifest.generators or embedding.shape != (manifest.voice.embedding_size,):
             raise NotFoundError("This address was made by a server with another model pack. Send the recording again.")
         face = self.model.generate(embedding[None], generator)[0]
         made_by = Provenance(f"s2f-edge {__version__}", self.model.pack_name, self.model.pack.sha256, generator)

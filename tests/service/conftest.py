@@ -45,10 +45,12 @@ class Server:
         return self.process.wait(60)
 
 
-def start(*flags: str, environment: dict[str, str] | None = None, before: Callable[[], None] | None = None) -> Server:
-    """Starts `s2f-edge serve` with flags, on a free port, and waits until it listens."""
+def start(
+    *flags: str, port: int = 0, environment: dict[str, str] | None = None, before: Callable[[], None] | None = None
+) -> Server:
+    """Starts `s2f-edge serve` with flags, on a port or a free one, and waits until it listens."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "s2f_edge.cli", "serve", "--port", "0", *flags],
+        [sys.executable, "-m", "s2f_edge.cli", "serve", "--port", str(port), *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
