@@ -187,6 +187,8 @@ def _picture(name: str, data: bytes) -> tuple[str, dict[Any, Any], Pixels]:
             if not too_large:
                 image.load()  # text may follow the pixels
                 return str(image.format), image.info, np.asarray(image.convert("RGB"))
+    except Image.DecompressionBombError:
+        pass
     except Exception:  # Pillow raises errors of all kinds for hostile files
         raise ProvenanceError(f"{name} is no picture that can be read; give a {', '.join(FORMATS)}.") from None
     raise ProvenanceError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels; give a smaller copy of it.")

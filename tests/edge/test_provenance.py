@@ -278,11 +278,11 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_pictures_with_too_many_pixels_are_not_unpacked() -> None:
-    for side, told in ((8_000, "more than 50 megapixels"), (30_000, "no picture that can be read")):
+    for side in (8_000, 30_000):
         body = zlib.compress(b"\0" * 1000)
         header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
         bomb = png_of([(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")])
-        with pytest.raises(ProvenanceError, match=told):
+        with pytest.raises(ProvenanceError, match="more than 50 megapixels"):
             read(bomb)
 
 
