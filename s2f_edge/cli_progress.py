@@ -31,10 +31,12 @@ class Tally:
         self.total, self.before, self._failed_before = total, before, failed
         self.new = 0
         self._errors: Counter[str] = Counter()
-        self._began = monotonic()
+        self._began = self._first = monotonic()
 
     def count(self, outcome: Outcome) -> None:
         self.new += 1
+        if self.new == 1:
+            self._first = monotonic()
         if "error" in outcome.facts:
             self._errors[outcome.facts["error"]] += 1
 
@@ -47,8 +49,8 @@ class Tally:
         return self._failed_before + sum(self._errors.values())
 
     def rest(self) -> str:
-        """The rate of this run, and how long what is left takes at it."""
-        rate = self.new / max(monotonic() - self._began, 1e-3)
+        """The rate of this run since its first recording was done, and how long what is left takes at it."""
+        rate = max(0, self.new - 1) / max(monotonic() - self._first, 1e-3)
         left = f", {_clock((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
         return f"{rate:.1f} a second{left}"
 
