@@ -1,0 +1,265 @@
+"""How many recordings a second does `s2f-edge infer` work through, and in what memory?
+
+    S2F_DATA=... python benchmarks/files.py rates [--clips 240] [--repeats 2] [--ray]
+    S2F_DATA=... python benchmarks/files.py long [--clips 10000] [--kill-after 4000]
+
+`rates`: the same short clips of real speech by a loop in one process, with one and with all threads, by one worker of
+`s2f-edge infer --table` with one and two threads, and by two workers; they take turns. `long`: a run over many clips
+(hard links to those there are), killed with -9 after so many rows, then gone on with by --resume; what lies on the
+disk is checked, and the memory of all its processes is read every second. Clips are those of $S2F_DATA/data/voices of
+2 s and more. Both print a table and, as the last line, JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOP = """
+import sys, time
+from pathlib import Path
+from s2f_edge import Speech2Face
+from s2f_edge.errors import S2FError
+from s2f_edge.files import write_whole
+model = Speech2Face(device="cpu", threads=int(sys.argv[3]) or None)
+model.load()
+began = time.perf_counter()
+for name in Path(sys.argv[1]).read_text().splitlines():
+    try:
+        picture = model.infer(name).picture(256)
+    except S2FError:
+        continue
+    write_whole(Path(sys.argv[2], Path(name).stem + ".face.png"), picture)
+print(time.perf_counter() - began)
+"""
+
+
+def clips(folder: Path, count: int) -> list[Path]:
+    """So many short clips of real speech; where there are fewer, they come again under other names."""
+    voices = Path(os.environ["S2F_DATA"]) / "data" / "voices"
+    with (voices / "clips.csv").open() as file:
+        long = {row["clip"] for row in csv.DictReader(file) if float(row["seconds"]) >= 2.0}
+    with tarfile.open(voices / "voices.tar") as tar:
+        tar.extractall(folder / "all", filter="data")
+    found = sorted(path for path in (folder / "all").rglob("*.ogg") if path.stem in long)
+    random.Random(0).shuffle(found)
+    (folder / "in").mkdir()
+    chosen = []
+    for i in range(count):
+        chosen.append(folder / "in" / f"{found[i % len(found)].stem}-{i // len(found)}.ogg")
+        os.link(found[i % len(found)], chosen[-1])
+    return chosen
+
+
+def command(folder: Path, *options: str) -> list[str]:
+    """`s2f-edge infer` over all clips."""
+    code = "from s2f_edge.cli import main; main()"
+    out = ["--out", str(folder / "faces"), "--table", str(folder / "rows.jsonl"), "--device", "cpu"]
+    return [sys.executable, "-c", code, "infer", str(folder / "in"), *out, *options]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder / "faces", ignore_errors=True)
+    (folder / "faces").mkdir()
+    (folder / "rows.jsonl").unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------- rates
+
+
+def by_loop(folder: Path, threads: int) -> tuple[float, float]:
+    """Seconds of the whole process, and of its loop."""
+    emptied(folder)
+    began = time.perf_counter()
+    numpy = {} if threads == 0 else {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOOP, str(folder / "list.txt"), str(folder / "faces"), str(threads)],
+        env=environment() | numpy, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return time.perf_counter() - began, float(done.stdout)
+
+
+def by_command(folder: Path, count: int, *options: str) -> tuple[float, float]:
+    """Seconds of the whole run, and what all recordings take at the rate after the first of them."""
+    emptied(folder)
+    began = time.perf_counter()
+    done = subprocess.run(command(folder, *options), env=environment(), capture_output=True, text=True, check=False)
+    taken = time.perf_counter() - began
+    rows = (folder / "rows.jsonl").read_text().count("\n")
+    rate = re.search(r", ([\d.]+) a second", done.stderr)
+    if rows != count or not rate:
+        raise SystemExit(f"{rows} of {count} rows: {done.stderr}")
+    return taken, count / float(rate[1])
+
+
+def rates(folder: Path, count: int, repeats: int, ray: bool) -> None:
+    (folder / "list.txt").write_text("\n".join(map(str, clips(folder, count))))
+    one, two = ("--threads", "1"), ("--threads", "2")
+    ways: dict[str, Callable[[], tuple[float, float]]] = {
+        "a loop, 1 thread": lambda: by_loop(folder, 1),
+        "a loop, all threads": lambda: by_loop(folder, 0),
+        "1 worker, 1 thread": lambda: by_command(folder, count, "--jobs", "1", *one),
+        "1 worker, 2 threads": lambda: by_command(folder, count, "--jobs", "1", *two),
+        "2 workers, 1 thread each": lambda: by_command(folder, count, "--jobs", "2", *one),
+    }
+    if ray:
+        ways["Ray, 2 cores"] = lambda: by_command(folder, count, "--engine", "ray", "--address", "local", "--jobs", "2")
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            found[name].append(way())
+    failed = sum('"error": null' not in line for line in (folder / "rows.jsonl").read_text().splitlines())
+    print(f"{count} clips of 2 s and more, {failed} of them refused; recordings a second, median of {repeats}\n")
+    print("| | with the start | once started | spread |\n|---|---|---|---|")
+    facts = {}
+    for name, times in found.items():
+        whole, steady = ([count / each[i] for each in times] for i in (0, 1))
+        facts[name] = {
+            "whole": round(statistics.median(whole), 2),
+            "steady": round(statistics.median(steady), 2),
+            "spread": round(max(steady) - min(steady), 2),
+        }
+        print("| {} | {whole:.1f} | {steady:.1f} | {spread:.1f} |".format(name, **facts[name]))
+    sum_of_cores = facts["2 workers, 1 thread each"]["steady"] / (2 * facts["a loop, 1 thread"]["steady"])
+    against_loop = facts["2 workers, 1 thread each"]["steady"] / facts["a loop, all threads"]["steady"]
+    print(f"\nTwo workers: {sum_of_cores:.0%} of twice one core's rate, {against_loop:.2f} times the loop's.")
+    print(json.dumps({"clips": count, "refused": failed, "rates": facts, "of_both_cores": round(sum_of_cores, 3)}))
+
+
+# -------------------------------------------------------------------------------- long
+
+
+class Memory(threading.Thread):
+    """Reads the memory of a process and of those that it started, every second: MB, each process's own and its share of
+    what they have in common."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self.read: list[float] = []
+        self._process = process
+
+    def run(self) -> None:
+        while Path(f"/proc/{self._process}").exists():
+            kilobytes = sum(map(_kilobytes, _family(self._process)))
+            if kilobytes:
+                self.read.append(kilobytes / 1024)
+            time.sleep(1.0)
+
+
+def _family(process: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        children = []
+    return [process, *(each for child in children for each in _family(int(child)))]
+
+
+def _kilobytes(process: int) -> int:
+    try:
+        told = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(told[1]) if told else 0
+
+
+def watched(folder: Path, until: int | None, *options: str) -> tuple[float, list[float], str]:
+    """Runs the command, killed after so many rows; seconds, memory by second, and what it said at its end."""
+    began = time.perf_counter()
+    running = subprocess.Popen(
+        command(folder, *options), env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    memory = Memory(running.pid)
+    memory.start()
+    killer = threading.Thread(target=_kill_after, args=(folder / "rows.jsonl", until, running), daemon=True)
+    if until:
+        killer.start()
+    _, said = running.communicate()
+    return time.perf_counter() - began, memory.read, said.strip().splitlines()[-1] if said.strip() else ""
+
+
+def _kill_after(table: Path, rows: int, running: subprocess.Popen[str]) -> None:
+    while running.poll() is None:
+        if table.exists() and table.read_bytes().count(b"\n") >= rows:
+            os.killpg(running.pid, signal.SIGKILL)
+        time.sleep(0.5)
+
+
+def long(folder: Path, count: int, kill_after: int) -> None:
+    from PIL import Image
+
+    expected = clips(folder, count)
+    emptied(folder)
+    parts = []
+    for until, options in ((kill_after, ()), (None, ("--resume",))):
+        seconds, memory, said = watched(folder, until, *options)
+        rows = (folder / "rows.jsonl").read_bytes().count(b"\n")
+        pictures = [path for path in (folder / "faces").iterdir() if not path.name.startswith(".")]
+        for path in pictures:
+            Image.open(path).load()
+        tenth = max(1, len(memory) // 10)
+        parts.append(
+            {
+                "seconds": round(seconds, 1),
+                "rows": rows,
+                "pictures": len(pictures),
+                "first_mb": round(statistics.median(memory[tenth : 2 * tenth]), 1),
+                "last_mb": round(statistics.median(memory[-tenth:]), 1),
+                "most_mb": round(max(memory), 1),
+                "said": said,
+            }
+        )
+        print(f"{'killed' if until else 'went on'}: {json.dumps(parts[-1])}", flush=True)
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    files = [row["file"] for row in rows]
+    pictures = sorted(name for row in rows for name in row["pictures"])
+    right = {
+        "each recording once": sorted(files) == sorted(map(str, expected)),
+        "each picture in one row": len(set(pictures)) == len(pictures),
+        "no other file": sorted(map(str, (folder / "faces").iterdir())) == pictures,
+    }
+    print(right)
+    print(json.dumps({"clips": count, "parts": parts, "right": right}))
+    if not all(right.values()):
+        raise SystemExit(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ways = parser.add_subparsers(dest="way", required=True)
+    short = ways.add_parser("rates")
+    short.add_argument("--clips", type=int, default=240)
+    short.add_argument("--repeats", type=int, default=2)
+    short.add_argument("--ray", action="store_true", help="a local Ray cluster too")
+    many = ways.add_parser("long")
+    many.add_argument("--clips", type=int, default=10_000)
+    many.add_argument("--kill-after", type=int, default=4_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        if arguments.way == "rates":
+            rates(Path(name), arguments.clips, arguments.repeats, arguments.ray)
+        else:
+            long(Path(name), arguments.clips, arguments.kill_after)
+
+
+if __name__ == "__main__":
+    main()
