@@ -1,6 +1,6 @@
 """How many recordings a second does `s2f-edge infer` work through, and in what memory?
 
-    S2F_DATA=... python benchmarks/files.py rates [--clips 240] [--repeats 2] [--ray]
+    S2F_DATA=... python benchmarks/files.py rates [--clips 80] [--repeats 5] [--ray]
     S2F_DATA=... python benchmarks/files.py long [--clips 10000] [--kill-after 4000]
 
 `rates`: the same short clips of real speech by a loop in one process, with one and with all threads, by one worker of
@@ -125,25 +125,37 @@ def rates(folder: Path, count: int, repeats: int, ray: bool) -> None:
     if ray:
         ways["Ray, 2 cores"] = lambda: by_command(folder, count, "--engine", "ray", "--address", "local", "--jobs", "2")
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    work: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
+            before = os.times()
             found[name].append(way())
+            after = os.times()
+            used = after.children_user + after.children_system - before.children_user - before.children_system
+            work[name].append(used / count * 1e3)
     failed = sum('"error": null' not in line for line in (folder / "rows.jsonl").read_text().splitlines())
-    print(f"{count} clips of 2 s and more, {failed} of them refused; recordings a second, median of {repeats}\n")
-    print("| | with the start | once started | spread |\n|---|---|---|---|")
+    print(
+        f"{count} clips of 2 s and more, {failed} of them refused; recordings a second once started, {repeats} runs\n"
+    )
+    print("| | median | best | worst | start | processor time of each |\n|---|---|---|---|---|---|")
     facts = {}
     for name, times in found.items():
-        whole, steady = ([count / each[i] for each in times] for i in (0, 1))
+        steady = [count / each[1] for each in times]
         facts[name] = {
-            "whole": round(statistics.median(whole), 2),
-            "steady": round(statistics.median(steady), 2),
-            "spread": round(max(steady) - min(steady), 2),
+            "median": round(statistics.median(steady), 2),
+            "best": round(max(steady), 2),
+            "worst": round(min(steady), 2),
+            "start_s": round(statistics.median(each[0] - each[1] for each in times), 2),
+            "processor_ms": round(statistics.median(work[name]), 1),
         }
-        print("| {} | {whole:.1f} | {steady:.1f} | {spread:.1f} |".format(name, **facts[name]))
-    sum_of_cores = facts["2 workers, 1 thread each"]["steady"] / (2 * facts["a loop, 1 thread"]["steady"])
-    against_loop = facts["2 workers, 1 thread each"]["steady"] / facts["a loop, all threads"]["steady"]
-    print(f"\nTwo workers: {sum_of_cores:.0%} of twice one core's rate, {against_loop:.2f} times the loop's.")
-    print(json.dumps({"clips": count, "refused": failed, "rates": facts, "of_both_cores": round(sum_of_cores, 3)}))
+        row = "| {} | {median:.1f} | {best:.1f} | {worst:.1f} | {start_s:.1f} s | {processor_ms:.0f} ms |"
+        print(row.format(name, **facts[name]))
+    two, one = facts["2 workers, 1 thread each"], facts["a loop, 1 thread"]
+    of_both = {kind: round(two[kind] / (2 * one[kind]), 3) for kind in ("median", "best")}
+    print(
+        f"\nTwo workers have {of_both['median']:.0%} of twice the loop's rate (of the best runs: {of_both['best']:.0%})."
+    )
+    print(json.dumps({"clips": count, "refused": failed, "rates": facts, "of_both_cores": of_both}))
 
 
 # -------------------------------------------------------------------------------- long
@@ -247,8 +259,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ways = parser.add_subparsers(dest="way", required=True)
     short = ways.add_parser("rates")
-    short.add_argument("--clips", type=int, default=240)
-    short.add_argument("--repeats", type=int, default=2)
+    short.add_argument("--clips", type=int, default=80)
+    short.add_argument("--repeats", type=int, default=5)
     short.add_argument("--ray", action="store_true", help="a local Ray cluster too")
     many = ways.add_parser("long")
     many.add_argument("--clips", type=int, default=10_000)

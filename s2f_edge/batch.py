@@ -63,6 +63,7 @@ class How:
             "grid": self.grid,
             "size": self.size,
             "format": self.form,
+            "certificate": str(self.certificate) if self.certificate else None,
         }
 
 

@@ -81,6 +81,8 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
                     workers[workers.index(worker)] = _Worker(how)
     finally:
         for worker in workers:
+            worker.leave()
+        for worker in workers:
             worker.stop()
 
 
@@ -146,10 +148,13 @@ class _Worker:
         code = self._process.exitcode or 0
         return why or (f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}")
 
-    def stop(self) -> None:
-        """Ends the process: it takes away what it has not written to the end."""
+    def leave(self) -> None:
+        """Asks the process to end: it takes away what it has not written to the end."""
         self.connection.close()
         self._process.terminate()
+
+    def stop(self) -> None:
+        """Waits for that, a little."""
         self._process.join(5.0)
         self._process.kill()
         self._process.join()

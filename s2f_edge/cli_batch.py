@@ -60,6 +60,8 @@ class Many:
             raise UsageError("--retry-failed needs --resume.")
         if self.address != "auto" and self.engine != opt.Engine.ray:
             raise UsageError("--address is for --engine ray.")
+        if self.jobs and self.engine == opt.Engine.ray and self.address != "local":
+            raise UsageError("--jobs is for this machine; a Ray cluster has the cores that it has.")
 
     def workers(self, jobs: list[Job], how: How) -> int:
         """How many processes work; 0 stands for this one, where there is little to do.
@@ -136,7 +138,7 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
             raise
     _summary(tally, table, report)
     if tally.failed:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(tally.status if len(left) == len(jobs) == 1 else SOME_FAILED)
 
 
 GO_ON = "The same command with --resume goes on."
@@ -153,7 +155,7 @@ def _begin(jobs: list[Job], how: How, many: Many, table: Table | None) -> tuple[
     names = [whole_path(job.source) for job in jobs]
     known = table.resume(how.settings(), set(names), many.retry)
     left = [job for name, job in zip(names, jobs, strict=True) if name not in known]
-    _take_away_leftovers(left)
+    _take_away_leftovers(left, table)
     return _renamed(left, known), sum(known[name].failed for name in names if name in known)
 
 
@@ -161,27 +163,28 @@ def _renamed(jobs: list[Job], known: dict[str, Before]) -> list[Job]:
     """Pictures of the run before keep their names, even if new recordings would now be given them."""
     from s2f_edge.cli_files import another
 
+    def spelled(targets: list[str]) -> set[str]:
+        return {os.path.abspath(target).casefold() for target in targets}  # noqa: PTH100
+
     taken = {picture.casefold() for before in known.values() for picture in before.pictures}
-    planned = {os.path.abspath(target).casefold() for job in jobs for target in job.targets}  # noqa: PTH100
+    planned = {name for job in jobs for name in spelled(job.targets)}
     renamed = []
     for job in jobs:
         targets, count = job.targets, 1
-        while any(os.path.abspath(target).casefold() in taken for target in targets):  # noqa: PTH100
+        while spelled(targets) & (taken if count == 1 else taken | planned):
             count += 1
             targets = [another(target, count) for target in job.targets]
-            if any(os.path.abspath(target).casefold() in planned for target in targets):  # noqa: PTH100
-                continue
-        taken |= {os.path.abspath(target).casefold() for target in targets}  # noqa: PTH100
+        taken |= spelled(targets)
         renamed.append(Job(job.source, targets))
     return renamed
 
 
-def _take_away_leftovers(jobs: list[Job]) -> None:
-    """Removes what a killed run had begun to write of these pictures."""
+def _take_away_leftovers(jobs: list[Job], table: Table) -> None:
+    """Removes what a killed run had begun to write of these pictures, and of the table."""
     from s2f_edge.files import leftovers
 
-    targets = [Path(target) for job in jobs for target in job.targets]
-    for file in leftovers(targets):
+    pictures = [Path(target) for job in jobs for target in job.targets]
+    for file in leftovers([*pictures, table.path, table.rows_path]):
         with contextlib.suppress(OSError):
             file.unlink()
 
@@ -189,9 +192,9 @@ def _take_away_leftovers(jobs: list[Job]) -> None:
 def _outcomes(jobs: list[Job], how: How, many: Many, workers: int) -> Outcomes:
     from s2f_edge import batch_engines
 
+    for folder in {Path(target).parent for job in jobs for target in job.targets}:
+        _make(folder)
     if many.engine == opt.Engine.ray:
-        for folder in {Path(target).parent for job in jobs for target in job.targets}:
-            _make(folder)
         return batch_engines.on_ray(jobs, how, many.address, many.jobs)
     return batch_engines.local(jobs, how, min(workers, len(jobs)))
 
@@ -201,6 +204,8 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror or error}.") from None
+    if not os.access(folder, os.W_OK):  # which would be the error of every recording
+        raise OutputError(f"{folder} cannot be written: Permission denied.")
 
 
 def _say(job: Job, outcome: Outcome, report: Report) -> None:

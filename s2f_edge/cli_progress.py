@@ -30,6 +30,7 @@ class Tally:
     def __init__(self, total: int, before: int = 0, failed: int = 0) -> None:
         self.total, self.before, self._failed_before = total, before, failed
         self.new = 0
+        self.status = 0  # exit status of the last failure
         self._errors: Counter[str] = Counter()
         self._began = self._first = monotonic()
 
@@ -39,6 +40,7 @@ class Tally:
             self._first = monotonic()
         if "error" in outcome.facts:
             self._errors[outcome.facts["error"]] += 1
+            self.status = outcome.facts["exit_status"]
 
     @property
     def done(self) -> int:

@@ -255,6 +255,8 @@ def test_every_recording_is_a_row(run, clips: Path, tmp_path: Path) -> None:
     assert good["ms"] > 0
     assert (good["error"], bad["error"], bad["pictures"]) == (None, "unreadable-audio", [])
     assert bad["settings"] == good["settings"]
+    result = run("infer", "in/7.wav", "--table", "one.jsonl")
+    assert result.exit_code == 10  # one recording has a status of its own
     result = run("infer", clips, "--out", "faces", *TABLE, "--overwrite", "--json", "--quiet")
     assert len(result.stdout.splitlines()) == 8
     assert result.stderr == ""
@@ -298,6 +300,7 @@ def test_parquet_without_pyarrow(run, clips: Path, monkeypatch: pytest.MonkeyPat
         ([*TABLE, "--retry-failed"], "needs --resume"),
         (["--table", "rows.csv"], "ends with neither .jsonl nor .parquet"),
         (["--address", "local"], "for --engine ray"),
+        (["--engine", "ray", "--jobs", "2"], "has the cores that it has"),
         (["--jobs", "0"], "--jobs"),
     ],
 )
@@ -342,6 +345,7 @@ def test_it_goes_on_from_another_folder_and_with_more_recordings(
 ) -> None:
     (tmp_path / "more").mkdir()
     (clips / "0.wav").rename(tmp_path / "more/1.wav")
+    (clips / "2.wav").rename(clips / "1-2.wav")
     assert run("infer", "in", "--out", "faces", *TABLE).exit_code == 3
     before = pixels(tmp_path / "faces/1.face.png")
     monkeypatch.chdir(clips)
@@ -349,7 +353,7 @@ def test_it_goes_on_from_another_folder_and_with_more_recordings(
     result = run("infer", "../more", ".", "--out", "../faces", "--table", "../rows.jsonl", "--resume")
     assert "7 were done before. 1 in" in result.stderr
     assert np.array_equal(pixels(tmp_path / "faces/1.face.png"), before)
-    assert rows(tmp_path / "rows.jsonl")[-1]["pictures"] == ["../faces/1-2.face.png"]
+    assert rows(tmp_path / "rows.jsonl")[-1]["pictures"] == ["../faces/1-3.face.png"]
     assert len(names(tmp_path / "faces")) == 7
 
 
