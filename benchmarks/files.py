@@ -152,9 +152,7 @@ def rates(folder: Path, count: int, repeats: int, ray: bool) -> None:
         print(row.format(name, **facts[name]))
     two, one = facts["2 workers, 1 thread each"], facts["a loop, 1 thread"]
     of_both = {kind: round(two[kind] / (2 * one[kind]), 3) for kind in ("median", "best")}
-    print(
-        f"\nTwo workers have {of_both['median']:.0%} of twice the loop's rate (of the best runs: {of_both['best']:.0%})."
-    )
+    print(f"\nTwo workers have {of_both['median']:.0%} of twice the loop's rate (best runs: {of_both['best']:.0%}).")
     print(json.dumps({"clips": count, "refused": failed, "rates": facts, "of_both_cores": of_both}))
 
 
@@ -197,9 +195,7 @@ def _kilobytes(process: int) -> int:
 def watched(folder: Path, until: int | None, *options: str) -> tuple[float, list[float], str]:
     """Runs the command, killed after so many rows; seconds, memory by second, and what it said at its end."""
     began = time.perf_counter()
-    running = subprocess.Popen(
-        command(folder, *options), env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    running = subprocess.Popen(command(folder, *options), env=environment(), stderr=subprocess.PIPE, text=True)
     memory = Memory(running.pid)
     memory.start()
     killer = threading.Thread(target=_kill_after, args=(folder / "rows.jsonl", until, running), daemon=True)
@@ -212,7 +208,8 @@ def watched(folder: Path, until: int | None, *options: str) -> tuple[float, list
 def _kill_after(table: Path, rows: int, running: subprocess.Popen[str]) -> None:
     while running.poll() is None:
         if table.exists() and table.read_bytes().count(b"\n") >= rows:
-            os.killpg(running.pid, signal.SIGKILL)
+            for process in _family(running.pid):  # the workers too, while they write
+                os.kill(process, signal.SIGKILL)
         time.sleep(0.5)
 
 

@@ -136,6 +136,8 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
                 bar.close()
                 say(f"{tally.done:,} of {tally.total:,} are done. {GO_ON}")
             raise
+        finally:
+            _take_away_leftovers(left)  # of workers that ended while they wrote
     _summary(tally, table, report)
     if tally.failed:
         raise typer.Exit(tally.status if len(left) == len(jobs) == 1 else SOME_FAILED)
@@ -155,7 +157,7 @@ def _begin(jobs: list[Job], how: How, many: Many, table: Table | None) -> tuple[
     names = [whole_path(job.source) for job in jobs]
     known = table.resume(how.settings(), set(names), many.retry)
     left = [job for name, job in zip(names, jobs, strict=True) if name not in known]
-    _take_away_leftovers(left, table)
+    _take_away_leftovers(left, table.path, table.rows_path)
     return _renamed(left, known), sum(known[name].failed for name in names if name in known)
 
 
@@ -179,12 +181,12 @@ def _renamed(jobs: list[Job], known: dict[str, Before]) -> list[Job]:
     return renamed
 
 
-def _take_away_leftovers(jobs: list[Job], table: Table) -> None:
-    """Removes what a killed run had begun to write of these pictures, and of the table."""
+def _take_away_leftovers(jobs: list[Job], *tables: Path) -> None:
+    """Removes what processes that were killed had begun to write."""
     from s2f_edge.files import leftovers
 
     pictures = [Path(target) for job in jobs for target in job.targets]
-    for file in leftovers([*pictures, table.path, table.rows_path]):
+    for file in leftovers([*pictures, *tables]):
         with contextlib.suppress(OSError):
             file.unlink()
 

@@ -193,11 +193,14 @@ def test_a_full_disk_ends_the_run(
     assert outcome.hopeless
     assert outcome.facts["error"] == "output"
     assert not maker.outcome(Job(str(clips / "7.wav"), ["b.png"])).hopeless
+    leftover = tmp_path / ".0.face.png-a1b2c3d4"  # of a worker that was killed while it wrote
+    leftover.write_bytes(b"half")
     outcomes = iter([(job, maker.outcome(job)), (Job("b", ["b"]), outcome), (Job("c", ["c"]), outcome)])
     monkeypatch.setattr(cli_batch, "_outcomes", lambda *_: (each for each in outcomes))
     result = run("infer", clips, *TABLE)
     assert result.exit_code == 50
     assert "1 of 8 are done. The same command with --resume goes on." in result.stderr
+    assert not leftover.exists()
     assert "No space left" in result.stderr
     assert len(rows(tmp_path / "rows.jsonl")) == 1
     assert {errno.ENOSPC, errno.EROFS} <= HOPELESS
