@@ -5,9 +5,9 @@
 
 `rates`: the same short clips of real speech by a loop in one process, with one and with all threads, by one worker of
 `s2f-edge infer --table` with one and two threads, and by two workers; they take turns, and runs during which others
-used the machine are left out. `long`: a run over many clips (hard links to those there are), killed with -9 after so many
-rows, then gone on with by --resume; what lies on the disk is checked, and the memory of all its processes is read every
-second. Clips are those of $S2F_DATA/data/voices of 2 s and more. Both print a table and, as the last line, JSON.
+used the machine are left out. `long`: a run over many clips (hard links to those there are), killed with -9 after so
+many rows, then gone on with by --resume; what lies on the disk is checked, and the memory of all its processes is read
+every second. Clips are those of $S2F_DATA/data/voices of 2 s and more. Both print a table and, as the last line, JSON.
 """
 
 from __future__ import annotations
