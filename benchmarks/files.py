@@ -1,13 +1,14 @@
 """How many recordings a second does `s2f-edge infer` work through, and in what memory?
 
     S2F_DATA=... python benchmarks/files.py rates [--clips 80] [--repeats 4] [--ray]
-    S2F_DATA=... python benchmarks/files.py long [--clips 10000] [--kill-after 4000]
+    S2F_DATA=... python benchmarks/files.py long FOLDER [--clips 10000] --kill-after 5000
+    S2F_DATA=... python benchmarks/files.py long FOLDER
 
 `rates`: the same short clips of real speech by a loop in one process, with one and with all threads, by one worker of
 `s2f-edge infer --table` with one and two threads, and by two workers; they take turns, and runs during which others
-used the machine are left out. `long`: a run over many clips (hard links to those there are), killed with -9 after so
-many rows, then gone on with by --resume; what lies on the disk is checked, and the memory of all its processes is read
-every second. Clips are those of $S2F_DATA/data/voices of 2 s and more. Both print a table and, as the last line, JSON.
+used the machine are left out. `long`: a run over many clips (hard links to those there are), ended with kill -9 after
+so many rows; the second call goes on with it by --resume and checks what lies there. The memory of all its processes is
+read every second. Clips are those of $S2F_DATA/data/voices of 2 s and more. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from PIL import Image
 
 OTHERS = 0.05  # a run in which other processes had more of the machine is left out, if there are others
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,7 +117,7 @@ def by_command(folder: Path, count: int, *options: str) -> tuple[float, float]:
     return taken, count / float(rate[-1])
 
 
-def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool) -> None:
+def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool, pair: bool) -> None:
     (folder / "list.txt").write_text("\n".join(map(str, clips(folder, count))))
     one, two = ("--threads", "1"), ("--threads", "2")
     ways: dict[str, Callable[[], tuple[float, float]]] = {
@@ -126,6 +129,8 @@ def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool) -> 
     }
     if ray:
         ways["Ray, 2 cores"] = lambda: by_command(folder, count, "--engine", "ray", "--address", "local", "--jobs", "2")
+    if pair:
+        ways = {name: ways[name] for name in ("a loop, 1 thread", "2 workers, 1 thread each")}
     found: dict[str, list[Taken]] = {name: [] for name in ways}
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -248,42 +253,36 @@ def _kill_after(table: Path, rows: int, running: subprocess.Popen[str]) -> None:
         time.sleep(0.5)
 
 
-def long(folder: Path, count: int, kill_after: int) -> None:
-    from PIL import Image
-
-    expected = clips(folder, count)
-    emptied(folder)
-    parts = []
-    for until, options in ((kill_after, ()), (None, ("--resume",))):
-        seconds, memory, said = watched(folder, until, *options)
-        rows = (folder / "rows.jsonl").read_bytes().count(b"\n")
-        pictures = [path for path in (folder / "faces").iterdir() if not path.name.startswith(".")]
-        for path in pictures:
-            Image.open(path).load()
-        tenth = max(1, len(memory) // 10)
-        parts.append(
-            {
-                "seconds": round(seconds, 1),
-                "rows": rows,
-                "pictures": len(pictures),
-                "first_mb": round(statistics.median(memory[tenth : 2 * tenth]), 1),
-                "last_mb": round(statistics.median(memory[-tenth:]), 1),
-                "most_mb": round(max(memory), 1),
-                "said": said,
-            }
-        )
-        print(f"{'killed' if until else 'went on'}: {json.dumps(parts[-1])}", flush=True)
-    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    files = [row["file"] for row in rows]
-    pictures = sorted(name for row in rows for name in row["pictures"])
-    right = {
-        "each recording once": sorted(files) == sorted(map(str, expected)),
-        "each picture in one row": len(set(pictures)) == len(pictures),
-        "no other file": sorted(map(str, (folder / "faces").iterdir())) == pictures,
+def long(folder: Path, count: int, kill_after: int | None) -> None:
+    """Begins a run in `folder`, or goes on with the one that is there; killed after so many rows, or to its end."""
+    table, resumed = folder / "rows.jsonl", (folder / "rows.jsonl").exists()
+    expected = sorted((folder / "in").iterdir()) if resumed else clips(folder, count)
+    before = table.read_bytes().count(b"\n") if resumed else 0
+    seconds, memory, said = watched(folder, kill_after, *(["--resume"] if resumed else []))
+    rows = table.read_bytes().count(b"\n")
+    pictures = [path for path in (folder / "faces").iterdir() if not path.name.startswith(".")]
+    for path in pictures:
+        Image.open(path).load()  # which fails if it is not whole
+    tenth = max(1, len(memory) // 10)
+    facts = {
+        "rows_before": before,
+        "rows": rows,
+        "whole_pictures": len(pictures),
+        "seconds": round(seconds, 1),
+        "a_second": round((rows - before) / seconds, 2),
+        "memory_mb": [round(statistics.median(memory[i : i + tenth]), 1) for i in range(0, len(memory), tenth)],
+        "said": said,
     }
-    print(right)
-    print(json.dumps({"clips": count, "parts": parts, "right": right}))
-    if not all(right.values()):
+    if kill_after is None:
+        told = [json.loads(line) for line in table.read_text().splitlines()]
+        named = sorted(name for row in told for name in row["pictures"])
+        facts["each recording is one row"] = sorted(row["file"] for row in told) == sorted(map(str, expected))
+        facts["each picture is in one row"] = len(set(named)) == len(named)
+        facts["nothing else lies there"] = sorted(map(str, (folder / "faces").iterdir())) == named
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' ')}: {value}")
+    print(json.dumps(facts))
+    if any(value is False for value in facts.values()):
         raise SystemExit(1)
 
 
@@ -294,16 +293,20 @@ def main() -> None:
     short.add_argument("--clips", type=int, default=80)
     short.add_argument("--repeats", type=int, default=4)
     short.add_argument("--seconds", type=float, default=180.0, help="after which no round begins")
+    short.add_argument("--pair", action="store_true", help="the loop with one thread and two workers alone")
     short.add_argument("--ray", action="store_true", help="a local Ray cluster too")
     many = ways.add_parser("long")
     many.add_argument("--clips", type=int, default=10_000)
-    many.add_argument("--kill-after", type=int, default=4_000)
+    many.add_argument("folder", type=Path, help="made by the first run, gone on with by the next")
+    many.add_argument("--kill-after", type=int)
     arguments = parser.parse_args()
+    if arguments.way == "long":
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        (arguments.folder / "faces").mkdir(exist_ok=True)
+        long(arguments.folder.resolve(), arguments.clips, arguments.kill_after)
+        return
     with tempfile.TemporaryDirectory() as name:
-        if arguments.way == "rates":
-            rates(Path(name), arguments.clips, arguments.repeats, arguments.seconds, arguments.ray)
-        else:
-            long(Path(name), arguments.clips, arguments.kill_after)
+        rates(Path(name), arguments.clips, arguments.repeats, arguments.seconds, arguments.ray, arguments.pair)
 
 
 if __name__ == "__main__":
