@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from export.front_ends import LogMel
 from export.graphs import Graph, Value
-from s2f_edge.features import LOGMEL_BINS
+from s2f_edge.features import HOP, LOGMEL_BINS, WINDOW
 from s2f_edge.speech_gate import (
     CLASSES,
     LOGIT_LIMIT,
@@ -31,7 +31,10 @@ def sound_of(graph: Graph, waveform: Value) -> tuple[Value, Value]:
         Probability of speech, float32 (1,), and the mean log probability of each of `CLASSES`, float32 (4,).
     """
     logmel = LogMel(graph, waveform)
-    count, width = logmel.count, WINDOW_FRAMES
+    width = WINDOW_FRAMES
+    # Frames that run past the end are left out, as `SpeechMeter` does.
+    inside = (graph.length(waveform) - np.array([WINDOW - HOP])) / np.array([HOP])
+    count = inside.apply("Max", np.array([1]))
     # Whole windows, and one more that ends with the clip where enough is left.
     windows = ((count + np.array([width - SPARE_FRAMES])) / np.array([width])).apply("Max", np.array([1]))
     latest = (count - np.array([width])).apply("Max", np.array([0]))

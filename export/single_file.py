@@ -33,7 +33,7 @@ from export.front_ends import embedding_of
 from export.gate_graph import sound_of
 from export.graphs import Graph, Value
 from export.verify import ParityError, session_of
-from s2f_edge.features import SAMPLE_RATE, Float32s, logmel
+from s2f_edge.features import SAMPLE_RATE, Float32s, LogMelStream
 from s2f_edge.frontend import FRONT_ENDS
 from s2f_edge.pack import Pack
 from s2f_edge.picture import NOTICE, SOURCE_TYPE
@@ -222,7 +222,7 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
 def speech_probability(clip: Float32s) -> float:
     """What the pipeline's gate says of speech without its pauses."""
     windows = Windows()
-    windows.push(logmel(clip))
+    windows.push(LogMelStream().push(clip))
     windows.finish()
     return windows.verdict()[0]
 
