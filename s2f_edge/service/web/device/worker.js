@@ -79,8 +79,17 @@ async function judged(sound) {
 /** Faces and facts, in the form of the service's answer. */
 async function faces({ samples: given, rate, gender, count, others }) {
   const { manifest, detector } = ready;
+  const timings = {};
+  let since = performance.now();
+  const lap = (stage) => {
+    const now = performance.now();
+    timings[stage] = now - since;
+    since = now;
+  };
   const samples = rate === RATE ? given : resampled(given, rate);
+  lap("resample");
   const voiced = voicedOf(samples, hearingGain(samples), detector);
+  lap("vad");
 
   const size = manifest.embedding_size;
   const rows = Array.from({ length: count }, (_, i) =>
@@ -88,6 +97,7 @@ async function faces({ samples: given, rate, gender, count, others }) {
   );
   const asked = gender === "auto" ? 0 : manifest.generators[gender];
   const made = isSome(voiced) ? await run(voiced, asked, rows) : null;
+  lap("model");
   const verdicts = [];
   if (made) {
     verdicts.push(
@@ -100,12 +110,15 @@ async function faces({ samples: given, rate, gender, count, others }) {
   const found = measure(samples, voiced, best);
   const refusal = refusalOf(found, manifest.least_speech_seconds);
   if (refusal) throw Object.assign(new Error(refusal.code), refusal);
+  lap("quality");
 
   const generator = Object.keys(manifest.generators).find(
     (name) => manifest.generators[name] === made.generator_used.data[0],
   );
   const facts = factsOf(found, made, generator, gender);
-  return { facts, pictures: await pictures(made.faces, generator) };
+  const files = await pictures(made.faces, generator);
+  lap("pictures");
+  return { facts: { ...facts, timings_ms: timings }, pictures: files };
 }
 
 function factsOf(found, made, generator, asked) {
