@@ -32,7 +32,7 @@ from onnx import TensorProto
 from export.front_ends import embedding_of
 from export.gate_graph import sound_of
 from export.graphs import Graph, Value
-from export.verify import ParityError, session_of
+from export.verify import ParityError, open_session
 from s2f_edge.features import SAMPLE_RATE, Float32s, LogMelStream
 from s2f_edge.frontend import FRONT_ENDS
 from s2f_edge.pack import Pack
@@ -192,7 +192,7 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
         ParityError: a face below 40 dB, an embedding below a cosine of 0.9999, or another generator.
     """
     model = Speech2Face(pack.folder, device="cpu")
-    session = session_of(data)
+    session = open_session(data)
     cosines, ratios, differences = [], [], []
     for clip in clips:
         front_end = FRONT_ENDS[pack.manifest.voice.features]()

@@ -20,7 +20,7 @@ from export.gate_graph import sound_of
 from export.graphs import Graph, Value
 from export.mobile import speech_of
 from export.single_file import GENERATORS, judge, run, single_file
-from export.verify import session_of
+from export.verify import open_session
 from s2f_edge import Speech2Face
 from s2f_edge.features import LogMelStream
 from s2f_edge.pack import Pack
@@ -42,7 +42,7 @@ def file(pack: Pack) -> bytes:
 
 @pytest.fixture(scope="module")
 def session(file: bytes) -> Any:
-    return session_of(file)
+    return open_session(file)
 
 
 def speech(path: Path) -> Any:
@@ -144,7 +144,7 @@ def test_the_gate_is_the_runtimes_at_any_length(examples: Path, samples: int) ->
     outputs: Any = [(speech_probability, "speech", onnx.TensorProto.FLOAT, [1]), (sounds, "sounds", 1, [4])]
     model = graph.model([("waveform", onnx.TensorProto.FLOAT, ["n"])], outputs, {})
     clip = np.tile(speech(examples / "male.wav"), 2)[:samples]
-    found = session_of(model.SerializeToString()).run(None, {"waveform": clip})
+    found = open_session(model.SerializeToString()).run(None, {"waveform": clip})
     windows = Windows()
     windows.push(LogMelStream().push(clip))
     windows.finish()
@@ -177,7 +177,7 @@ def test_every_front_end(
     assert "/tmp" not in operators
     assert (tmp_path / "face.ort").read_bytes()[4:8] == b"ORTM"
     # The pack of `wen` cannot tell the gender and has one generator; so has its file.
-    names = [output.name for output in session_of(single.read_bytes()).get_outputs()]
+    names = [output.name for output in open_session(single.read_bytes()).get_outputs()]
     assert ("male_probability" in names) == (kind == "ge2e")
 
 
@@ -186,7 +186,7 @@ def test_a_file_with_one_generator(pack: Pack, examples: Path, tmp_path: Path, c
     flags = ["--pack", str(pack.folder), "--single-file", str(target), "--generator", "female"]
     assert to_onnx.main([*flags, "--speech", str(examples / "female.wav")]) == 0
     assert "least PSNR of faces" in capsys.readouterr().out
-    session = session_of(target.read_bytes())
+    session = open_session(target.read_bytes())
     assert [each.name for each in session.get_inputs()] == ["waveform", "noise"]
     found = run(session, speech(examples / "male.wav"), zeros())
     wanted = Speech2Face(device="cpu").infer(examples / "male.wav", gender="female").face
