@@ -49,6 +49,12 @@ class _Rewriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
         self.stored = {tensor.name: tensor for tensor in self.graph.initializer}
+        # torch stores weights that are equal once, and has Identity nodes for the others.
+        self.same = {
+            node.output[0]
+            for node in self.graph.node
+            if node.op_type == "Identity" and self._again(node.input[0], node.output[0])
+        }
         self.casts = {  # float32 name -> the float16 tensor it is cast from
             node.output[0]: self.stored[node.input[0]]
             for node in self.graph.node
@@ -65,7 +71,7 @@ class _Rewriter:
 
     def rewrite(self) -> None:
         for node in self.graph.node:
-            if node.output[0] not in self.casts and not self._take(node):
+            if node.output[0] not in self.casts and node.output[0] not in self.same and not self._take(node):
                 self._keep(node)
         if not self.begin:
             raise NotCamPlusPlus(
@@ -76,6 +82,13 @@ class _Rewriter:
         self.graph.initializer.extend(self.tensors.values())
 
     # ------------------------------------------------------------------------------ pieces
+
+    def _again(self, stored: str, name: str) -> bool:
+        """Stores a weight under a second name, if there is such a weight."""
+        if stored in self.stored:
+            self.stored[name] = onnx.TensorProto.FromString(self.stored[stored].SerializeToString())
+            self.stored[name].name = name
+        return stored in self.stored
 
     def _keep(self, node: onnx.NodeProto) -> None:
         for name in node.input:
