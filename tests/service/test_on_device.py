@@ -141,7 +141,7 @@ def served(base: str, sound: bytes, **fields: Any) -> tuple[dict[str, Any], byte
 # ------------------------------------------------------------------------------ the same face
 
 
-def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str, examples: Path) -> None:
+def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str, examples: Path, folder: Path) -> None:
     asked: list[tuple[str, str]] = []
     page.context.on("request", lambda request: asked.append((request.method, request.url)))
     upload(page, examples / "male.wav")
@@ -165,6 +165,9 @@ def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str
     assert psnr(picture(page, 2), theirs) < 40  # another candidate, and near
     assert psnr(picture(page, 2), theirs) > 12
 
+    page.evaluate(
+        "caches.open('s2f-device').then(cache => cache.put('on-device/of-an-older-pack?v=1', new Response('')))"
+    )
     page.context.set_offline(True)
     page.reload()
     wait_for(page, "home")
@@ -178,6 +181,11 @@ def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str
     result(page)
     offline = picture(page)
     page.context.set_offline(False)
+    kept = page.evaluate(
+        "caches.open('s2f-device').then(cache => cache.keys()).then(keys => keys.map(key => new URL(key.url).pathname))"
+    )
+    names = ["manifest.json", *json.loads((folder / "manifest.json").read_text())["files"]]
+    assert sorted(kept) == sorted(f"/on-device/{name}" for name in names)
     assert psnr(offline, served(base, (examples / "female.wav").read_bytes())[1]) >= 40
 
 
