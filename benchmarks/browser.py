@@ -3,12 +3,12 @@
     python -m export.to_browser browser/
     python benchmarks/browser.py browser/ [--real 20]
 
-Medians of several runs, on this machine's processor. Chromium: the first use (download from this
-machine, compiling, one clip), the first after a reload, and then clips of several lengths, with
-four pictures of 512 pixels each, as the page makes them. Runtime: the same model loaded and run by
-onnxruntime, as ONNX and in ORT format, one face, with the peak of the process's memory. With
-S2F_DATA set, also how near the browser's faces are to the server's on real recordings. Ends with a
-line of JSON. Needs the groups test and train.
+Medians of several runs, on this machine's processor. First, how much the detector of speech
+matters. Chromium: the first use (download from this machine, compiling, one clip), the first after
+a reload, and then clips of several lengths, with four pictures of 512 pixels each, as the page makes
+them. Runtime: the same model loaded and run by onnxruntime, as ONNX and in ORT format, one face, with
+the peak of the process's memory. With S2F_DATA set, also how near the browser's faces are to the
+server's on real recordings. Ends with a line of JSON. Needs the groups test and train.
 """
 
 from __future__ import annotations
@@ -115,6 +115,24 @@ def in_runtime(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def without_detector() -> list[float]:
+    """PSNR in dB of the faces of examples/ if nothing took the pauses away."""
+    from export.single_file import run, single_file
+    from export.verify import session_of
+    from s2f_edge import Speech2Face
+    from s2f_edge.pack import Pack
+
+    model, session, found = Speech2Face(device="cpu"), session_of(single_file(Pack.open())), []
+    for name in ("male", "female"):
+        path = ROOT / "examples" / f"{name}.wav"
+        result, samples = model.infer(path), soundfile.read(path, dtype="float32")[0]
+        size = len(result.voice.embedding)
+        used = ("auto", "general", "male", "female").index(result.generator)
+        face = run(session, samples, np.zeros((1, size), np.float32), used)["faces"][0]
+        found.append(10 * np.log10(255.0**2 / np.square(face.astype(float) - result.face).mean()))
+    return [float(ratio) for ratio in found]
+
+
 def real(count: int) -> list[bytes]:
     """Recordings of LibriSpeech and AVSpeech, from S2F_DATA."""
     folder = os.environ.get("S2F_DATA")
@@ -143,8 +161,10 @@ def main() -> None:
     manifest = json.loads((arguments.folder / "manifest.json").read_text())
     result: dict[str, Any] = {
         "download_mb": sum(file["sent"] for file in manifest["files"].values()) / 1e6,
+        "without_detector_psnr_db": without_detector(),
         "runtime": in_runtime(arguments.folder),
     }
+    print("without the detector, PSNR in dB:", [round(ratio, 1) for ratio in result["without_detector_psnr_db"]])
     for name, row in result["runtime"].items():
         print(f"{name:12}", "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
     server = start("--on-device", str(arguments.folder))

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +141,7 @@ def served(base: str, sound: bytes, **fields: Any) -> tuple[dict[str, Any], byte
 # ------------------------------------------------------------------------------ the same face
 
 
-def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str, examples: Path) -> None:
+def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str, examples: Path, folder: Path) -> None:
     asked: list[tuple[str, str]] = []
     page.context.on("request", lambda request: asked.append((request.method, request.url)))
     upload(page, examples / "male.wav")
@@ -165,6 +165,9 @@ def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str
     assert psnr(picture(page, 2), theirs) < 40  # another candidate, and near
     assert psnr(picture(page, 2), theirs) > 12
 
+    page.evaluate(
+        "caches.open('s2f-device').then(cache => cache.put('on-device/of-an-older-pack?v=1', new Response('')))"
+    )
     page.context.set_offline(True)
     page.reload()
     wait_for(page, "home")
@@ -178,6 +181,11 @@ def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str
     result(page)
     offline = picture(page)
     page.context.set_offline(False)
+    kept = page.evaluate(
+        "caches.open('s2f-device').then(cache => cache.keys()).then(keys => keys.map(key => new URL(key.url).pathname))"
+    )
+    names = ["manifest.json", *json.loads((folder / "manifest.json").read_text())["files"]]
+    assert sorted(kept) == sorted(f"/on-device/{name}" for name in names)
     assert psnr(offline, served(base, (examples / "female.wav").read_bytes())[1]) >= 40
 
 
@@ -198,15 +206,20 @@ def test_other_faces_and_another_generator(page: Page, base: str, examples: Path
     assert psnr(picture(page), theirs) >= 40
 
 
-@pytest.mark.parametrize("kind", ["wav-44100-stereo", "flac-48000", "mp3-22050", "opus-48000"])
-def test_sound_of_other_formats(page: Page, base: str, examples: Path, tmp_path: Path, kind: str) -> None:
-    format_, rate = kind.split("-")[:2]
-    samples = soxr.resample(soundfile.read(examples / "female.wav", dtype="float32")[0], RATE, int(rate))
-    if kind.endswith("stereo"):
-        samples = np.stack([samples, 0.5 * samples], axis=1)
-    path = tmp_path / f"clip.{'ogg' if format_ == 'opus' else format_}"
-    subtype = {"ogg": "VORBIS", "opus": "OPUS", "mp3": "MPEG_LAYER_III"}.get(format_, "PCM_16")
-    soundfile.write(path, samples, int(rate), subtype=subtype)
+@pytest.mark.parametrize("kind", ["wav-16 44100 stereo", "flac 48000", "mp3 22050", "opus 48000", "m4a 44100"])
+def test_sound_of_other_formats(
+    page: Page,
+    base: str,
+    examples: Path,
+    tmp_path: Path,
+    encoded: Callable[[str, Any, int], bytes],
+    kind: str,
+) -> None:
+    name, rate, *stereo = kind.split()
+    samples = soxr.resample(soundfile.read(examples / "female.wav")[0], RATE, int(rate))
+    samples = np.stack([samples, 0.5 * samples], axis=1) if stereo else samples
+    path = tmp_path / f"clip.{name}"
+    path.write_bytes(encoded(name, samples, int(rate)))
     send(page, path)
     result(page)
     assert psnr(picture(page), served(base, path.read_bytes())[1]) >= 40

@@ -27,15 +27,16 @@ export async function isKept(manifest, base) {
 }
 
 /**
- * All files of a manifest.
+ * Sees to it that all files of a manifest are on the device, and gives some of them.
  * @param {Record<string, any>} manifest
  * @param {string} base
+ * @param {string[]} wanted names of the files that are given; the others are fetched by their address, from the cache
  * @param {(loaded: number, total: number) => void} progress in bytes as they are sent; called only while something
  *   is downloaded
  * @returns {Promise<Record<string, ArrayBuffer>>}
  * @throws {Missing}
  */
-export async function assets(manifest, base, progress) {
+export async function assets(manifest, base, wanted, progress) {
   const cache = await opened();
   const total = Object.values(manifest.files).reduce((sum, file) => sum + file.sent, 0);
   const got = {};
@@ -44,7 +45,7 @@ export async function assets(manifest, base, progress) {
     const address = addressOf(manifest, name, base);
     const kept = await cache?.match(address);
     if (kept) {
-      got[name] = await kept.arrayBuffer();
+      if (wanted.includes(name)) got[name] = await kept.arrayBuffer();
       loaded += sent;
       continue;
     }
@@ -52,7 +53,7 @@ export async function assets(manifest, base, progress) {
     if (self.crypto?.subtle && hex(await crypto.subtle.digest("SHA-256", answer.data)) !== sha256) {
       throw new Missing("device-download", `${name} is damaged`);
     }
-    got[name] = answer.data;
+    if (wanted.includes(name)) got[name] = answer.data;
     loaded += sent;
     // A full disk is no reason to stop: it is downloaded again next time.
     await cache?.put(address, new Response(answer.data, { headers: answer.headers })).catch(() => {});
