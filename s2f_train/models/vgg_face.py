@@ -18,6 +18,7 @@ from s2f_train.models.torch7 import Torch7Error, Torch7Object, read_t7
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 SIDE = 224
+FEATURE = 4096
 PEOPLE = 2622
 
 
@@ -32,7 +33,11 @@ class VggFace(nn.Module):
     """
 
     def __init__(
-        self, widths: tuple[tuple[int, ...], ...] = WIDTHS, hidden: int = 4096, people: int = PEOPLE, side: int = SIDE
+        self,
+        widths: tuple[tuple[int, ...], ...] = WIDTHS,
+        hidden: int = FEATURE,
+        people: int = PEOPLE,
+        side: int = SIDE,
     ):
         super().__init__()
         self.settings: dict[str, Any] = {
