@@ -29,7 +29,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/$(PIP) --upgrade 'pip>=25.1'
 	$(if $(TORCH_INDEX),$(VENV)/bin/$(PIP) --retries 1 --index-url $(TORCH_INDEX) $(TORCH) || )$(VENV)/bin/$(PIP) $(TORCH)
-	$(VENV)/bin/$(PIP) --editable '.[cpu,media,train,cluster,c2pa,serve]' --group test --group check
+	$(VENV)/bin/$(PIP) --editable '.[cpu,media,train,cluster,parquet,c2pa,serve]' --group test --group check
 	$(VENV)/bin/$(PIP) --no-deps $(JUDGE)
 	@touch $@
 

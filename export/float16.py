@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-SMALL = 1024  # numbers; below that (biases, norms) there is nothing to save
+SMALL = 2048  # numbers; below that (biases, norms) there is nothing to save
 
 
 def weights_as_float16(data: bytes) -> bytes:

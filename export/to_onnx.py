@@ -2,11 +2,16 @@
 
     python -m export.to_onnx --checkpoint runs/00001-gan-general runs/00002-gan-male --out packs/mine
     python -m export.to_onnx --published voice_embedding.pth generator.pth --out packs/wen2019
+    python -m export.to_onnx --pack artifacts/default --single-file face.onnx
 
 Every network becomes an ONNX file with a dynamic batch (and length, for the voice network,
-whose graph ends with the L2 normalisation). Each is compared with torch at several lengths
-and batch sizes; a difference above 1e-3 stops the export and leaves nothing behind. The
-manifest says what the pack is: feature settings, shapes, hashes, training, parity, licence.
+whose graph ends with the L2 normalisation); CAM++ is rewritten, see export.channels_last.
+Each is compared with torch at several lengths and batch sizes; a difference above 1e-3 stops
+the export and leaves nothing behind. The manifest says what the pack is: feature settings,
+shapes, hashes, training, parity, licence.
+
+--single-file makes one model of a pack, from waveform to face, for phones and browsers; it is
+compared with the pipeline. See docs/phones.md.
 """
 
 from __future__ import annotations
@@ -24,9 +29,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from export.channels_last import channels_last
 from export.checkpoints import load_checkpoints
 from export.float16 import weights_as_float16
+from export.mobile import write_single_file
 from export.published import load_published
+from export.single_file import GENERATORS
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
 from s2f_edge.manifest import GENDERS, MANIFEST, SCHEMA
@@ -97,6 +105,8 @@ def _write(
     for key, network in networks.items():
         file = f"{key}.onnx"
         data = _with_facts(to_onnx(network, _examples(key, network, size)[0]), {**facts, "s2f.network": key})
+        if key == "voice" and str(network.kind).startswith("campplus"):
+            data = channels_last(data)
         # What reads gender and typicality is small, and its numbers are differences of near ones.
         halved = float16 and key != "traits"
         data = weights_as_float16(data) if halved else data
@@ -219,7 +229,8 @@ def _arguments() -> argparse.ArgumentParser:
     source.add_argument(
         "--published", type=Path, nargs=2, metavar=("VOICE", "GENERATOR"), help="checkpoint files of Wen et al."
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder of the pack to write")
+    source.add_argument("--pack", type=Path, metavar="PACK", help="a pack that there is, for --single-file")
+    parser.add_argument("--out", type=Path, metavar="PACK", help="folder of the pack to write")
     parser.add_argument("--name", help="name of the pack (default: the folder's name)")
     parser.add_argument("--pack-version", default="1", help="version of the pack (default: 1)")
     parser.add_argument("--licence", help="licence of the weights (default: what the checkpoint says)")
@@ -233,6 +244,19 @@ def _arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="with --published: end the generator with a tanh, as the thesis's server did",
     )
+    single = parser.add_argument_group("one file for phones and browsers")
+    single.add_argument("--single-file", type=Path, metavar="FILE.onnx", help="one model from waveform to face")
+    single.add_argument(
+        "--generator",
+        choices=GENERATORS,
+        default="auto",
+        help="the one that the file has (default: auto, all of them, and the voice or an input chooses)",
+    )
+    single.add_argument("--ort", action="store_true", help="also in ORT format, for ONNX Runtime Mobile")
+    single.add_argument(
+        "--speech", type=Path, nargs="+", metavar="FILE", help="recordings to compare on (default: examples/)"
+    )
+    parser.add_argument("--json", action="store_true", help="say what was written as JSON")
     return parser
 
 
@@ -244,31 +268,61 @@ def main(argv: list[str] | None = None) -> int:
         parser.print_help()
         return 0
     arguments = parser.parse_args(argv)
+    if arguments.pack and (arguments.out or not arguments.single_file):
+        parser.error("--pack is for --single-file, and writes no other pack")
+    if not arguments.pack and not arguments.out:
+        parser.error("--out is needed: the folder of the pack to write")
     try:
-        if arguments.checkpoint:
-            networks, training = load_checkpoints(arguments.checkpoint)
-            licence = training.get("licence", "not stated")
-        else:
-            voice, generator = arguments.published
-            networks = load_published(voice, generator, tanh=arguments.tanh)
-            training, licence = {"recipe": "published by Wen et al. 2019", "noise": NOISE}, PUBLISHED_LICENCE
-        manifest = export_pack(
-            networks,
-            training,
-            arguments.out,
-            arguments.name or arguments.out.resolve().name,
-            arguments.pack_version,
-            arguments.licence or licence,
-            arguments.float16,
-        )
+        manifest = None if arguments.pack else _export(arguments)
+        single = None
+        if arguments.single_file:
+            pack = Pack.open(arguments.pack or arguments.out)
+            single = write_single_file(
+                pack, arguments.single_file, arguments.generator, arguments.ort, arguments.speech
+            )
     except (ValueError, S2FError, OSError) as error:  # CheckpointError, PublishedError and ParityError are ValueErrors
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for file, entry in manifest["files"].items():
-        difference = manifest["parity"][file]["largest_difference"]
-        print(f"{file:28} {entry['bytes'] / 1e6:8.2f} MB   largest difference from torch {difference:.1e}")
-    print(f"wrote {arguments.out}")
+    if arguments.json:
+        print(json.dumps({"manifest": manifest, "single_file": single}))
+        return 0
+    if manifest:
+        for file, entry in manifest["files"].items():
+            difference = manifest["parity"][file]["largest_difference"]
+            print(f"{file:28} {entry['bytes'] / 1e6:8.2f} MB   largest difference from torch {difference:.1e}")
+        print(f"wrote {arguments.out}")
+    if single:
+        _print_single(single)
     return 0
+
+
+def _export(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.checkpoint:
+        networks, training = load_checkpoints(arguments.checkpoint)
+        licence = training.get("licence", "not stated")
+    else:
+        voice, generator = arguments.published
+        networks = load_published(voice, generator, tanh=arguments.tanh)
+        training, licence = {"recipe": "published by Wen et al. 2019", "noise": NOISE}, PUBLISHED_LICENCE
+    return export_pack(
+        networks,
+        training,
+        arguments.out,
+        arguments.name or arguments.out.resolve().name,
+        arguments.pack_version,
+        arguments.licence or licence,
+        arguments.float16,
+    )
+
+
+def _print_single(single: dict[str, Any]) -> None:
+    for file, entry in single["files"].items():
+        print(f"{file:28} {entry['bytes'] / 1e6:8.2f} MB   sha256 {entry['sha256']}")
+    for file, judged in single["parity"].items():
+        print(
+            f"{file}: against the pipeline on {judged['clips']} clips: least cosine of embeddings "
+            f"{judged['least_cosine']:.6f}, least PSNR of faces {judged['least_psnr_db']:.1f} dB"
+        )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def verify(
     Raises:
         ParityError: an output has another shape, NaN, or differs by more than the tolerance.
     """
-    session = _session(data)
+    session = open_session(data)
     names = [output.name for output in session.get_outputs()]
     largest = 0.0
     report: dict[str, Any] = {}
@@ -65,7 +65,8 @@ def verify(
     return {"examples": len(examples), "largest_difference": largest, **report}
 
 
-def _session(data: bytes) -> Any:
+def open_session(data: bytes) -> Any:
+    """An onnxruntime session on the CPU."""
     options = onnxruntime().SessionOptions()
     options.log_severity_level = 3
     return onnxruntime().InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -85,7 +86,7 @@ def _judge(report: dict[str, Any], name: str, ours: Float32s, reference: Float32
 
 def tensors(data: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Names, types and shapes of inputs and outputs as onnxruntime sees them, for the manifest."""
-    session = _session(data)
+    session = open_session(data)
     sides = []
     for side in (session.get_inputs(), session.get_outputs()):
         infos = [described(tensor) for tensor in side]

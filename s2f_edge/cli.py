@@ -7,7 +7,6 @@ import sys
 try:
     import json
     import logging
-    import shutil
     from collections.abc import Callable, Iterator
     from contextlib import contextmanager, nullcontext
     from dataclasses import dataclass
@@ -16,12 +15,14 @@ try:
     import typer
     from typer.core import TyperGroup
 
-    from s2f_edge import cli_files, cli_serve
+    from s2f_edge import cli_batch, cli_files, cli_lists, cli_serve
     from s2f_edge import cli_options as opt
     from s2f_edge._version import __version__
+    from s2f_edge.batch import How, Maker, unreadable
     from s2f_edge.cli_files import Job
     from s2f_edge.cli_options import Facts, printable
-    from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError, UnreadableAudioError
+    from s2f_edge.cli_progress import clear_line
+    from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
 except KeyboardInterrupt:  # this takes long enough to be interrupted
     print("Interrupted; nothing half written is left.", file=sys.stderr)
     raise SystemExit(130) from None
@@ -61,7 +62,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=f"Make a plausible face from a recording of a voice.\n\n{NOTICE}",
     epilog="Exit status: 0 all done; 2 usage; 3 some of several files failed; 10-12 unreadable sound; 20 not speech; "
-    "21 too little speech; 30-32 model pack; 40-42 onnxruntime, device or certificate; 50 output; "
+    "21 too little speech; 30-32 model pack; 40-44 onnxruntime, device, certificate, cluster or worker; 50 output; "
     "51 no provenance; 130 interrupted.",
 )
 pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at model packs.")
@@ -88,7 +89,7 @@ def options(
 
 @app.command()
 def infer(
-    files: opt.FilesArgument,
+    files: opt.ManyFilesArgument = None,
     gender: opt.GenderOption = opt.Gender.auto,
     out: opt.OutFaceOption = None,
     samples: opt.SamplesOption = 1,
@@ -105,30 +106,32 @@ def infer(
     as_json: opt.JsonOption = False,
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
+    listed: opt.ListOption = None,
+    table: opt.TableOption = None,
+    resume: opt.ResumeOption = False,
+    retry: opt.RetryOption = False,
+    workers: opt.JobsOption = None,
+    engine: opt.EngineOption = opt.Engine.local,
+    address: opt.AddressOption = "auto",
 ) -> None:
     """Make a plausible face for each recording."""
-    from s2f_edge.pipeline import Speech2Face
-
     report = _Report(as_json, quiet, out == "-")
     with report.errors():
+        many = cli_batch.Many(table, resume, retry, workers, engine, address)
+        many.checked()
         written, suffix = cli_files.picture_format(out, form and form.value)
-        jobs = cli_files.plan(files, out, f".face{suffix}", 1 if grid else samples)
-        signer = cli_files.credentials(certificate, key)
-        model = Speech2Face(pack, device.value, threads)
+        names = [*(files or []), *(cli_lists.listed(listed) if listed else [])]
+        jobs = cli_files.plan(names, out, f".face{suffix}", 1 if grid else samples)
+        how = How(
+            pack=str(pack) if pack else None, device=device.value, threads=threads, gender=gender.value,
+            samples=samples, seed=seed, denoise=denoise, grid=grid, size=size, form=written, certificate=certificate,
+            key=key, overwrite=overwrite,
+        )  # fmt: skip
+        if count := many.workers(jobs, how):
+            return cli_batch.run(jobs, how, many, count, report)
+        maker = Maker(how)
 
-    def make(job: Job) -> Facts:
-        sound = cli_files.sound(job.source)
-        result = model.infer(sound, gender=gender.value, samples=samples, seed=seed, denoise=denoise)
-        pictures = (
-            [result.grid_picture(size, written, signer)]
-            if grid
-            else [result.picture(size, i, written, signer) for i in range(samples)]
-        )
-        cli_files.write_all(dict(zip(job.targets, pictures, strict=True)), overwrite)
-        marks = result.marks_of(size, grid, signer)
-        return {"file": job.source, "pictures": job.targets, "marks": marks, **result.to_dict()}
-
-    _run(jobs, make, opt.infer_lines, report)
+    return _run(jobs, maker.make, opt.infer_lines, report)
 
 
 @app.command()
@@ -257,9 +260,9 @@ def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
                 raise
             except OSError as failed:  # what is written has errors of its own
                 logging.getLogger(__name__).debug("%s", job.source, exc_info=True)
-                error = UnreadableAudioError(f"The recording cannot be read: {failed.strerror or failed}.")
+                error = unreadable(failed)
             if bar:
-                _clear_line()
+                clear_line()
             if error:
                 failures.append(error)
                 report.failure(error, job.source)
@@ -271,12 +274,6 @@ def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
         if len(jobs) > 1 and not report.as_json:
             print(f"{len(failures)} of {len(jobs)} failed.", file=sys.stderr)
         raise typer.Exit(failures[0].exit_status if len(jobs) == 1 else SOME_FAILED)
-
-
-def _clear_line() -> None:
-    """Takes the progress bar away, so that what is printed does not stand behind it."""
-    blank = " " * (shutil.get_terminal_size().columns - 1)
-    print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

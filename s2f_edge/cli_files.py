@@ -6,11 +6,13 @@ import contextlib
 import io
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from s2f_edge.cli_lists import matching
 from s2f_edge.errors import OutputError, ProvenanceError, UnreadableAudioError, UsageError
 
 if TYPE_CHECKING:
@@ -56,17 +58,20 @@ def plan(files: list[str], out: str | None, suffix: str, pieces: int = 1) -> lis
 
 
 def recordings(files: list[str]) -> list[str]:
-    """Files in the order given, each once; a folder stands for the sound files under it.
+    """Files in the order given, each once; a folder stands for the sound files under it, and a pattern
+    such as `clips/**/*.wav`, which the shell has left alone, for what matches it.
 
     What cannot be looked at, or listed, stays: reading it says why.
 
     Raises:
-        UsageError: a folder has no sound files, or `-` stands more than once.
+        UsageError: nothing is named, a folder has no sound files, or `-` stands more than once.
     """
+    if not files:
+        raise UsageError("Give recordings, folders of them, or a --list.")
     if files.count("-") > 1:
         raise UsageError("- stands more than once; standard input can be read once.")
     found: dict[str, str] = {}
-    for name in files:
+    for name in (name for given in files for name in matching(given)):
         inside = _sounds_under(name) if name != "-" and _is_folder(Path(name)) else [name]
         if not inside:
             raise UsageError(f"{name} has no sound files; looked for {', '.join(sorted(SOUNDS))}.")
@@ -148,16 +153,32 @@ def targets(sources: list[str], out: str | None, suffix: str) -> list[str]:
             )
     elif out is not None and _identity(str(folder)) and not _is_folder(folder):
         raise UsageError(f"--out {out} is a file, and the {out[-1]} at its end asks for a folder. Give another name.")
-    found: list[str] = []
-    taken: set[str] = set()
-    for source in sources:
-        stem = "stdin" if source == "-" else Path(source).stem
-        name, count = stem + suffix, 2
-        while name.casefold() in taken:  # a.wav and a.mp3, or the same name in two folders
-            name, count = f"{stem}-{count}{suffix}", count + 1
-        taken.add(name.casefold())
-        found.append(str(folder / name))
-    return found
+    names = _Names()
+    return [str(folder / names.new("stdin" if source == "-" else Path(source).stem, suffix)) for source in sources]
+
+
+class _Names:
+    """Names that differ, by more than case. It remembers how often a stem came: corpora have thousands of 00001.wav."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._count: dict[str, int] = {}
+
+    def take(self, name: str) -> bool:
+        """Whether it was free."""
+        free = name.casefold() not in self._taken
+        self._taken.add(name.casefold())
+        return free
+
+    def new(self, stem: str, suffix: str) -> str:
+        """stem.suffix, or stem-2.suffix: a.wav and a.mp3, or the same name in two folders."""
+        count = self._count.get(stem.casefold(), 0)
+        while True:
+            count += 1
+            name = f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}"
+            if self.take(name):
+                self._count[stem.casefold()] = count
+                return name
 
 
 def picture_format(out: str | None, wanted: str | None) -> tuple[str, str]:
@@ -175,6 +196,13 @@ def numbered(target: str, index: int) -> str:
     path = Path(target)
     stem = path.stem.removesuffix(".face")
     return str(path.with_name(f"{stem}.{index + 1:02d}{path.name[len(stem) :]}"))
+
+
+def another(target: str, count: int) -> str:
+    """The target of the same recording if `count - 1` others had its name: a.face.png becomes a-2.face.png."""
+    path = Path(target)
+    stem, suffix = re.fullmatch(r"(.*?)((?:\.\d\d)?(?:\.face)?\.\w+)", path.name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return str(path.with_name(f"{stem}-{count}{suffix}"))
 
 
 def credentials(certificate: Path | None, key: Path | None) -> Credentials | None:

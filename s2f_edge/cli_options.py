@@ -40,8 +40,19 @@ class PictureFormat(StrEnum):
     jpeg = "jpeg"
 
 
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or - for stdin.")
+]
+ManyFilesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE...", help="Recordings, folders of them, patterns such as 'clips/**/*.wav', or - for stdin."
+    ),
 ]
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A recording, or - for stdin.")]
 PicturesArgument = Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Picture files.")]
@@ -111,6 +122,44 @@ OverwriteOption = Annotated[
         "--overwrite",
         help="Replace files that are there. Without it only pictures are replaced, and only those that say that "
         "s2f-edge made them.",
+    ),
+]
+
+
+ListOption = Annotated[
+    str | None,
+    typer.Option("--list", metavar="FILE", help="A text file with a recording or folder a line; - for stdin."),
+]
+TableOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Write a row for each recording to *.jsonl, or to *.parquet, which takes the extra parquet. Without "
+        "--json nothing else is printed of each.",
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the --table of a run that was ended: what is done stays.")
+]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="With --resume: try what failed once more.")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Worker processes, each with a model of its own and one thread, or --threads. Default: one for each core "
+        "with --table or 64 recordings or more; one on a GPU.",
+    ),
+]
+EngineOption = Annotated[
+    Engine, typer.Option(help="ray spreads the work over a cluster, which takes the extra cluster.")
+]
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        help="Of Ray: auto (the cluster of this machine), local (a new one of --jobs cores), ray://HOST:PORT. All "
+        "machines must see recordings and pictures under the same paths.",
     ),
 ]
 

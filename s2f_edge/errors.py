@@ -15,6 +15,8 @@
     ├── RuntimeSetupError        a package is missing, or onnxruntime there twice exit 40  HTTP 500
     ├── DeviceError              the device asked for cannot be used              exit 41  HTTP 500
     ├── CertificateError         pictures cannot be signed with this certificate  exit 42  HTTP 500
+    ├── ClusterError             no Ray cluster, or a machine of it lacks files   exit 43  HTTP 500
+    ├── WorkerError              the process that worked on a recording ended     exit 44  HTTP 500
     ├── OutputError              the result cannot be written                     exit 50  HTTP 500
     ├── ProvenanceError          no picture, or none with provenance              exit 51  HTTP 422
     └── ServiceError             what a service refuses or fails to do
@@ -136,6 +138,16 @@ class DeviceError(S2FError, RuntimeError):
 class CertificateError(S2FError, ValueError):
     code = "certificate"
     exit_status = 42
+
+
+class ClusterError(S2FError, RuntimeError):
+    code = "cluster"
+    exit_status = 43
+
+
+class WorkerError(S2FError, RuntimeError):
+    code = "worker"
+    exit_status = 44
 
 
 class OutputError(S2FError, OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from s2f_edge.errors import OutputError
@@ -31,6 +32,19 @@ def write_whole(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def leftovers(targets: Iterable[Path]) -> Iterator[Path]:
+    """What a killed process had begun to write of these files, under temporary names. None of them may be
+    under way."""
+    begun: dict[Path, set[str]] = {}
+    for target in targets:
+        begun.setdefault(target.parent, set()).add(target.name[:40])
+    for folder, names in begun.items():
+        for path in folder.glob(".*") if folder.is_dir() else ():
+            name = path.name[1:]
+            if name[:-9] in names and name[-9:-8] == "-":  # mkstemp adds 8 characters
+                yield path
 
 
 def _umask() -> int:

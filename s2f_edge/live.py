@@ -1,7 +1,7 @@
 """A voice that is still being recorded: its embedding so far, at any moment.
 
-Sound costs its own length: what later sound cannot change is computed once, and only the
-last window of the voice network is run again for each look.
+Sound costs its own length: what later sound cannot change is computed once, and each look runs
+the last window of the voice network alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GUESS_EVERY_S = 0.5  # while the gain is unknown, it is guessed anew this often
 GAIN_STEP = 10.0 ** (3.0 / 20.0)  # a guess that is nearer than 3 dB is not worth hearing all again
+HELD_GROWTH = 1.5  # nor is one before there is half as much again: all guesses together cost three times the sound
 
 
 class LiveVoice:
@@ -30,7 +31,7 @@ class LiveVoice:
     Recordings have one gain for the voice detector, which is known after 10 s of usual level
     (see `vad.GainFinder`). Until then it is guessed, and where the guess was wrong, the sound
     that is held is heard again. Packs with `logmel-64` or `melpower-40` normalise over the
-    whole clip, so there each look costs the length of the clip.
+    whole clip: features are computed once there too, but each look runs the network on all windows.
 
     Args:
         model: which listens.
@@ -40,6 +41,7 @@ class LiveVoice:
         self._model = model
         self._gain: GainFinder | None = GainFinder()  # None once the gain is known
         self._unguessed = 0  # samples since the last guess
+        self._hear_again_at = 0.0  # samples
         self._hearing = _Hearing(model, 1.0)
 
     @property
@@ -63,7 +65,9 @@ class LiveVoice:
         elif self._unguessed >= GUESS_EVERY_S * SAMPLE_RATE:
             self._unguessed = 0
             guess = self._gain.at_end()
-            if not 1.0 / GAIN_STEP < guess / self._hearing.gain < GAIN_STEP:
+            wrong = not 1.0 / GAIN_STEP < guess / self._hearing.gain < GAIN_STEP
+            if wrong and self._hearing.heard >= self._hear_again_at:
+                self._hear_again_at = HELD_GROWTH * self._hearing.heard
                 self._hear_with(guess, self._gain.held)
 
     def voice(self, *, final: bool = False) -> Voice:
@@ -109,5 +113,6 @@ class _Hearing:
 
     def voice(self) -> Voice:
         # Copies are ended, so that the sound can go on in the originals.
+        self._meter.settle()
         measured = copy.deepcopy(self._meter).finish()
         return self._model.voice_of(measured, copy.deepcopy(self._front_end), settled=self._settled)

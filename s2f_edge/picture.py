@@ -202,17 +202,25 @@ def _marked(face: Pixels, provenance: Provenance) -> Pixels:
     return watermark.mark(face, watermark.payload_of(provenance.generator, provenance.pack_sha256))
 
 
-def _file(pixels: Pixels, provenance: Provenance, format: str) -> bytes:
+def texts(provenance: Provenance) -> dict[str, str]:
+    """What a PNG says of its origin, by the keywords of its chunks: XMP and facts as iTXt, the others as tEXt."""
     facts = asdict(provenance)
     quoted = {key: escape(value, {'"': "&quot;"}) for key, value in (facts | {"facts": json.dumps(facts)}).items()}
-    xmp = _XMP.format(**quoted)
-    more: dict[str, Any] = {"xmp": xmp.encode()}
+    return {
+        XMP_CHUNK: _XMP.format(**quoted),
+        FACTS_CHUNK: json.dumps(facts),
+        "Description": provenance.notice,
+        "Software": provenance.tool,
+    }
+
+
+def _file(pixels: Pixels, provenance: Provenance, format: str) -> bytes:
+    said = texts(provenance)
+    more: dict[str, Any] = {"xmp": said[XMP_CHUNK].encode()}
     if format == "png":
         info = PngImagePlugin.PngInfo()
-        info.add_itxt(XMP_CHUNK, xmp)
-        info.add_itxt(FACTS_CHUNK, json.dumps(facts))
-        info.add_text("Description", provenance.notice)
-        info.add_text("Software", provenance.tool)
+        for keyword, text in said.items():
+            (info.add_itxt if keyword in (XMP_CHUNK, FACTS_CHUNK) else info.add_text)(keyword, text)
         more = {"pnginfo": info}
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format, **_SAVED[format], **more)

@@ -222,6 +222,11 @@ class SpeechMeter:
         if self._waiting >= WORK_S * SAMPLE_RATE:
             self._work()
 
+    def settle(self) -> None:
+        """Works on what has come now, so that the end of a copy costs nothing of it."""
+        if self._blocks:
+            self._work()
+
     def _work(self) -> None:
         block, voiced = _joined(self._blocks), _joined(self._parts)
         self._levels.push(block)

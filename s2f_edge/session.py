@@ -60,6 +60,11 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
+def has_gpu_build() -> bool:
+    """Whether the onnxruntime that is installed is the one for GPUs; it is not loaded for that."""
+    return _is_installed("onnxruntime-gpu")
+
+
 def chosen_providers(device: str) -> list[str]:
     """Execution providers for a device: `auto` takes CUDA where it is there, `cuda` insists.
 

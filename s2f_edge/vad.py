@@ -109,6 +109,7 @@ HEARING_DBFS = -26.0
 MAX_GAIN_DB = 50.0
 DEAD_DBFS = -90.0  # frames below are digital silence, and say nothing of the recording's level
 UNIT = 10 * SAMPLE_RATE  # the level is looked at in stretches of 10 s
+UNIT_FRAMES = UNIT // FRAME
 MOST_UNITS = 6  # a recording that has been quiet for a minute is a quiet one
 
 
@@ -122,18 +123,26 @@ def hearing_gain(samples: Float32s) -> float:
         1.0 for sound of usual level, which is then treated exactly as the published
         pipeline does; up to 50 dB more for a quiet one. Digital silence gets 1.0.
     """
-    level = _level(samples)
+    return _gain(_powers(samples))
+
+
+def _gain(powers: Float32s) -> float:
+    level = _level(powers)
     if level >= QUIET_DBFS or level <= DEAD_DBFS:
         return 1.0
     return float(10.0 ** (min(HEARING_DBFS - level, MAX_GAIN_DB) / 20.0))
 
 
-def _level(samples: Float32s) -> float:
-    """Level that a tenth of the frames reach, in dBFS; digital silence is left out."""
+def _powers(samples: Float32s) -> Float32s:
+    """Mean power of each whole frame, float32."""
     count = len(samples) // FRAME
-    power = np.square(samples[: count * FRAME].reshape(count, FRAME)).mean(axis=1)
-    power = power[power > 10.0 ** (DEAD_DBFS / 10.0)]
-    return 10.0 * float(np.log10(np.percentile(power, 90))) if len(power) else -np.inf
+    return np.asarray(np.square(samples[: count * FRAME].reshape(count, FRAME)).mean(axis=1), np.float32)
+
+
+def _level(powers: Float32s) -> float:
+    """Level that a tenth of the frames reach, in dBFS; digital silence is left out."""
+    loud = powers[powers > 10.0 ** (DEAD_DBFS / 10.0)]
+    return 10.0 * float(np.log10(np.percentile(loud, 90))) if len(loud) else -np.inf
 
 
 class GainFinder:
@@ -144,26 +153,37 @@ class GainFinder:
     """
 
     def __init__(self) -> None:
-        self.held = np.zeros(0, np.float32)
+        self._blocks: list[Float32s] = []
+        self._powers = np.zeros(0, np.float32)  # of the whole frames, at most those of a minute
+        self._rest = np.zeros(0, np.float32)  # not yet a frame
         self._units = 0  # stretches that have been looked at
+
+    @property
+    def held(self) -> Float32s:
+        """All sound so far, float32 (n,)."""
+        self._blocks = [np.concatenate([np.zeros(0, np.float32), *self._blocks])]
+        return self._blocks[0]
 
     def push(self, samples: Float32s) -> float | None:
         """Takes float32 (n,); gives the gain once it is known."""
-        self.held = held = np.concatenate([self.held, samples])
-        while len(held) >= (self._units + 1) * UNIT:
-            unit = held[self._units * UNIT : (self._units + 1) * UNIT]
+        self._blocks.append(np.array(samples, np.float32))  # a copy: the caller may use its buffer again
+        rest = np.concatenate([self._rest, samples])
+        self._powers = np.concatenate([self._powers, _powers(rest)])[: MOST_UNITS * UNIT_FRAMES]
+        self._rest = rest[len(rest) // FRAME * FRAME :].copy()
+        while len(self._powers) >= (self._units + 1) * UNIT_FRAMES:
+            unit = self._powers[self._units * UNIT_FRAMES : (self._units + 1) * UNIT_FRAMES]
             self._units += 1
             if _level(unit) >= QUIET_DBFS:
                 return 1.0
             if self._units == MOST_UNITS:
-                return hearing_gain(held[: MOST_UNITS * UNIT])
+                return _gain(self._powers)
         return None
 
     def at_end(self) -> float:
         """The gain if no more sound comes."""
         # A last stretch of usual level, too short to have been looked at, is no reason for a gain.
-        last = self.held[self._units * UNIT :]
-        return 1.0 if _level(last) >= QUIET_DBFS else hearing_gain(self.held)
+        last = self._powers[self._units * UNIT_FRAMES :]
+        return 1.0 if _level(last) >= QUIET_DBFS else _gain(self._powers)
 
 
 class SpeechStream:
@@ -191,7 +211,7 @@ class SpeechStream:
         return self._begin(self._gain.at_end())
 
     def _begin(self, gain: float) -> tuple[Float32s, Float32s]:
-        held, self._gain.held = self._gain.held, np.zeros(0, np.float32)
+        held, self._gain = self._gain.held, GainFinder()  # which lets the sound go
         self._finder = SpeechFinder(gain)
         return held, self._finder.push(held)
 

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from s2f_edge._version import __version__
 from s2f_edge.errors import BusyError, SetupError
-from s2f_edge.service import schemas
+from s2f_edge.service import device, schemas
 from s2f_edge.service.house import House
 from s2f_edge.service.openapi import problems
 from s2f_edge.service.settings import Settings
@@ -90,14 +90,15 @@ def version(house: HouseOf) -> schemas.Version:
     )
 
 
-def _serve_page(app: FastAPI) -> None:
+def _serve_page(app: FastAPI, on_device: bool) -> None:
     """One route per file: a mount at / would also take what has another method than the API's."""
     files = StaticFiles(directory=WEB)
 
     def add(address: str, file: str) -> None:
         async def answer(request: Request) -> Response:
             response = await files.get_response(file, request.scope)
-            response.headers["Content-Security-Policy"] = STRICT
+            compiles = on_device and file.startswith("device/")
+            response.headers["Content-Security-Policy"] = device.policy(STRICT) if compiles else STRICT
             response.headers["Cache-Control"] = "no-cache"  # the browser asks whether it has changed
             return response
 
@@ -114,7 +115,7 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Adds all of them.
 
     Raises:
-        SetupError: the deployment's terms cannot be read.
+        SetupError: the deployment's terms, or the files for browsers, cannot be used.
     """
     own = ""
     if settings.terms:
@@ -148,7 +149,9 @@ def install(app: FastAPI, settings: Settings) -> None:
 
     app.include_router(STATUS_PATHS)
     if settings.page:
-        _serve_page(app)
+        _serve_page(app, settings.on_device is not None)
+        if settings.on_device:
+            device.install(app, settings.on_device, app.state.house.engine.model.pack.sha256, STRICT)
 
 
 def _html(text: str) -> str:

@@ -215,6 +215,7 @@ def info(house: HouseOf) -> schemas.Info:
         formats=["png", "webp", "jpeg", "json"],
         stream=settings.streams > 0,
         store=settings.store is not None,
+        on_device=settings.page and settings.on_device is not None,
         notice=NOTICE,
     )  # fmt: skip
 

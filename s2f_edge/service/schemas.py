@@ -178,6 +178,7 @@ class Info(BaseModel):
     formats: list[str]
     stream: bool
     store: bool
+    on_device: bool
     notice: str
 
 

@@ -56,6 +56,10 @@ class Settings:
     ] = ""
     proxies: Annotated[str, Says("Addresses of proxies whose X-Forwarded-For is believed, with commas.")] = ""
     page: Annotated[bool, Says("Serve the page at /.")] = True
+    on_device: Annotated[
+        Path | None,
+        Says("Folder that `python -m export.to_browser` wrote: lets the page make faces in the browser itself."),
+    ] = None
     terms: Annotated[Path | None, Says("Text file of this deployment's own terms of use, shown after ours.")] = None
     c2pa_certificate: Annotated[
         Path | None, Says("Certificate chain (PEM) that signs pictures (default: self-made).")

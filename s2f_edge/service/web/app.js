@@ -2,6 +2,7 @@
 
 import { serviceInfo } from "./api.js";
 import { startChoose } from "./choose.js";
+import { isDownloaded, look } from "./device.js";
 import { $ } from "./dom.js";
 import { clipOf, startFiles } from "./files.js";
 import { startHome } from "./home.js";
@@ -67,12 +68,15 @@ function startOffline() {
 /** Asks until the service answers. */
 async function lookForServer() {
   reachable = navigator.onLine && (await serviceInfo()) !== null;
+  await look();
+  renderScreen();
   showOffline();
   if (!reachable && navigator.onLine) setTimeout(lookForServer, ASK_AGAIN_MS);
 }
 
 function showOffline() {
-  const text = navigator.onLine ? (reachable ? "" : t("app.unreachable")) : t("app.offline");
+  const here = isDownloaded() ? ".device" : "";
+  const text = navigator.onLine ? (reachable ? "" : t(`app.unreachable${here}`)) : t(`app.offline${here}`);
   $("#offline").hidden = !text;
   $("#offline").textContent = text;
 }

@@ -1,6 +1,8 @@
 /** The screen before sending: the sound, the gender of the face, and the access key where one is needed. */
 
 import { knownInfo, serviceInfo } from "./api.js";
+import { isWanted, look } from "./device.js";
+import { renderDeviceChoice, startDeviceChoice } from "./device-choice.js";
 import { $ } from "./dom.js";
 import { genderOf, showGender } from "./genders.js";
 import { duration, t } from "./i18n.js";
@@ -23,6 +25,7 @@ export function startChoose() {
     event.preventDefault();
     submit();
   });
+  startDeviceChoice(() => currentScreen() === "choose" && renderScreen());
   define("choose", { enter, leave: () => player.unload(), render, possible: () => session.clip !== null, focus });
 }
 
@@ -31,14 +34,14 @@ function enter() {
   player.load(session.clip);
   showGender($("#choose-form"), session.gender);
   $("#key").value = readKey();
-  serviceInfo().then(() => {
+  Promise.all([serviceInfo(), look()]).then(() => {
     if (currentScreen() !== "choose") return;
     showGender($("#choose-form"), session.gender);
     renderScreen();
   });
 }
 
-const wantsKey = () => Boolean(knownInfo()?.key_needed) || session.keyRefused;
+const wantsKey = () => !isWanted() && (Boolean(knownInfo()?.key_needed) || session.keyRefused);
 const focus = () => (session.keyRefused ? $("#key") : null);
 
 function submit() {
@@ -52,13 +55,14 @@ function submit() {
       return;
     }
   }
-  send({ clip: session.clip, gender: session.gender });
+  send({ clip: session.clip, gender: session.gender, here: isWanted() });
 }
 
 function render() {
   const { seconds } = session.clip;
   $("#clip-name").textContent = titleOf(session.clip);
   $("#clip-length").textContent = seconds === null ? "" : duration(seconds);
+  renderDeviceChoice();
   $("#key-block").hidden = !wantsKey();
   const wrong = keyMissing || session.keyRefused;
   $("#key").setAttribute("aria-invalid", String(wrong));

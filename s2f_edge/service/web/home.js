@@ -1,5 +1,6 @@
 /** The first screen: record, upload, or go on with what is already there. */
 
+import { isWanted } from "./device.js";
 import { $ } from "./dom.js";
 import { pickFile } from "./files.js";
 import { define, go } from "./screens.js";
@@ -13,6 +14,8 @@ export function startHome() {
 }
 
 function render() {
+  $("#home-privacy").hidden = isWanted();
+  $("#home-privacy-device").hidden = !isWanted();
   $("#resume").hidden = !session.clip;
   $("#resume-name").textContent = session.clip ? titleOf(session.clip) : "";
 }

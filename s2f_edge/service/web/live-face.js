@@ -1,6 +1,7 @@
 /** The part of the record screen that shows a face while someone speaks, if they want it. */
 
 import { $ } from "./dom.js";
+import { isWanted } from "./device.js";
 import { t } from "./i18n.js";
 import { canStream, openStream } from "./live.js";
 import { blobOf } from "./pictures.js";
@@ -16,7 +17,7 @@ export class LiveFace {
   /** Opens the stream if it is wanted. */
   start() {
     this.hide();
-    if (!$("#live-on").checked || !canStream()) return;
+    if (!$("#live-on").checked || !canStream() || isWanted()) return;
     this.shown = true;
     this.stream = openStream({ face: (picture) => this.show(picture), lost: () => this.lose() });
   }
@@ -57,7 +58,8 @@ export class LiveFace {
 
   /** @param {boolean} choosable whether the switch is shown */
   render(choosable) {
-    $("#live-choice").hidden = !choosable || !canStream();
+    // Who wants the sound to stay here is not asked to send it.
+    $("#live-choice").hidden = !choosable || !canStream() || isWanted();
     this.renderFace();
   }
 

@@ -26,11 +26,17 @@ const ACTIONS = {
   timeout: ["retry"],
   network: ["retry"],
   offline: ["retry"],
+  "device-unsupported": ["server"],
+  "device-memory": ["retry", "server"],
+  "device-download": ["retry", "server"],
+  "device-failed": ["retry", "server"],
   internal: ["retry"],
 };
 
 // These are no words for people, but whoever runs the server can find the request by its id.
 const FAULTS = new Set(["internal", "timeout"]);
+// Nor are these, but they help whoever looks into it.
+const TOLD = new Set(["device-failed"]);
 
 /**
  * @param {import("./api.js").Problem} problem
@@ -45,7 +51,7 @@ export function describe(problem) {
     text: t(`problem.${key}.text`, values(problem)),
     actions: ACTIONS[code],
     // An error that the page has no words for is told in the service's.
-    detail: code === problem.code ? "" : problem.detail,
+    detail: code !== problem.code || TOLD.has(code) ? problem.detail : "",
     requestId: FAULTS.has(code) ? problem.requestId : "",
   };
 }

@@ -6,14 +6,18 @@ const ZERO_CROSSINGS = 24; // of the sinc on each side; more makes the band's ed
 const BAND = 0.92; // of half the lower rate is kept
 
 export class Resampler {
-  /** @param {number} rate of the sound that comes, in Hz */
-  constructor(rate) {
+  /**
+   * @param {number} rate of the sound that comes, in Hz
+   * @param {number} [crossings]
+   * @param {number} [share] of half the lower rate that is kept
+   */
+  constructor(rate, crossings = ZERO_CROSSINGS, share = BAND) {
     const whole = Math.round(rate);
     const common = divisor(whole, RATE);
     this.phases = RATE / common;
     this.step = whole / common; // in phases, from one output sample to the next
-    const band = BAND * Math.min(1, RATE / whole);
-    this.half = Math.ceil(ZERO_CROSSINGS / band);
+    const band = share * Math.min(1, RATE / whole);
+    this.half = Math.ceil(crossings / band);
     this.weights = Array.from({ length: this.phases }, (_, phase) => weights(phase / this.phases, this.half, band));
     this.waiting = new Float32Array(this.half - 1); // what is still needed of the sound so far
     this.at = this.half - 1; // the next output sample is `phase` behind this one of them
@@ -26,6 +30,11 @@ export class Resampler {
    * @returns {Int16Array} at 16 kHz
    */
   push(samples) {
+    return Int16Array.from(this.floats(samples), (value) => Math.round(Math.max(-1, Math.min(1, value)) * 32767));
+  }
+
+  /** The same as numbers that may go beyond 1. @param {Float32Array} samples @returns {number[]} */
+  floats(samples) {
     const sound = new Float32Array(this.waiting.length + samples.length);
     sound.set(this.waiting);
     sound.set(samples, this.waiting.length);
@@ -35,7 +44,7 @@ export class Resampler {
       const first = this.at - this.half + 1;
       let sum = 0;
       for (let i = 0; i < taps.length; i++) sum += taps[i] * sound[first + i];
-      out.push(Math.round(Math.max(-1, Math.min(1, sum)) * 32767));
+      out.push(sum);
       this.phase += this.step;
       this.at += Math.floor(this.phase / this.phases);
       this.phase %= this.phases;
@@ -43,7 +52,7 @@ export class Resampler {
     const used = Math.min(this.at - this.half + 1, sound.length);
     this.waiting = sound.slice(used);
     this.at -= used;
-    return Int16Array.from(out);
+    return out;
   }
 
   /** What is left when the sound has ended. */

@@ -22,7 +22,8 @@ export function startResult() {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     session.gender = genderOf(form);
-    send({ clip: answer.clip, gender: session.gender, others: session.gender === answer.facts.asked_gender });
+    const others = session.gender === answer.facts.asked_gender;
+    send({ clip: answer.clip, gender: session.gender, others, here: Boolean(answer.facts.on_device) });
   });
   define("result", { enter, render, possible: (state) => session.answers.has(state.answer) });
 }
@@ -71,6 +72,7 @@ function render() {
   $("#fact-speech").textContent = speech;
   $("#fact-sounds").textContent = sounds(facts);
   $("#fact-generator").textContent = t(`result.generator.${facts.generator}`);
+  $("#made-here").hidden = !facts.on_device;
   $("#warnings").hidden = facts.warnings.length === 0;
   $("#warning-list").replaceChildren(...facts.warnings.map((warning) => item(warning, speech)));
 }

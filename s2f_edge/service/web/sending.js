@@ -1,8 +1,9 @@
-/** Sends the sound and waits for faces; it can be cancelled. */
+/** Sends the sound, or gives it to the device, and waits for faces; it can be cancelled. */
 
 import { Problem, requestFaces } from "./api.js";
+import { facesHere, want } from "./device.js";
 import { $ } from "./dom.js";
-import { t } from "./i18n.js";
+import { megabytes, t } from "./i18n.js";
 import { blobOf } from "./pictures.js";
 import { showProblem } from "./problem.js";
 import { back, define, go, replace } from "./screens.js";
@@ -17,12 +18,14 @@ const SIZE = 512;
  * @property {import("./session.js").Clip} clip
  * @property {string} gender auto, male or female
  * @property {boolean} [others] other faces than the last ones for the same voice
+ * @property {boolean} [here] on this device, and nothing is sent
  */
 
 /** @type {Wish | null} */
 let wish = null;
 let cancel = new AbortController();
-let uploaded = 0; // 0 to 1
+let uploaded = 0; // 0 to 1; on the device, how far the download is
+let loaded = ""; // what of it, in words
 
 /** Goes to this screen and sends. @param {Wish} wanted */
 export function send(wanted) {
@@ -46,24 +49,42 @@ async function run() {
   const { signal } = cancel;
   const { clip, gender, others } = wish;
   uploaded = 0;
+  loaded = "";
   // The first face of an answer is drawn without chance, so it would be the same one again.
   const skipped = others ? 1 : 0;
   const options = { gender, samples: FACES + skipped, size: SIZE, format: "json" };
-  const progress = (share) => {
+  const progress = (share, bytes = 0, total = 0) => {
     uploaded = share;
+    loaded = total ? t("device.loaded", { loaded: megabytes(bytes), total: megabytes(total) }) : "";
     if (!signal.aborted) render();
   };
   try {
-    const { pictures, ...facts } = await requestFaces(clip, options, { progress, signal });
-    const faces = pictures.slice(skipped).map((picture) => {
-      const blob = blobOf(picture);
-      return { blob, url: URL.createObjectURL(blob) };
-    });
+    const { facts, blobs } = wish.here
+      ? await made(clip, { gender, count: FACES, others: Boolean(others) }, { progress, signal })
+      : await sent(clip, options, { progress, signal });
+    const faces = blobs.slice(wish.here ? 0 : skipped).map((blob) => ({ blob, url: URL.createObjectURL(blob) }));
     clip.sent = true;
     replace("result", { answer: keepAnswer({ clip, facts, faces, chosen: 0, made: new Date() }) });
   } catch (problem) {
     if (!signal.aborted) fail(problem);
   }
+}
+
+async function sent(clip, options, on) {
+  const { pictures, ...facts } = await requestFaces(clip, options, on);
+  return { facts, blobs: pictures.map(blobOf) };
+}
+
+async function made(clip, options, on) {
+  const { facts, pictures } = await facesHere(clip.blob, options, on);
+  return { facts, blobs: pictures };
+}
+
+/** Sends to the server what the device could not do, when the person asks for that. */
+export function sendInstead() {
+  want(false);
+  wish = { ...wish, here: false };
+  replace("sending");
 }
 
 function fail(problem) {
@@ -77,9 +98,11 @@ function fail(problem) {
 
 function render() {
   const listening = uploaded >= 1;
-  const text = t(listening ? "sending.listening" : "sending.upload");
+  const here = loaded ? "device.downloading" : "device.preparing";
+  const text = t(listening ? "sending.listening" : wish.here ? here : "sending.upload");
   if ($("#sending-state").textContent !== text) $("#sending-state").textContent = text;
+  $("#sending-loaded").textContent = listening ? "" : loaded;
   // Without a value, the bar shows that something is going on.
-  if (listening) $("#progress").removeAttribute("value");
+  if (listening || (wish.here && !loaded)) $("#progress").removeAttribute("value");
   else $("#progress").value = uploaded;
 }

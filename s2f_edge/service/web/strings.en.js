@@ -7,6 +7,8 @@ export default {
   "app.home": "Home",
   "app.offline": "You are offline. You can record, but sending needs a connection.",
   "app.unreachable": "The server does not answer. You can record; sending works when it is back.",
+  "app.offline.device": "You are offline. Faces can be made on this device.",
+  "app.unreachable.device": "The server does not answer. Faces can be made on this device.",
   "app.drop": "Drop the sound file here",
   "app.back": "Back",
   "app.terms": "Terms of use",
@@ -20,6 +22,7 @@ export default {
   "home.upload.hint": "A sound file from this device",
   "home.drop": "You can also drop a sound file anywhere on this page.",
   "home.privacy": "Your recording goes to this server only when you ask for a face. This page keeps neither sound nor face once it is closed.",
+  "home.privacy.device": "Your recording stays on this device. This page keeps neither sound nor face once it is closed.",
   "home.resume": "What you gave is still here.",
   "home.continue": "Continue",
 
@@ -49,6 +52,16 @@ export default {
   "live.waiting": "A face appears here when enough is heard.",
   "live.alt": "Invented face that follows the voice so far",
   "live.lost": "No face while you speak: the server did not answer. The recording goes on.",
+
+  "device.toggle": "On this device",
+  "device.hint":
+    "Your sound then stays here: the face is made in this browser. For that, {size} are downloaded once; later it works offline too.",
+  "device.ready": "Your sound then stays here: the face is made in this browser, also offline. All that is needed is already downloaded.",
+  "device.preparing": "Getting ready…",
+  "device.downloading": "Downloading what is needed, once…",
+  "device.loaded": "{loaded} of {total}",
+  "device.made":
+    "Made on this device; your sound was not sent. The pictures carry an invisible mark and a note that the face is invented, but no signature of the server.",
 
   "player.play": "Play",
   "player.pause": "Pause",
@@ -113,6 +126,7 @@ export default {
   "action.record": "Record",
   "action.upload": "Choose a file",
   "action.retry": "Try again",
+  "action.server": "Send it to the server instead",
   "problem.id": "Number of the request: {id}",
   "problem.wait": {
     one: "You can try again in one second.",
@@ -173,6 +187,17 @@ export default {
   "problem.network.text": "The server could not be reached. Your sound is still here. Check your connection and try again.",
   "problem.offline.title": "You are offline",
   "problem.offline.text": "Your sound is still here. Try again when you are connected.",
+  "problem.device-unsupported.title": "This browser cannot make faces itself",
+  "problem.device-unsupported.text":
+    "It is too old for that. Nothing was sent. Update it, use another browser, or send the sound to the server.",
+  "problem.device-memory.title": "There is not enough memory",
+  "problem.device-memory.text":
+    "This device could not make the face. Nothing was sent. Close other tabs and try again, take a shorter recording, or send the sound to the server.",
+  "problem.device-download.title": "The download did not work",
+  "problem.device-download.text":
+    "What this device needs to make faces could not be downloaded. Nothing was sent. Check your connection and try again, or send the sound to the server.",
+  "problem.device-failed.title": "It did not work on this device",
+  "problem.device-failed.text": "The browser could not make the face. Nothing was sent. Try again, or send the sound to the server.",
   "problem.internal.title": "Something went wrong on the server",
   "problem.internal.text":
     "Your sound is still here. Try again; if it goes on, tell whoever runs this server and name the request.",

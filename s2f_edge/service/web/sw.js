@@ -1,15 +1,27 @@
 /**
- * Keeps the page itself, and nothing else, so that it opens offline: no sound, no face, nothing
- * below /v1. What is online is always newer, so the network comes first.
+ * Keeps the page itself, so that it opens offline: no sound, no face, nothing below /v1. What is
+ * online is always newer, so the network comes first. Files with which the device makes faces are
+ * put into a cache of their own by device/assets.js; their addresses tell their content.
  */
 
 const CACHE = "s2f-page";
+const DEVICE_CACHE = "s2f-device";
+const DEVICE = new URL("on-device/", self.registration.scope).href;
 const PAGE = [
   "./",
   "app.js",
   "api.js",
   "choose.js",
   "dark.css",
+  "decode.js",
+  "device-choice.js",
+  "device.js",
+  "device/assets.js",
+  "device/detector.wasm",
+  "device/hearing.js",
+  "device/pixels.js",
+  "device/quality.js",
+  "device/worker.js",
   "dom.js",
   "files.js",
   "genders.js",
@@ -52,6 +64,10 @@ self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim(
 
 self.addEventListener("fetch", (event) => {
   const address = new URL(event.request.url);
+  if (event.request.method === "GET" && address.href.startsWith(DEVICE)) {
+    event.respondWith(ofDevice(event.request, address));
+    return;
+  }
   address.search = address.hash = "";
   if (event.request.method === "GET" && KEPT.has(address.href)) {
     event.respondWith(newest(event.request, address.href));
@@ -61,6 +77,19 @@ self.addEventListener("fetch", (event) => {
 async function fill() {
   const cache = await caches.open(CACHE);
   await cache.addAll([...KEPT].map((address) => new Request(address, { cache: "reload" })));
+}
+
+/** What the device has; of the manifest, the newest that there is. */
+async function ofDevice(request, address) {
+  const cache = await caches.open(DEVICE_CACHE);
+  if (address.search) return (await cache.match(request.url)) ?? fetch(request);
+  try {
+    return await Promise.race([fetch(request), tooSlow()]);
+  } catch (error) {
+    const kept = await cache.match(address.href);
+    if (kept) return kept;
+    throw error;
+  }
 }
 
 async function newest(request, address) {

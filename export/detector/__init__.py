@@ -1,0 +1,1 @@
+"""WebRTC's voice activity detector for browsers."""

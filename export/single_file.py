@@ -1,0 +1,236 @@
+"""One ONNX file from a waveform to a face: what a phone or a browser runs.
+
+Inputs (all are needed):
+
+- `waveform`  float32 (samples,): speech at 16 kHz, mono, in [-1, 1], without its pauses; of any length from 1 s
+- `generator` int32 (1,): 0 by the voice, 1 general, 2 male, 3 female (missing from a file with one generator)
+- `noise`     float32 (faces, embedding): a row of zeros for the face of the voice; normally distributed numbers
+              for others like it
+
+Outputs:
+
+- `faces`     uint8 (faces, height, width, 3), RGB
+- `embedding` float32 (embedding,), of unit length
+- `male_probability`, `surprise` float32 (1,): only where the pack can tell
+- `generator_used` int32 (1,): 1, 2 or 3
+- `speech_probability` float32 (1,): below 0.5 it is no speech, and the face means nothing
+- `sounds`    float32 (4,): mean log probabilities of speech, noise, tone and music
+
+What is not in the file: decoding, resampling, and the voice activity detector that takes pauses away.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from export.front_ends import embedding_of
+from export.gate_graph import sound_of
+from export.graphs import Graph, Value
+from export.verify import ParityError, open_session
+from s2f_edge.features import SAMPLE_RATE, Float32s, LogMelStream
+from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.pack import Pack
+from s2f_edge.picture import NOTICE, SOURCE_TYPE
+from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
+from s2f_edge.results import SURE_OF_GENDER
+from s2f_edge.speech_gate import CLASSES, Windows
+
+GENERATORS = ("auto", "general", "male", "female")
+LEAST_PSNR_DB, LEAST_COSINE = 40.0, 0.9999
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How far a single file is from the pipeline, on the clip where it is farthest."""
+
+    clips: int
+    least_cosine: float
+    least_psnr_db: float
+    largest_probability_difference: float
+
+
+def single_file(pack: Pack, generator: str = "auto") -> bytes:
+    """A pack as one model.
+
+    Args:
+        generator: auto keeps all of the pack's, and the voice or the input chooses; general, male or female keeps one.
+
+    Raises:
+        ValueError: the pack has no such generator, or none that auto could fall back to.
+        PackIntegrityError: a file of the pack differs from its manifest.
+    """
+    manifest = pack.manifest
+    names = list(manifest.generators) if generator == "auto" else [generator]
+    if (generator == "auto" and "general" not in names) or not set(names) <= set(manifest.generators):
+        raise ValueError(
+            f"The pack {manifest.name} has the generators {', '.join(manifest.generators)}; {generator} needs "
+            f"{'general' if generator == 'auto' else 'one of that name'}. Choose another with --generator."
+        )
+    graph, size = Graph(), manifest.voice.embedding_size
+    waveform, noise, wanted = Value(graph, "waveform"), Value(graph, "noise"), Value(graph, "generator")
+
+    def read(name: str) -> onnx.ModelProto:
+        return onnx.load_from_string(pack.read(name))
+
+    voice = read(manifest.voice.file)
+    embedding = embedding_of(
+        graph,
+        manifest.voice.features,
+        waveform,
+        lambda features: graph.network(voice, features=features)["embedding"],
+        size,
+    )
+    speech, sounds = sound_of(graph, waveform)
+    outputs: list[tuple[Value, str, int, list[int | str]]] = [
+        (embedding, "embedding", TensorProto.FLOAT, [size]),
+        (speech, "speech_probability", TensorProto.FLOAT, [1]),
+        (sounds, "sounds", TensorProto.FLOAT, [len(CLASSES)]),
+    ]
+    male = None
+    if manifest.traits:
+        traits = graph.network(read(manifest.traits.file), embedding=embedding.shaped(1, size))
+        male = traits["male"].shaped(1)
+        outputs += [
+            (male, "male_probability", TensorProto.FLOAT, [1]),
+            (traits["surprise"].shaped(1), "surprise", TensorProto.FLOAT, [1]),
+        ]
+    used = _used(graph, wanted if generator == "auto" else None, male, names)
+    noisy = embedding + noise * manifest.noise
+    length = (noisy * noisy).sum(1, keep=True).apply("Sqrt").apply("Max", 1e-12)
+    models = {name: read(manifest.generators[name]) for name in names}
+    side = manifest.files[manifest.generators[names[0]]].outputs[0].shape[-1] or "side"
+    faces = _faces(graph, noisy / length, used, models, side)
+    outputs += [
+        (faces, "faces", TensorProto.UINT8, ["faces", side, side, 3]),
+        (used, "generator_used", TensorProto.INT32, [1]),
+    ]
+    inputs: list[tuple[str, int, list[int | str]]] = [("waveform", TensorProto.FLOAT, ["samples"])]
+    inputs += [("generator", TensorProto.INT32, [1])] if generator == "auto" else []
+    inputs += [("noise", TensorProto.FLOAT, ["faces", size])]
+    order = ("faces", "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds")
+    outputs.sort(key=lambda output: order.index(output[1]))
+    data: bytes = graph.model(inputs, outputs, _facts(pack, generator, names)).SerializeToString()
+    return data
+
+
+def _used(graph: Graph, wanted: Value | None, male: Value | None, names: list[str]) -> Value:
+    """Which generator runs: int32 (1,), an index into `GENERATORS`; as `Speech2Face` chooses."""
+    general = np.array([GENERATORS.index("general")], np.int32)
+    if wanted is None:
+        return graph.value(np.array([GENERATORS.index(names[0])], np.int32))
+    heard = graph.value(general)
+    if male is not None:
+        for name, probability in (("male", male), ("female", 1.0 - male)):
+            if name in names:
+                sure = probability.apply("GreaterOrEqual", SURE_OF_GENDER)
+                heard = graph.op("Where", sure, graph.value(np.array([GENERATORS.index(name)], np.int32)), heard)
+    asked = graph.op("Where", wanted.apply("Equal", np.array([0], np.int32)), heard, wanted)
+    # A number that stands for no generator of this file is taken for the general one, and so told.
+    known = graph.value(np.array([False]))
+    for name in names:
+        known = known.apply("Or", asked.apply("Equal", np.array([GENERATORS.index(name)], np.int32)))
+    return graph.op("Where", known, asked, graph.value(general))
+
+
+def _faces(graph: Graph, embeddings: Value, used: Value, models: dict[str, onnx.ModelProto], side: int | str) -> Value:
+    """Pixels as `Speech2Face.generate` gives them."""
+    shape = ("faces", 3, side, side)
+
+    def drawn(name: str) -> Value:
+        return graph.network(models[name], embedding=embeddings)["face"]
+
+    def by(names: list[str]) -> Value:
+        if len(names) == 1:
+            return drawn(names[0])
+        this = used.apply("Equal", np.array([GENERATORS.index(names[0])], np.int32))
+        return graph.either(this, lambda: drawn(names[0]), lambda: by(names[1:]), shape)
+
+    level = by(sorted(models, key=GENERATORS.index, reverse=True)) * 127.5 + 127.5
+    rounded = level.apply("Clip", np.float32(0.0), np.float32(255.0)).apply("Round")
+    return rounded.cast(TensorProto.UINT8).apply("Transpose", perm=[0, 2, 3, 1])
+
+
+def _facts(pack: Pack, generator: str, names: list[str]) -> dict[str, str]:
+    """The metadata of the file."""
+    manifest = pack.manifest
+    facts = {
+        "pack": f"{manifest.name} {manifest.version}",
+        "pack_sha256": pack.sha256,
+        "licence": manifest.licence,
+        "notice": NOTICE,
+        "digital_source_type": SOURCE_TYPE,
+        "features": manifest.voice.features,
+        "sample_rate": str(SAMPLE_RATE),
+        "least_samples": str(int(MIN_SPEECH_S * SAMPLE_RATE)),
+        "embedding_size": str(manifest.voice.embedding_size),
+        "generator": generator,
+        "generators": json.dumps({name: GENERATORS.index(name) for name in names}),
+        "sounds": json.dumps(CLASSES),
+        "sure_of_gender": str(SURE_OF_GENDER),
+    }
+    if manifest.traits:
+        facts["strange_surprise"] = str(manifest.traits.strange)
+    return {f"s2f.{key}": value for key, value in facts.items()}
+
+
+# --------------------------------------------------------------------------- is it the same?
+
+
+def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto") -> Judged:
+    """Runs the file and the pipeline on the same speech.
+
+    Args:
+        clips: float32, speech without its pauses.
+
+    Raises:
+        ParityError: a face below 40 dB, an embedding below a cosine of 0.9999, or another generator.
+    """
+    model = Speech2Face(pack.folder, device="cpu")
+    session = open_session(data)
+    cosines, ratios, differences = [], [], []
+    for clip in clips:
+        front_end = FRONT_ENDS[pack.manifest.voice.features]()
+        front_end.push(clip)
+        total = model.embed_windows(front_end.inputs())
+        wanted = (total / np.linalg.norm(total)).astype(np.float32)
+        found = run(session, clip, np.zeros((1, len(wanted)), np.float32))
+        cosines.append(float(found["embedding"] @ wanted / np.linalg.norm(found["embedding"])))
+        used = GENERATORS[int(found["generator_used"][0])]
+        male = model._traits(wanted)[0]
+        if generator == "auto" and male is not None and abs(max(male, 1 - male) - SURE_OF_GENDER) > 0.01:
+            heard = "general" if max(male, 1 - male) < SURE_OF_GENDER else "male" if male > 0.5 else "female"
+            if used != (heard if heard in pack.manifest.generators else "general"):
+                raise ParityError(f"The file chose the {used} generator; the voice is {heard} with {male:.3f}.")
+        difference = found["faces"].astype(np.float64) - model.generate(wanted[None], used)
+        ratios.append(10.0 * np.log10(255.0**2 / max(float(np.square(difference).mean()), 1e-4)))
+        differences.append(abs(float(found["speech_probability"][0]) - speech_probability(clip)))
+    judged = Judged(len(clips), min(cosines), float(min(ratios)), max(differences))
+    if not (judged.least_cosine >= LEAST_COSINE and judged.least_psnr_db >= LEAST_PSNR_DB):
+        raise ParityError(
+            f"The single file is not the pipeline: the least cosine of embeddings is {judged.least_cosine:.6f} "
+            f"({LEAST_COSINE} is needed), the least PSNR of faces {judged.least_psnr_db:.1f} dB ({LEAST_PSNR_DB:.0f})."
+        )
+    return judged
+
+
+def speech_probability(clip: Float32s) -> float:
+    """What the pipeline's gate says of speech without its pauses."""
+    windows = Windows()
+    windows.push(LogMelStream().push(clip))
+    windows.finish()
+    return windows.verdict()[0]
+
+
+def run(session: Any, clip: Float32s, noise: Float32s, generator: int = 0) -> dict[str, Any]:
+    """Runs a single file; outputs by name."""
+    names = [output.name for output in session.get_outputs()]
+    given: dict[str, Any] = {"waveform": clip, "noise": noise}
+    if "generator" in [each.name for each in session.get_inputs()]:
+        given["generator"] = np.array([generator], np.int32)
+    return dict(zip(names, session.run(names, given), strict=True))

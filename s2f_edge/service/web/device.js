@@ -1,0 +1,116 @@
+/**
+ * Faces made on the device: whether that can be, and the worker that does it. The sound goes into
+ * the worker and nowhere else.
+ */
+
+import { knownInfo, Problem, serviceInfo } from "./api.js";
+import { decoded } from "./decode.js";
+import { isKept } from "./device/assets.js";
+import { readSetting, writeSetting } from "./storage.js";
+
+const BASE = new URL("on-device/", document.baseURI).href;
+// The smallest WebAssembly module with an instruction on vectors, which browsers before 2021 (Safari: 2023) refuse.
+const VECTORS = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+
+/** @type {Record<string, any> | null} */
+let manifest = null;
+let kept = false;
+let worker = null;
+let count = 0;
+
+/** Whether the service offers it: known once `look` has ended. */
+export const isOffered = () => manifest !== null;
+
+/** Whether the files are already here. */
+export const isDownloaded = () => kept;
+
+/** Whether the person wants it, and it can be had. */
+export const isWanted = () => isOffered() && readSetting("device") === "on";
+export const want = (on) => writeSetting("device", on ? "on" : null);
+
+/** What would be downloaded, in bytes. */
+export const downloadBytes = () => Object.values(manifest.files).reduce((sum, file) => sum + file.sent, 0);
+
+/** Asks whether the service offers it; offline, what was downloaded tells. */
+export async function look() {
+  const info = await serviceInfo();
+  if (manifest || (info && !info.on_device)) return;
+  try {
+    const answer = await fetch(`${BASE}manifest.json`);
+    if (answer.ok) manifest = await answer.json();
+  } catch {
+    // Offline and not downloaded.
+  }
+  if (manifest) kept = await isKept(manifest, BASE);
+}
+
+/** Whether the generators that the device has include one; null where the device is not in use. */
+export const deviceGenerators = () => (manifest && !knownInfo() ? Object.keys(manifest.generators) : null);
+
+function supported() {
+  return (
+    typeof WebAssembly === "object" &&
+    WebAssembly.validate(Uint8Array.from(VECTORS)) &&
+    "CompressionStream" in window &&
+    "OfflineAudioContext" in window
+  );
+}
+
+/**
+ * Makes faces here.
+ * @param {Blob} blob
+ * @param {{gender: string, count: number, others: boolean}} wish
+ * @param {object} on
+ * @param {(share: number, loaded: number, total: number) => void} on.progress of the download
+ * @param {AbortSignal} on.signal
+ * @returns {Promise<{facts: Record<string, any>, pictures: Blob[]}>}
+ * @throws {Problem}
+ */
+export async function facesHere(blob, wish, { progress, signal }) {
+  if (!supported()) throw new Problem("device-unsupported");
+  const sound = await decoded(blob);
+  await ask({ task: "load", manifest, base: BASE }, signal, progress);
+  kept = await isKept(manifest, BASE);
+  progress(1, 0, 0);
+  return ask({ task: "faces", ...wish, ...sound }, signal, progress);
+}
+
+/** One task of the worker. To cancel it is to end the worker. */
+function ask(task, signal, progress) {
+  worker ??= new Worker(new URL("device/worker.js", document.baseURI), { type: "module" });
+  const mine = worker;
+  count += 1;
+  const id = count;
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      mine.terminate();
+      if (worker === mine) worker = null;
+    };
+    const cancel = () => {
+      end();
+      reject(new Problem("cancelled"));
+    };
+    mine.onmessage = ({ data }) => {
+      if (data.id !== id) return;
+      if (data.total) {
+        progress(data.loaded / data.total, data.loaded, data.total);
+        return;
+      }
+      signal.removeEventListener("abort", cancel);
+      if (data.done) {
+        resolve(data.done);
+        return;
+      }
+      // What has run out of memory has to begin anew.
+      if (data.problem.code.startsWith("device-")) end();
+      reject(new Problem(data.problem.code, data.problem));
+    };
+    mine.onerror = (event) => {
+      end();
+      reject(new Problem("device-failed", { detail: event.message ?? "" }));
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    if (signal.aborted) cancel();
+    else mine.postMessage({ id, ...task });
+  });
+}

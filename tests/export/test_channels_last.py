@@ -1,0 +1,134 @@
+"""CAM++ rewritten: the same numbers as torch and as the graph it was made from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from export import rewrite, to_onnx
+from export.channels_last import NotCamPlusPlus, channels_last
+from export.float16 import weights_as_float16
+from export.verify import open_session
+from s2f_edge.pack import Pack
+from s2f_train.models.campplus import CamPlusPlus
+from s2f_train.models.generator import Generator
+from s2f_train.models.voice import VoiceEmbeddingNetwork
+
+
+@pytest.fixture(scope="module")
+def network() -> CamPlusPlus:
+    """CAM++ with norms as after training, some of whose scales are negative."""
+    random = torch.Generator().manual_seed(5)
+    network = CamPlusPlus(32)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean = torch.randn(layer.num_features, generator=random)
+            layer.running_var = torch.rand(layer.num_features, generator=random) + 0.5
+            with torch.no_grad():
+                layer.weight.copy_(torch.rand(layer.num_features, generator=random) - 0.1)
+                layer.bias.copy_(torch.randn(layer.num_features, generator=random) / 2)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network: CamPlusPlus) -> bytes:
+    return to_onnx.to_onnx(network, {"features": torch.randn(2, 200, 80)})
+
+
+def differences(a: bytes, b: bytes) -> list[float]:
+    random, sessions, found = np.random.default_rng(2), (open_session(a), open_session(b)), []
+    for batch in (1, 3):
+        for frames in (200, 401, 137, 33, 5, 1):
+            features = random.normal(size=(batch, frames, 80)).astype(np.float32) * 3
+            one, other = (session.run(None, {"features": features})[0] for session in sessions)
+            assert one.shape == other.shape
+            found.append(float(np.abs(one - other).max()))
+    return found
+
+
+def test_it_is_the_same_function_at_any_length_and_batch(exported: bytes) -> None:
+    assert max(differences(exported, channels_last(exported))) < 1e-4
+
+
+def test_float16_weights_stay_as_they_are(exported: bytes) -> None:
+    half = weights_as_float16(exported)
+    rewritten = channels_last(half)
+    assert max(differences(half, rewritten)) < 1e-4  # far below what float16 itself changes
+
+    def halves(data: bytes) -> Counter[bytes]:
+        tensors = [onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(data).graph.initializer]
+        return Counter(np.sort(t.ravel() + np.float16(0)).tobytes() for t in tensors if t.dtype == np.float16)
+
+    assert halves(rewritten) == halves(half)
+    assert len(rewritten) < len(half)
+
+
+def test_no_convolution_and_no_norm_is_left_in_the_layers_over_time(exported: bytes) -> None:
+    kinds = Counter(node.op_type for node in onnx.load_from_string(channels_last(exported)).graph.node)
+    assert kinds["BatchNormalization"] == 0
+    assert kinds["Conv"] == 13  # twelve in two dimensions, and the one with a stride after them
+    assert kinds["Gemm"] == 3 * 52 + 3
+
+
+@pytest.mark.parametrize("other", ["generator", "wen", "twice"])
+def test_other_graphs_are_refused(exported: bytes, other: str) -> None:
+    if other == "generator":
+        data = to_onnx.to_onnx(Generator(24, (16, 16, 8, 8, 8)), {"embedding": torch.randn(1, 24)})
+    elif other == "wen":
+        network = VoiceEmbeddingNetwork(embedding_size=24)
+        data = to_onnx.to_onnx(network, {"features": torch.randn(1, 64, 1000)})
+    else:
+        data = channels_last(exported)
+    with pytest.raises(NotCamPlusPlus, match=r"as torch exports it"):
+        channels_last(data)
+
+
+@pytest.fixture(scope="module")
+def older(network: CamPlusPlus, exported: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack as it was exported before the rewriting came."""
+    folder = tmp_path_factory.mktemp("older") / "pack"
+    networks = {"voice": network, "generator_general": Generator(32, (16, 16, 8, 8, 8)).eval()}
+    manifest = to_onnx.export_pack(networks, {"noise": 0.05}, folder, "older", "3", "none")
+    (folder / "voice.onnx").write_bytes(exported)
+    manifest["files"]["voice.onnx"] |= {"bytes": len(exported), "sha256": rewrite.digest(exported)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_an_older_pack_is_rewritten_and_keeps_what_its_manifest_says(
+    older: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rewrite.main(["--pack", str(older), "--out", str(tmp_path / "new")]) == 0
+    assert "largest difference" in capsys.readouterr().out
+    was, now = (json.loads((folder / "manifest.json").read_text()) for folder in (older, tmp_path / "new"))
+    assert 0 < now["parity"]["voice.onnx"].pop("rewritten_largest_difference") < 1e-4
+    assert was["files"].pop("voice.onnx") != now["files"].pop("voice.onnx")
+    assert was == now
+    pack = Pack.open(tmp_path / "new")
+    for name in pack.manifest.files:
+        pack.read(name)
+    # what has been rewritten is refused the second time, and left alone
+    before = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    assert rewrite.main(["--pack", str(tmp_path / "new"), "--out", str(tmp_path / "new")]) == 1
+    assert "as torch exports it" in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+
+
+def test_a_pack_can_take_its_own_place_and_a_damaged_one_is_refused(
+    older: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(older, tmp_path / "pack")
+    assert rewrite.main(["--pack", str(tmp_path / "pack"), "--out", str(tmp_path / "pack")]) == 0
+    damaged = tmp_path / "pack" / "voice.onnx"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert rewrite.main(["--pack", str(tmp_path / "pack"), "--out", str(tmp_path / "other")]) == 1
+    assert "error:" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,216 @@
+"""One file from waveform to face: the default pack and every kind of front end, against the pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+
+pytest.importorskip("torch", reason="torch is not installed; it is in the extra train.")
+
+from test_to_onnx import runs  # noqa: F401 - a fixture
+
+from export import to_onnx
+from export.gate_graph import sound_of
+from export.graphs import Graph, Value
+from export.mobile import speech_of
+from export.single_file import GENERATORS, judge, run, single_file
+from export.verify import open_session
+from s2f_edge import Speech2Face
+from s2f_edge.features import LogMelStream
+from s2f_edge.pack import Pack
+from s2f_edge.speech_gate import CLASSES, Windows
+from s2f_edge.vad import find_speech
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def pack() -> Pack:
+    return Pack.open()
+
+
+@pytest.fixture(scope="module")
+def file(pack: Pack) -> bytes:
+    return single_file(pack)
+
+
+@pytest.fixture(scope="module")
+def session(file: bytes) -> Any:
+    return open_session(file)
+
+
+def speech(path: Path) -> Any:
+    return find_speech(soundfile.read(path, dtype="float32")[0]).samples
+
+
+def zeros(faces: int = 1) -> Any:
+    return np.zeros((faces, 64), np.float32)
+
+
+def test_the_face_is_the_pipelines(pack: Pack, file: bytes, session: Any, examples: Path) -> None:
+    judged = judge(file, pack, speech_of(sorted(examples.glob("*.wav"))))
+    assert judged.clips == 7
+    assert judged.least_cosine > 0.99999
+    assert judged.least_psnr_db > 60
+    assert judged.largest_probability_difference < 1e-4
+
+    # and from the recording on, as a user has it
+    model = Speech2Face(device="cpu")
+    for name in ("male", "female"):
+        path = examples / f"{name}.wav"
+        result = model.infer(path)
+        found = run(session, speech(path), zeros())
+        assert GENERATORS[found["generator_used"][0]] == result.generator
+        assert found["faces"].dtype == np.uint8
+        assert np.abs(found["faces"][0].astype(int) - result.face).max() <= 1
+        assert found["male_probability"][0] == pytest.approx(result.male_probability, abs=1e-4)
+        assert found["surprise"][0] == pytest.approx(result.voice.surprise, abs=1e-4)
+        assert found["speech_probability"][0] == pytest.approx(result.voice.quality.speech_probability, abs=1e-4)
+        assert CLASSES[found["sounds"].argmax()] == "speech"
+
+
+def test_real_recordings_of_others(pack: Pack, file: bytes, s2f_data: Path, tmp_path: Path) -> None:
+    import tarfile
+
+    found = sorted(s2f_data.glob("data/librispeech/*.tar"))
+    assert found, "S2F_DATA has no LibriSpeech"
+    clips = []
+    with tarfile.open(found[0]) as archive:
+        members = [member for member in archive if member.name.endswith(".ogg")]
+        for member in members[:: len(members) // 6][:6]:
+            archive.extract(member, tmp_path, filter="data")
+            clips.append(tmp_path / member.name)
+    judged = judge(file, pack, speech_of(clips))
+    assert judged.clips == 11
+    assert judged.least_psnr_db > 60
+
+
+def test_the_generator_is_asked_for_and_candidates_are_drawn(session: Any, examples: Path) -> None:
+    model = Speech2Face(device="cpu")
+    clip = speech(examples / "male.wav")
+    noise = np.random.default_rng(5).standard_normal((3, 64)).astype(np.float32)
+    noise[0] = 0
+    for asked in (1, 2, 3):
+        found = run(session, clip, noise, asked)
+        assert found["generator_used"] == [asked]
+        assert found["faces"].shape == (3, 64, 64, 3)
+        embeddings = found["embedding"] + 0.03 * noise
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        wanted = model.generate(embeddings, GENERATORS[asked])
+        assert np.abs(found["faces"].astype(int) - wanted).max() <= 1
+    assert run(session, clip, zeros(), 9)["generator_used"] == [1]  # there is no such generator
+
+
+def test_it_says_what_it_is(pack: Pack, file: bytes) -> None:
+    model = onnx.load_from_string(file)
+    facts = {prop.key: prop.value for prop in model.metadata_props}
+    assert facts["s2f.pack_sha256"] == pack.sha256
+    assert facts["s2f.sample_rate"] == "16000"
+    assert "not the speaker" in facts["s2f.notice"]
+    assert facts["s2f.licence"] == pack.manifest.licence
+    assert json.loads(facts["s2f.generators"]) == {"general": 1, "male": 2, "female": 3}
+    assert (model.ir_version, model.opset_import[0].version) == (8, 17)
+    assert {node.domain for node in model.graph.node} == {""}  # no operator of one runtime alone
+    assert [value.name for value in model.graph.input] == ["waveform", "generator", "noise"]
+    assert len(file) < 1.12 * sum(info.bytes for info in pack.manifest.files.values())
+
+
+def test_other_sound_and_less_than_a_second(session: Any, examples: Path) -> None:
+    random = np.random.default_rng(1)
+    noise = (0.1 * random.standard_normal(3 * RATE)).astype(np.float32)
+    tone = (0.3 * np.sin(2 * np.pi * 440 / RATE * np.arange(3 * RATE))).astype(np.float32)
+    for sound, kind in ((noise, "noise"), (tone, "tone")):
+        found = run(session, sound, zeros())
+        assert found["speech_probability"][0] < 0.1
+        assert CLASSES[found["sounds"].argmax()] == kind
+    clip = speech(examples / "female.wav")
+    for length in (1, 159, 160, 239, 240, 399, 400, 5000):  # nothing may break, nor be NaN
+        found = run(session, clip[:length], zeros())
+        assert np.isfinite(found["embedding"]).all()
+        assert np.isfinite(found["sounds"]).all()
+    assert np.isfinite(run(session, np.zeros(RATE, np.float32), zeros())["embedding"]).all()
+
+
+@pytest.mark.parametrize("samples", [5200, 9000, 16_000, 16_100, 22_399, 22_400, 30_000, 48_000, 100_001])
+def test_the_gate_is_the_runtimes_at_any_length(examples: Path, samples: int) -> None:
+    graph = Graph()
+    speech_probability, sounds = sound_of(graph, Value(graph, "waveform"))
+    outputs: Any = [(speech_probability, "speech", onnx.TensorProto.FLOAT, [1]), (sounds, "sounds", 1, [4])]
+    model = graph.model([("waveform", onnx.TensorProto.FLOAT, ["n"])], outputs, {})
+    clip = np.tile(speech(examples / "male.wav"), 2)[:samples]
+    found = open_session(model.SerializeToString()).run(None, {"waveform": clip})
+    windows = Windows()
+    windows.push(LogMelStream().push(clip))
+    windows.finish()
+    assert windows.count
+    assert found[0][0] == pytest.approx(windows.verdict()[0], abs=1e-5)
+    np.testing.assert_allclose(found[1], windows._classes / windows.count, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["ge2e", "wen", "projected"])
+def test_every_front_end(
+    runs: dict[str, Path],  # noqa: F811
+    tmp_path: Path,
+    examples: Path,
+    kind: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, single = tmp_path / "pack", tmp_path / "face.onnx"
+    flags = ["--checkpoint", str(runs[kind]), "--out", str(out), "--single-file", str(single)]
+    capsys.readouterr()
+    assert to_onnx.main([*flags, "--ort", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["single_file"]
+    assert set(said["parity"]) == {"face.onnx", "face.ort"}
+    for parity in said["parity"].values():
+        assert parity["clips"] == 7
+        assert parity["least_cosine"] > 0.99999
+        assert parity["least_psnr_db"] > 55
+    operators = (tmp_path / "face.required_operators.config").read_text()
+    assert "Scan" in operators
+    assert str(tmp_path) not in operators
+    assert "/tmp" not in operators
+    assert (tmp_path / "face.ort").read_bytes()[4:8] == b"ORTM"
+    # The pack of `wen` cannot tell the gender and has one generator; so has its file.
+    names = [output.name for output in open_session(single.read_bytes()).get_outputs()]
+    assert ("male_probability" in names) == (kind == "ge2e")
+
+
+def test_a_file_with_one_generator(pack: Pack, examples: Path, tmp_path: Path, capsys: Any) -> None:
+    target = tmp_path / "female.onnx"
+    flags = ["--pack", str(pack.folder), "--single-file", str(target), "--generator", "female"]
+    assert to_onnx.main([*flags, "--speech", str(examples / "female.wav")]) == 0
+    assert "least PSNR of faces" in capsys.readouterr().out
+    session = open_session(target.read_bytes())
+    assert [each.name for each in session.get_inputs()] == ["waveform", "noise"]
+    found = run(session, speech(examples / "male.wav"), zeros())
+    wanted = Speech2Face(device="cpu").infer(examples / "male.wav", gender="female").face
+    assert np.abs(found["faces"][0].astype(int) - wanted).max() <= 1
+
+
+def test_a_file_that_differs_is_not_written(pack: Pack, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    from export import front_ends
+
+    monkeypatch.setattr(front_ends, "PRE_EMPHASIS", 0.5)
+    target = tmp_path / "face.onnx"
+    assert to_onnx.main(["--pack", str(pack.folder), "--single-file", str(target)]) == 1
+    assert "The single file is not the pipeline" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_what_cannot_be_is_said(pack: Pack, runs: dict[str, Path], tmp_path: Path, capsys: Any) -> None:  # noqa: F811
+    assert to_onnx.main(["--checkpoint", str(runs["wen"]), "--out", str(tmp_path / "pack")]) == 0
+    flags = ["--pack", str(tmp_path / "pack"), "--single-file", str(tmp_path / "x.onnx")]
+    assert to_onnx.main([*flags, "--generator", "male"]) == 1
+    assert "has the generators general; male needs" in capsys.readouterr().err
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
+    assert to_onnx.main([*flags, "--speech", str(tmp_path / "silence.wav")]) == 1
+    assert "no recording with a second of speech" in capsys.readouterr().err
+    for wrong in (flags[:2], [*flags, "--out", "y"], ["--checkpoint", "x"]):
+        with pytest.raises(SystemExit):
+            to_onnx.main(wrong)
