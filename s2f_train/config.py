@@ -361,6 +361,17 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError("teacher and teacher_weight belong together: give both, or neither.")
         if not (settings.speaker_weight or settings.teacher_weight or settings.picture_weight):
             raise SettingsError("All weights are 0: there is nothing to learn.")
+    if isinstance(settings, VaeSettings):
+        _check_widths("channels", settings.channels, 9)
+        _check_widths("face_channels", settings.face_channels, 5)
+        if len(settings.betas) != 2:
+            raise SettingsError(f"betas are {list(settings.betas)}; adam has two.")
+        if settings.decoder_steps >= settings.steps:
+            raise SettingsError(
+                f"decoder_steps is {settings.decoder_steps} of {settings.steps} steps; leave some to the encoder."
+            )
+        if not settings.views:
+            raise SettingsError("views is empty; name pictures of the store, such as face.")
     if isinstance(settings, GanSettings):
         _check_widths("channels", settings.channels, 5)
         _check_widths("face_channels", settings.face_channels, 5)

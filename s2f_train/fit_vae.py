@@ -52,14 +52,11 @@ class VaeTask(Task):
     def __init__(self, settings: VaeSettings, fabric: Fabric):
         self.settings = settings
         self.fabric = fabric
-        if settings.decoder_steps >= settings.steps:
-            raise SettingsError(
-                f"decoder_steps is {settings.decoder_steps} of {settings.steps} steps; leave some to the encoder."
-            )
         store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
         voices, faces, pictures, classes = paired(store, settings)
         side = settings.decoder_side * 2 ** len(settings.decoder_channels)
         self.faces = load_faces(store, faces, side).to(fabric.device)
+        self.planned = settings.decoder_steps
         self.drawer = VaeDrawer(store, voices, pictures, classes, settings, fabric.global_rank, fabric.world_size)
         people = int(classes.max()) + 1
         self._build(side, people)
@@ -198,11 +195,10 @@ class VaeTask(Task):
             self.optimisers["decoder"].step()
         self.decoder.zero_grad(set_to_none=True)
         with torch.no_grad():
-            # What a pack draws its candidates with: the posterior's spread, in lengths of the mean.
-            size = float((spread.square().mean() ** 0.5) / mean.norm(dim=1).mean().clamp_min(1e-6))
-        before = self.facts["noise"] if step else size
-        self.facts["noise"] = round(min(SPREAD_DECAY * before + (1 - SPREAD_DECAY) * size, 10.0), 6)
-        figures["spread"] = torch.tensor(size)
+            size = spread.square().mean().sqrt() / mean.norm(dim=1).mean().clamp_min(1e-6)
+            encoder.spread.lerp_(size.to(encoder.spread.dtype), 1.0 - SPREAD_DECAY if step else 1.0)
+        self.facts["noise"] = round(min(float(encoder.spread), 10.0), 6)
+        figures["spread"] = size
         return figures
 
     def _critics_learn(self, pictures: Tensor, made: Tensor, classes: Tensor, figures: dict[str, Tensor]) -> None:

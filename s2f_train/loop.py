@@ -47,6 +47,7 @@ class Task:
         optimisers: by name; the loop sets their rates.
         drawer: of the batches; `workers` processes run it, or a thread if that is 0.
         facts: what a checkpoint says of the training beside the step.
+        planned: the step whose cost `--dry-run` tells.
     """
 
     settings: RunSettings
@@ -56,6 +57,7 @@ class Task:
     optimisers: dict[str, Optimizer]
     drawer: Drawer
     workers: int = 0
+    planned: int = 0
     facts: dict[str, Any]
 
     def step(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:

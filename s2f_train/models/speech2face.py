@@ -69,6 +69,9 @@ class SpeechEncoder(nn.Module):
         self.hidden = nn.Linear(height * narrow, hidden)
         self.mean = nn.Linear(hidden, embedding_size)
         self.log_variance = nn.Linear(hidden, embedding_size)
+        self.spread: Tensor
+        # Of latents, in lengths of their mean: a running mean over training, which a pack draws its candidates with.
+        self.register_buffer("spread", torch.zeros(()))
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """float32 (batch, 2, 257, frames) -> mean and log-variance of the latent, (batch, embedding) each."""
