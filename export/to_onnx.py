@@ -41,6 +41,7 @@ from s2f_edge.manifest import GENDERS, MANIFEST, SCHEMA
 from s2f_edge.pack import Pack
 from s2f_edge.pipeline import Speech2Face
 from s2f_train.folders import written_whole
+from s2f_train.models.speech2face import FaceDecoder
 from s2f_train.models.traits import VoiceTraits
 
 OPSET = 17
@@ -124,6 +125,7 @@ def _write(
         "name": name,
         "version": version,
         "licence": licence,
+        "kind": "vae" if any(isinstance(network, FaceDecoder) for network in networks.values()) else "gan",
         "voice": {
             "file": "voice.onnx",
             "network": voice.kind,
@@ -169,6 +171,8 @@ def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]
             for n in BATCHES
             for t in (200, 137, 33, 500)
         ]
+    if network.features == "stft-257":
+        return [{"features": torch.randn(n, 2, 257, t, generator=generator)} for n in BATCHES for t in (598, 98, 201)]
     # melpower-40: power is positive and spread over decades
     return [
         {"features": torch.randn(n, t, 40, generator=generator).mul(2).sub(6).exp()}
@@ -183,7 +187,7 @@ def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
     outputs = outputs or (["embedding"] if "features" in example else ["face"])
     axes = {name: {0: "batch"} for name in (*example, *outputs)}
     if "features" in example:
-        axes["features"][2 if module.features == "logmel-64" else 1] = "frames"
+        axes["features"][{"logmel-64": 2, "stft-257": 3}.get(str(module.features), 1)] = "frames"
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The TorchScript-based exporter is marked as old; its graphs of these networks are plain and checked below.
@@ -220,7 +224,7 @@ def _arguments() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="runs of `fit gan`, or checkpoints: one for each generator, all on the same voice network",
+        help="runs of `fit gan` or `fit vae`, or checkpoints: one for each generator, all on the same voice network",
     )
     source.add_argument(
         "--published", type=Path, nargs=2, metavar=("VOICE", "GENERATOR"), help="checkpoint files of Wen et al."

@@ -427,6 +427,7 @@ def _dct(size: int) -> NDArray[np.float64]:
 
 
 STFT_FFT = 512
+STFT_BINS = STFT_FFT // 2 + 1
 STFT_SECONDS = 6.0
 
 
@@ -460,6 +461,11 @@ def compressed_stft(samples: Float32s) -> Float32s:
 
     Source: SPEC section 4; Oh et al. 2019, section 3.
     """
-    spectrum = stft(np.resize(np.asarray(samples, np.float32), int(STFT_SECONDS * SAMPLE_RATE)))
+    return compressed(np.resize(np.asarray(samples, np.float32), int(STFT_SECONDS * SAMPLE_RATE)))
+
+
+def compressed(samples: Float32s) -> Float32s:
+    """The same of any length: float32 (n,) -> (2, 257, 1 + (n - 400) // 160)."""
+    spectrum = stft(samples)
     parts = np.stack([spectrum.real, spectrum.imag])
     return (np.sign(parts) * np.abs(parts) ** np.float32(0.3)).astype(np.float32)

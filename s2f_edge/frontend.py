@@ -18,9 +18,12 @@ from s2f_edge.features import (
     LOGMEL_BINS,
     MELPOWER_BINS,
     SAMPLE_RATE,
+    STFT_BINS,
+    STFT_SECONDS,
     Float32s,
     LogMelStream,
     MelPowerStream,
+    compressed_stft,
     normalise_logmel,
     repeat_to,
 )
@@ -221,14 +224,57 @@ class Fbank80FrontEnd:
             yield batch, np.ones(len(batch), np.float32)
 
 
+class Stft257FrontEnd:
+    """`stft-257`: complex spectra under a power law, in windows of 6 s, float32 (windows, 2, 257, 598).
+
+    As `fbank-80`: windows side by side, the last one ends with the clip and overlaps its neighbour; a shorter clip is
+    repeated (SPEC section 4).
+    """
+
+    WINDOW = int(STFT_SECONDS * SAMPLE_RATE)
+
+    def __init__(self) -> None:
+        self._samples: list[Float32s] = []  # all, or those from the last window that `settled` gave on
+        self._next = 0  # where among them the next window starts
+
+    def push(self, voiced: Float32s) -> None:
+        self._samples.append(voiced)
+
+    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+        sound = np.concatenate([np.zeros(0, np.float32), *self._samples])
+        starts = list(range(self._next, len(sound) - self.WINDOW, self.WINDOW))
+        if starts:
+            self._next = self.WINDOW
+            self._samples = [sound[starts[-1] :].copy()]
+        else:
+            self._samples = [sound]
+        return self._windows(sound, starts)
+
+    def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
+        sound = np.concatenate([np.zeros(0, np.float32), *self._samples])
+        self._samples = []
+        last = max(0, len(sound) - self.WINDOW)
+        return self._windows(sound, [*range(self._next, last, self.WINDOW), last])
+
+    def _windows(self, sound: Float32s, starts: list[int]) -> Iterator[tuple[Float32s, Float32s]]:
+        for start in starts:
+            window = sound[start : start + self.WINDOW]
+            spectra = compressed_stft(window if len(window) else np.zeros(1, np.float32))
+            yield np.ascontiguousarray(spectra[None]), np.ones(1, np.float32)
+
+
 # What a manifest may name, with the shape of the network's input (None: any length).
-FRONT_ENDS: dict[str, type[LogMel64FrontEnd] | type[MelPower40FrontEnd] | type[Fbank80FrontEnd]] = {
+FRONT_ENDS: dict[
+    str, type[LogMel64FrontEnd] | type[MelPower40FrontEnd] | type[Fbank80FrontEnd] | type[Stft257FrontEnd]
+] = {
     "logmel-64": LogMel64FrontEnd,
     "melpower-40": MelPower40FrontEnd,
     "fbank-80": Fbank80FrontEnd,
+    "stft-257": Stft257FrontEnd,
 }
 INPUT_SHAPES: dict[str, tuple[int | None, ...]] = {
     "logmel-64": (None, LOGMEL_BINS, None),
     "melpower-40": (None, None, MELPOWER_BINS),
     "fbank-80": (None, None, FBANK_BINS),
+    "stft-257": (None, 2, STFT_BINS, None),
 }

@@ -69,11 +69,15 @@ class TraitsInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a pack is. What one call wants (gender, samples, seed) stands elsewhere."""
+    """What a pack is. What one call wants (gender, samples, seed) stands elsewhere.
+
+    `kind` says which branch made it, gan or vae; nothing depends on it.
+    """
 
     name: str
     version: str
     licence: str
+    kind: str
     voice: VoiceInfo
     traits: TraitsInfo | None
     generators: Mapping[str, str]
@@ -107,6 +111,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         name=reader.get("name", str),
         version=reader.get("version", str),
         licence=reader.get("licence", str),
+        kind=reader.get("kind", str) if "kind" in root else "gan",
         voice=VoiceInfo(
             voice.get("file", str),
             voice.get("network", str),

@@ -24,7 +24,9 @@ from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
 from s2f_train.models.projected import ProjectedEncoder
+from s2f_train.models.speech2face import FaceDecoder, SpeechEncoder
 from s2f_train.models.traits import VoiceTraits
+from s2f_train.models.vgg_face import VggFace
 from s2f_train.models.voice import GE2EEncoder, Head, VoiceEmbeddingNetwork
 
 FORMAT = 1
@@ -33,7 +35,10 @@ KINDS: dict[str, type[nn.Module]] = {
     "ge2e-lstm": GE2EEncoder,
     "campplus": CamPlusPlus,
     "projected": ProjectedEncoder,
+    "oh-cnn": SpeechEncoder,
     "generator": Generator,
+    "face-decoder": FaceDecoder,
+    "vgg-face": VggFace,
     "voice-traits": VoiceTraits,
     "face-embedding": FaceEmbeddingNetwork,
     "discriminator": Discriminator,

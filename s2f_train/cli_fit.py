@@ -38,11 +38,13 @@ ShowSettings = Annotated[bool, typer.Option("--settings", help="Print every sett
 
 
 def register(app: typer.Typer) -> None:
-    fits = typer.Typer(no_args_is_help=True, help="Train the voice network, or a generator on it.")
+    fits = typer.Typer(no_args_is_help=True, help="Train the voice network, a generator on it, or the VAE branch.")
     app.add_typer(fits, name="fit")
 
     fits.command("voice", help="Train the voice embedding network E on the speakers of a store.")(_command("voice"))
     fits.command("gan", help="Train a generator on the voices and faces of a store.")(_command("gan"))
+
+    fits.command("vae", help="Train a face decoder, then a voice encoder whose latents it shows.")(_command("vae"))
 
     @app.command()
     def sample(
@@ -190,6 +192,10 @@ def make_task(kind: str, settings: Any, fabric: Fabric, for_plan: bool = False) 
         from s2f_train.fit_gan import GanTask
 
         return GanTask(settings, fabric, for_plan)
+    if kind == "vae":
+        from s2f_train.fit_vae import VaeTask
+
+        return VaeTask(settings, fabric)
     from s2f_train.fit_voice import VoiceTask
 
     return VoiceTask(settings, fabric, for_plan)

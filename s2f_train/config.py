@@ -1,6 +1,6 @@
 """Settings of a fit: a TOML file, `key=value` on the command line over it, every key known and checked.
 
-Keys that both fits have stand at the top of the file, the others in its tables [voice] and [gan].
+Keys that all fits have stand at the top of the file, the others in its tables [voice], [gan] and [vae].
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class RunSettings:
     steps: int = _option(50_000, "optimiser steps", least=1)
     batch: int = _option(128, "voices a step, over all processes together", least=1)
     rate: float = _option(2e-4, "learning rate", least=0)
-    schedule: str = _option("constant", "of the learning rate", ("constant", "cosine"))
+    schedule: str = _option(
+        "constant", "of the learning rate; decay: by 5 % every 10,000 steps", ("constant", "cosine", "decay")
+    )
     clip_gradient: float = _option(0.0, "longest gradient (L2 norm of all together); 0: any", least=0)
     accelerator: str = _option("auto", "where to compute", ("auto", "cpu", "cuda"))
     devices: int = _option(1, "processes on a machine, one for each GPU", least=1)
@@ -151,7 +153,45 @@ class GanSettings(RunSettings):
         return bool(self.pixel_weight or self.edge_weight or self.feature_weight)
 
 
-KINDS: dict[str, type[RunSettings]] = {"voice": VoiceSettings, "gan": GanSettings}
+@dataclass(frozen=True, kw_only=True)
+class VaeSettings(RunSettings):
+    """`fit vae`: a face decoder, then a voice encoder whose latents it shows. Oh et al.'s losses are the defaults."""
+
+    decoder_steps: int = _option(10_000, "of the steps, how many the face decoder learns before the encoder", least=1)
+    channels: tuple[int, ...] = _option((64, 64, 128, 128, 128, 256, 512, 512, 512), "width of the encoder's layers")
+    hidden: int = _option(4096, "width of the encoder's first linear layer", least=2)
+    embedding_size: int = _option(4096, "length of the face feature, which is the latent", least=2)
+    decoder_hidden: int = _option(1000, "width of the decoder's first linear layer", least=2)
+    decoder_base: int = _option(256, "channels of the decoder's first map", least=1)
+    decoder_side: int = _option(14, "side of the decoder's first map", least=1)
+    decoder_channels: tuple[int, ...] = _option((128, 64, 32, 32), "width after each doubling of the decoder")
+    face_weights: str = _option("", "VGG-Face, .t7 or .safetensors; empty: a small face network is trained here")
+    face_channels: tuple[int, ...] = _option((32, 64, 128, 256, 512), "width of the small face network")
+    views: tuple[str, ...] = _option(("face",), "the pictures of a clip to draw from: face, s2f or photo")
+    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop"))
+    betas: tuple[float, ...] = _option((0.5, 0.999), "of adam")
+    min_frames: int = _option(598, "shortest crop of a voice; a frame is 10 ms", least=98)
+    max_frames: int = _option(598, "longest crop", least=98)
+    edge_weight: float = _option(0.0, "decoder: of L1 between edges, beside that between pixels", least=0)
+    people_weight: float = _option(0.1, "small face network: of the cross entropy over people", least=0)
+    activation_weight: float = _option(1.0, "of L1 between the decoder's activations (Oh et al.)", least=0)
+    feature_weight: float = _option(
+        0.025, "of the squared distance of the features, of unit length (Oh et al.)", least=0
+    )
+    distillation_weight: float = _option(200.0, "of the distillation over people, T = 2 (Oh et al.)", least=0)
+    pixel_weight: float = _option(0.0, "of L1 between the picture that is made and the clip's", least=0)
+    kl_weight: float = _option(1e-3, "of the divergence of the latents from the normal distribution", least=0)
+    kl_steps: int = _option(5000, "encoder steps in which that weight rises from 0", least=1)
+    adversarial_weight: float = _option(0.0, "VAE-GAN: of a discriminator on the decoder's pictures", least=0)
+    identity_weight: float = _option(0.0, "VAE-GAN: of Wen's identity loss on them", least=0)
+
+    @property
+    def has_critics(self) -> bool:
+        """Whether it is a VAE-GAN."""
+        return bool(self.adversarial_weight or self.identity_weight)
+
+
+KINDS: dict[str, type[RunSettings]] = {"voice": VoiceSettings, "gan": GanSettings, "vae": VaeSettings}
 Settings = TypeVar("Settings", bound=RunSettings)
 
 
@@ -321,6 +361,17 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError("teacher and teacher_weight belong together: give both, or neither.")
         if not (settings.speaker_weight or settings.teacher_weight or settings.picture_weight):
             raise SettingsError("All weights are 0: there is nothing to learn.")
+    if isinstance(settings, VaeSettings):
+        _check_widths("channels", settings.channels, 9)
+        _check_widths("face_channels", settings.face_channels, 5)
+        if len(settings.betas) != 2:
+            raise SettingsError(f"betas are {list(settings.betas)}; adam has two.")
+        if settings.decoder_steps >= settings.steps:
+            raise SettingsError(
+                f"decoder_steps is {settings.decoder_steps} of {settings.steps} steps; leave some to the encoder."
+            )
+        if not settings.views:
+            raise SettingsError("views is empty; name pictures of the store, such as face.")
     if isinstance(settings, GanSettings):
         _check_widths("channels", settings.channels, 5)
         _check_widths("face_channels", settings.face_channels, 5)

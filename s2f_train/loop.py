@@ -41,12 +41,13 @@ class Task:
 
     Attributes:
         settings: of the fit.
-        kind: "voice" or "gan".
+        kind: "voice", "gan" or "vae".
         name: of the run folder, such as "gan-male".
         networks: all that a checkpoint holds, frozen ones too.
         optimisers: by name; the loop sets their rates.
         drawer: of the batches; `workers` processes run it, or a thread if that is 0.
         facts: what a checkpoint says of the training beside the step.
+        planned: the step whose cost `--dry-run` tells.
     """
 
     settings: RunSettings
@@ -56,6 +57,7 @@ class Task:
     optimisers: dict[str, Optimizer]
     drawer: Drawer
     workers: int = 0
+    planned: int = 0
     facts: dict[str, Any]
 
     def step(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
@@ -130,7 +132,11 @@ def on_device(fabric: Fabric, batch: Batch) -> dict[str, Tensor]:
 
 
 def _set_rate(optimiser: Optimizer, settings: RunSettings, step: int) -> None:
-    share = 0.5 * (1 + math.cos(math.pi * step / settings.steps)) if settings.schedule == "cosine" else 1.0
+    share = 1.0
+    if settings.schedule == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    elif settings.schedule == "decay":
+        share = 0.95 ** (step // 10_000)
     for group in optimiser.param_groups:
         group["lr"] = group["initial_lr"] * share
 

@@ -31,11 +31,11 @@ def plan(task: Task, settings: RunSettings) -> str:
     frames = (task.settings.min_frames + task.settings.max_frames) // 2  # type: ignore[attr-defined]
     tried = dataclasses.replace(task.settings, batch=TRIED, min_frames=frames, max_frames=frames)  # type: ignore[call-arg]
     drawer = dataclasses.replace(task.drawer, settings=tried)  # type: ignore[type-var]
-    batch = {name: torch.from_numpy(array) for name, array in drawer.draw(0).items()}
+    batch = {name: torch.from_numpy(array) for name, array in drawer.draw(task.planned).items()}
     activations = _Activations(p for network in task.networks.values() for p in network.parameters())
     hooks = torch.autograd.graph.saved_tensors_hooks(partial(_Kept, activations), lambda kept: kept.tensor)
     with FlopCounterMode(display=False) as counter, hooks:
-        task.step(batch, 0)
+        task.step(batch, task.planned)
     weights = {name: sum(p.numel() for p in network.parameters()) for name, network in task.networks.items()}
     parameter_bytes = sum(
         p.numel() * p.element_size() for network in task.networks.values() for p in network.parameters()

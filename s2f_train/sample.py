@@ -40,7 +40,8 @@ def sample(run: Path, clips: list[Path], out: Path) -> None:
     with torch.inference_mode():
         rows = [as_pixels(generator(embeddings)) for generator in generators]
     picture = Image.fromarray(sheet(rows))
-    larger = picture.resize((picture.width * ENLARGED // 64, picture.height * ENLARGED // 64), Image.Resampling.BICUBIC)
+    times = max(1, ENLARGED // rows[0].shape[1])
+    larger = picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     larger.save(buffer, "PNG")
     write_whole(out, buffer.getvalue())

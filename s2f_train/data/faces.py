@@ -16,16 +16,16 @@ from s2f_train.data.store import Sample, Store
 log = logging.getLogger(__name__)
 
 
-def load_faces(store: Store, samples: list[Sample]) -> Tensor:
-    """All pictures, uint8 (faces, 64, 64, 3) RGB: 12 kB each.
+def load_faces(store: Store, samples: list[Sample], side: int = SIDE) -> Tensor:
+    """All pictures, uint8 (faces, side, side, 3) RGB: 12 kB each where the side is 64.
 
     Raises:
         StoreError: a picture cannot be decoded.
     """
-    pixels = np.empty((len(samples), SIDE, SIDE, 3), np.uint8)
+    pixels = np.empty((len(samples), side, side, 3), np.uint8)
 
     def decode(row: int) -> None:
-        pixels[row] = resized(read_face(store, samples[row]))
+        pixels[row] = resized(read_face(store, samples[row]), side)
 
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
         list(pool.map(decode, range(len(samples))))

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from s2f_edge.fbank import fbank
-from s2f_edge.features import logmel, melpower, normalise_logmel, repeat_to
-from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES, Fbank80FrontEnd, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
+from s2f_edge.features import compressed_stft, logmel, melpower, normalise_logmel, repeat_to
+from s2f_edge.frontend import (
+    FRONT_ENDS,
+    INPUT_SHAPES,
+    Fbank80FrontEnd,
+    HighPass,
+    LogMel64FrontEnd,
+    MelPower40FrontEnd,
+    Stft257FrontEnd,
+)
 
 Sound = NDArray[np.float32]
 Window = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -36,13 +44,14 @@ def inputs(name: str, x: Sound, block: int | None = None) -> list[Window]:
 
 
 def test_every_front_end_has_an_input_shape() -> None:
-    assert set(FRONT_ENDS) == set(INPUT_SHAPES) == {"logmel-64", "melpower-40", "fbank-80"}
+    assert set(FRONT_ENDS) == set(INPUT_SHAPES) == {"logmel-64", "melpower-40", "fbank-80", "stft-257"}
 
 
 def test_a_front_end_is_what_the_manifest_name_gives() -> None:
     assert FRONT_ENDS["logmel-64"] is LogMel64FrontEnd
     assert FRONT_ENDS["melpower-40"] is MelPower40FrontEnd
     assert FRONT_ENDS["fbank-80"] is Fbank80FrontEnd
+    assert FRONT_ENDS["stft-257"] is Stft257FrontEnd
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
@@ -297,3 +306,34 @@ def test_high_pass_does_not_depend_on_the_cut(sizes: list[int]) -> None:
     parts.append(cut.finish())
     wanted = np.concatenate([whole.push(x), whole.finish()])
     assert np.abs(np.concatenate(parts) - wanted).max() < 1e-5
+
+
+# ------------------------------------------------------------------------------ stft-257
+
+
+def test_spectra_are_those_of_windows_of_six_seconds() -> None:
+    x = sound(16_000 * 15)
+    windows = inputs("stft-257", x, block=1_234)
+    starts = [0, 6 * 16_000, 9 * 16_000]
+    assert len(windows) == 3
+    for (window, weight), start in zip(windows, starts, strict=True):
+        np.testing.assert_array_equal(window[0], compressed_stft(x[start : start + 6 * 16_000]))
+        assert weight == 1.0
+
+
+def test_a_short_clip_is_repeated_to_six_seconds() -> None:
+    x = sound(16_000)
+    ((window, _),) = inputs("stft-257", x)
+    np.testing.assert_array_equal(window[0], compressed_stft(np.tile(x, 6)))
+    assert len(inputs("stft-257", x[:0], block=1)) == 1
+
+
+def test_spectra_of_sound_that_is_still_coming_are_given_once() -> None:
+    x = sound(16_000 * 20)
+    front_end, found = Stft257FrontEnd(), []
+    for start in range(0, len(x), 7_000):
+        front_end.push(x[start : start + 7_000])
+        found += [window for window, _ in front_end.settled()]
+    found += [window for window, _ in front_end.inputs()]
+    whole = [window for window, _ in inputs("stft-257", x)]
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(whole))

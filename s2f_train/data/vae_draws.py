@@ -1,0 +1,82 @@
+"""Draws the batches of the VAE branch: pictures, and the spectrograms of the voices that they belong to."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from s2f_edge.features import HOP, WINDOW, Float32s, compressed
+from s2f_train.config import VaeSettings
+from s2f_train.data.feed import Batch
+from s2f_train.data.store import Sample, Store, StoreError
+
+
+@dataclass(frozen=True)
+class VaeDrawer:
+    """Batches by step; every process draws the same numbers and takes its share.
+
+    Attributes:
+        voices: of the store, each with a picture.
+        pictures: of each voice the faces of its clip, indices.
+        classes: of each voice the number of its person.
+    """
+
+    store: Store
+    voices: list[Sample]
+    pictures: list[NDArray[np.int64]]
+    classes: NDArray[np.int64]
+    settings: VaeSettings
+    rank: int = 0
+    world: int = 1
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step.
+
+        Returns:
+            pictures (b,), indices of faces; classes (b,); mirrored (b,); when the encoder learns, also
+            voices, float16 (b, 2, 257, frames), and noise, float32 (b, embedding).
+        """
+        s = self.settings
+        rng = np.random.default_rng([s.seed, 0, step])
+        chosen = rng.integers(len(self.voices), size=s.batch)
+        frames = int(rng.integers(s.min_frames, s.max_frames + 1))
+        starts, which = rng.random((2, s.batch))
+        mirrored = rng.random(s.batch) < 0.5
+        noise = rng.standard_normal((s.batch, s.embedding_size), np.float32)
+        share = s.batch // self.world
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        taken = chosen[mine]
+        batch: Batch = {
+            "pictures": np.array(
+                [self.pictures[i][int(w * len(self.pictures[i]))] for i, w in zip(taken, which[mine], strict=True)]
+            ),
+            "classes": self.classes[taken],
+            "mirrored": mirrored[mine],
+        }
+        if step >= s.decoder_steps:
+            rows = zip(taken, starts[mine], strict=True)
+            batch["voices"] = np.stack([self.spectrogram(self.voices[i], frames, start) for i, start in rows])
+            batch["noise"] = noise[mine]
+        return batch
+
+    def spectrogram(self, sample: Sample, frames: int, start: float) -> NDArray[np.float16]:
+        """Of a crop of the sound; a shorter one is repeated (SPEC section 4)."""
+        wanted = (frames - 1) * HOP + WINDOW
+        try:
+            with soundfile.SoundFile(io.BytesIO(self.store.read(sample, "flac"))) as file:
+                length = file.frames
+                if length > wanted:
+                    file.seek(int(start * (length - wanted)))
+                sound: Float32s = file.read(wanted, "float32")
+        except soundfile.LibsndfileError as error:
+            raise StoreError(
+                f"{self.store.folder / sample.shard}: the sound of {sample.key} cannot be decoded "
+                f"({error.error_string})."
+            ) from None
+        if len(sound) < wanted:
+            sound = np.resize(np.roll(sound, -int(start * len(sound))), wanted)
+        return compressed(sound).astype(np.float16)
