@@ -49,17 +49,16 @@ class _Rewriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
         self.stored = {tensor.name: tensor for tensor in self.graph.initializer}
-        # torch stores weights that are equal once, and has Identity nodes for the others.
-        self.same = {
-            node.output[0]
-            for node in self.graph.node
-            if node.op_type == "Identity" and self._again(node.input[0], node.output[0])
-        }
         self.casts = {  # float32 name -> the float16 tensor it is cast from
             node.output[0]: self.stored[node.input[0]]
             for node in self.graph.node
             if node.op_type == "Cast" and node.input[0] in self.stored
         }
+        for node in self.graph.node:  # torch keeps one of tensors that are equal, and names it again
+            if node.op_type == "Identity" and node.input[0] in self.stored:
+                self.stored[node.output[0]] = self.stored[node.input[0]]
+            elif node.op_type == "Identity" and node.input[0] in self.casts:
+                self.casts[node.output[0]] = self.casts[node.input[0]]
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
         self.made: set[str] = set()  # what is made once and used often
@@ -71,7 +70,8 @@ class _Rewriter:
 
     def rewrite(self) -> None:
         for node in self.graph.node:
-            if node.output[0] not in self.casts and node.output[0] not in self.same and not self._take(node):
+            known = node.output[0] in self.casts or node.output[0] in self.stored
+            if not known and not self._take(node):
                 self._keep(node)
         if not self.begin:
             raise NotCamPlusPlus(
@@ -83,21 +83,17 @@ class _Rewriter:
 
     # ------------------------------------------------------------------------------ pieces
 
-    def _again(self, stored: str, name: str) -> bool:
-        """Stores a weight under a second name, if there is such a weight."""
-        if stored in self.stored:
-            self.stored[name] = onnx.TensorProto.FromString(self.stored[stored].SerializeToString())
-            self.stored[name].name = name
-        return stored in self.stored
-
     def _keep(self, node: onnx.NodeProto) -> None:
-        for name in node.input:
+        for i, name in enumerate(node.input):
             tensor = self.casts.get(name) or self.stored.get(name)
-            if tensor is not None and name not in self.made:
+            if tensor is None:
+                continue
+            self.tensors[tensor.name] = tensor
+            if name not in self.casts:
+                node.input[i] = tensor.name
+            elif name not in self.made:
                 self.made.add(name)
-                self.tensors[tensor.name] = tensor
-                if name in self.casts:
-                    self._add("Cast", [tensor.name], name, to=TensorProto.FLOAT)
+                self._add("Cast", [tensor.name], name, to=TensorProto.FLOAT)
         self.nodes.append(node)
 
     def _add(self, op: str, inputs: list[str], name: str, outputs: tuple[str, ...] = (), **attributes: Any) -> str:

@@ -25,11 +25,13 @@ from s2f_train.models.voice import VoiceEmbeddingNetwork
 
 @pytest.fixture(scope="module")
 def network() -> CamPlusPlus:
-    """CAM++ with norms as after training, some of whose scales are negative."""
+    """CAM++ with norms as after training, some of whose scales are negative, and some as they begin: those are
+    equal, and torch's export stores one of them.
+    """
     random = torch.Generator().manual_seed(5)
     network = CamPlusPlus(32)
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and "tdnnd7" not in name:
             layer.running_mean = torch.randn(layer.num_features, generator=random)
             layer.running_var = torch.rand(layer.num_features, generator=random) + 0.5
             with torch.no_grad():
