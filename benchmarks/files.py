@@ -161,12 +161,14 @@ def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool, pai
         }
         speeds = "{median:.1f} | {best:.1f} | {worst:.1f}".format(**facts[name])
         print(
-            "| {} | {} | {runs}, {left_out} | {start_s:.1f} s | {processor_ms:.0f} ms |".format(
+            "| {} | {} | {runs}, {left_out} | {others:.0%} | {start_s:.1f} s | {processor_ms:.0f} ms |".format(
                 name, speeds, **facts[name]
             )
         )
     two, one = facts["2 workers, 1 thread each"], facts["a loop, 1 thread"]
     of_both = {kind: round(two[kind] / (2 * one[kind]), 3) for kind in ("median", "best")}
+    if max(one["others"], two["others"]) >= OTHERS:
+        print("\nNo run was undisturbed; measure again.")
     print(f"\nTwo workers have {of_both['median']:.0%} of twice the loop's rate (best runs: {of_both['best']:.0%}).")
     print(json.dumps({"clips": count, "refused": failed, "rates": facts, "of_both_cores": of_both}))
 

@@ -493,10 +493,12 @@ def test_a_ray_worker_is_killed_and_nothing_is_lost_or_done_twice(
     def on_ray(*arguments: Any) -> Iterator[tuple[Job, Outcome]]:
         for i, each in enumerate(real(*arguments)):
             yield each
-            while 20 <= i < 60 and len(killed) < 2 and (i >= 40 or not killed):
-                for worker in ray_workers()[:1]:
-                    os.kill(worker, signal.SIGKILL)
-                    killed.append(worker)
+            if i in (20, 40):
+                deadline = time.monotonic() + 30
+                while not (busy := ray_workers()) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                os.kill(busy[0], signal.SIGKILL)
+                killed.append(busy[0])
 
     monkeypatch.setattr(batch_engines, "on_ray", on_ray)
     command = ["infer", clips, "--out", "faces", *TABLE]
