@@ -64,6 +64,21 @@ def _skew(x: Float32s) -> Float32s:
     return np.asarray((squares * centred).mean(axis=1) / (spread * np.sqrt(spread)), np.float32)
 
 
+def _over_time(x: Float32s) -> Float32s:
+    """(n, frames, bins) -> (n, bins): the mean, as a matrix product, which is thrice as fast as `mean`."""
+    mean: Float32s = np.full(x.shape[1], 1 / x.shape[1], np.float32) @ x
+    return mean
+
+
+_MIDDLE = np.array([np.arange(1, 31), np.arange(33, 63)])
+
+
+def _halves(bins: Float32s) -> Float32s:
+    """(n, 64) -> (n, 2): the mean of the lower and of the upper bins."""
+    halves: Float32s = bins.reshape(len(bins), 2, 32).mean(axis=2)
+    return halves
+
+
 def window_statistics(windows: Float32s) -> Float32s:
     """Statistics of windows of one second that set speech apart from other sound.
 
@@ -96,8 +111,8 @@ def window_statistics(windows: Float32s) -> Float32s:
 
     # How far cells move in 10 to 320 ms, below and above 1.7 kHz.
     for lag in (1, 2, 4, 8, 16, 32):
-        moved = np.abs(x[:, lag:] - x[:, :-lag])
-        out += [moved[..., :32].mean(axis=(1, 2)), moved[..., 32:].mean(axis=(1, 2))]
+        moved = x[:, lag:] - x[:, :-lag]
+        out.append(_halves(_over_time(np.abs(moved, out=moved))))
     # Plucked and struck sounds rise at once and fade slowly.
     for lag in (1, 4):
         moved = bands[:, lag:] - bands[:, :-lag]
@@ -112,16 +127,18 @@ def window_statistics(windows: Float32s) -> Float32s:
         energy = np.square(cells).mean(axis=(1, 2))
         standing = np.square(cells.mean(axis=1)).mean(axis=1)
         out += [np.sqrt(energy), standing / (energy + np.float32(1e-3))]
-    low, high = np.ascontiguousarray(fine[..., :32]), np.ascontiguousarray(fine[..., 32:])
-    for cells in (low, high):
-        energy = np.square(cells).mean(axis=(1, 2)) + np.float32(1e-3)
-        for lag in (1, 2, 4, 8, 16, 32):
-            out.append((cells[:, lag:] * cells[:, :-lag]).mean(axis=(1, 2)) / energy)
-        for lag in (4, 8):
-            still = (cells[:, lag:, 1:-1] * cells[:, :-lag, 1:-1]).mean(axis=(1, 2))
-            risen = (cells[:, lag:, 2:] * cells[:, :-lag, 1:-1]).mean(axis=(1, 2))
-            fallen = (cells[:, lag:, :-2] * cells[:, :-lag, 1:-1]).mean(axis=(1, 2))
-            out.append((np.maximum(risen, fallen) - still) / energy)
+    energy = _halves(_over_time(np.square(fine))) + np.float32(1e-3)
+    steady = [_halves(_over_time(fine[:, lag:] * fine[:, :-lag])) / energy for lag in (1, 2, 4, 8, 16, 32)]
+    gliding = []
+    for lag in (4, 8):
+        later, before = fine[:, lag:], fine[:, :-lag]
+        # Columns of the middle 30 bins of each half: with themselves, the bin above and the bin below.
+        still = _over_time(later * before)[:, _MIDDLE].mean(axis=2)
+        risen = _over_time(later[..., 1:] * before[..., :-1])[:, _MIDDLE].mean(axis=2)
+        fallen = _over_time(later[..., :-1] * before[..., 1:])[:, _MIDDLE - 1].mean(axis=2)
+        gliding.append((np.maximum(risen, fallen) - still) / energy)
+    for half in range(2):
+        out += [part[:, half] for part in (*steady, *gliding)]
 
     # Peakiness of single spectra, and how it changes between vowels, consonants and pauses.
     peak = x.max(axis=2) - x.mean(axis=2)

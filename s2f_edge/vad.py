@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,7 @@ from s2f_edge.features import PCM_SCALE, SAMPLE_RATE, Float32s
 
 AGGRESSIVENESS = 2
 FRAME = SAMPLE_RATE * 20 // 1000  # 320 samples = 20 ms
-RING_FRAMES = 2  # 50 ms of padding hold two whole frames
-RING_SHARE = 0.9  # a segment opens (closes) when more of the ring than this is voiced (unvoiced)
+RING_FRAMES = 2  # 50 ms of padding hold two whole frames; 90 % of them is both
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class SpeechFinder:
         self._vad = webrtcvad.Vad(AGGRESSIVENESS)
         self._gain = np.float32(gain * PCM_SCALE)
         self._rest = np.zeros(0, np.float32)
-        self._ring: deque[tuple[bytes, Float32s]] = deque(maxlen=RING_FRAMES)
+        self._before: tuple[bytes, Float32s] | None = None  # the ring's older frame
         self._open = False
         self._position = 0  # first sample of the next frame
         self._segments: list[list[int]] = []
@@ -64,27 +62,34 @@ class SpeechFinder:
         x = np.concatenate([self._rest, np.asarray(samples, np.float32)])
         count = max(0, (len(x) - 1) // FRAME)  # strictly inside: the published loop's `<`
         pcm = np.rint(np.clip(x[: count * FRAME] * self._gain, -32768, 32767)).astype("<i2").tobytes()
+        is_speech = self._vad.is_speech
         voiced: list[Float32s] = []
-        for i in range(count):
-            self._step(pcm[i * FRAME * 2 : (i + 1) * FRAME * 2], x[i * FRAME : (i + 1) * FRAME], voiced)
-        self._rest = x[count * FRAME :].copy()
-        return np.concatenate(voiced) if voiced else np.zeros(0, np.float32)
-
-    def _step(self, pcm: bytes, frame: Float32s, voiced: list[Float32s]) -> None:
-        self._ring.append((pcm, frame))
-        self._position += FRAME
-        speech_frames = sum(self._vad.is_speech(heard, SAMPLE_RATE) for heard, _ in self._ring)
+        older = self._before[0] if self._before else None
+        begin = 0  # where an open segment goes on in x
+        for start in range(0, count * FRAME, FRAME):
+            heard = pcm[2 * start : 2 * (start + FRAME)]
+            votes = -1 if older is None else is_speech(older, SAMPLE_RATE)
+            votes += is_speech(heard, SAMPLE_RATE)  # of a ring that is not full it decides nothing, but is remembered
+            full, older = older is not None, heard
+            if full and votes == (0 if self._open else RING_FRAMES):
+                self._open, older = not self._open, None
+                if self._open:
+                    if start == 0 and self._before:
+                        voiced.append(self._before[1])
+                    begin = max(0, start - FRAME)
+                    self._segments.append([self._position + start - FRAME, 0])
+                else:
+                    voiced.append(x[begin : start + FRAME])
+                    self._segments[-1][1] = self._position + start + FRAME
+        end = count * FRAME
+        if count:
+            self._before = None if older is None else (older, x[end - FRAME : end].copy())
         if self._open:
-            voiced.append(frame)
-            self._segments[-1][1] = self._position
-            if len(self._ring) - speech_frames > RING_SHARE * RING_FRAMES:
-                self._open = False
-                self._ring.clear()
-        elif speech_frames > RING_SHARE * RING_FRAMES:
-            self._open = True
-            voiced.extend(kept for _, kept in self._ring)
-            self._segments.append([self._position - FRAME * len(self._ring), self._position])
-            self._ring.clear()
+            voiced.append(x[begin:end])
+            self._segments[-1][1] = self._position + end
+        self._position += end
+        self._rest = x[end:].copy()
+        return np.concatenate(voiced) if voiced else np.zeros(0, np.float32)
 
     @property
     def segments(self) -> NDArray[np.int64]:
