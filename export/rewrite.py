@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from export.channels_last import channels_last
+from export.blocked import blocked
 from export.to_onnx import is_pack
 from export.verify import ParityError, open_session
 from s2f_edge.errors import S2FError
@@ -44,7 +44,7 @@ def rewrite_pack(pack: Path, out: Path) -> float:
     name = source.manifest.voice.file
     files = {file: source.read(file) for file in source.manifest.files}  # checks the hashes
     facts: dict[str, Any] = json.loads((source.folder / MANIFEST).read_text("utf-8"))
-    rewritten = channels_last(files[name])
+    rewritten = blocked(files[name])
     largest = _difference(files[name], rewritten)
     files[name] = rewritten
     facts["files"][name] |= {"bytes": len(rewritten), "sha256": digest(rewritten)}

@@ -5,7 +5,7 @@
     python -m export.to_onnx --pack artifacts/default --single-file face.onnx
 
 Every network becomes an ONNX file with a dynamic batch (and length, for the voice network,
-whose graph ends with the L2 normalisation); CAM++ is rewritten, see export.channels_last.
+whose graph ends with the L2 normalisation); CAM++ is rewritten, see export.blocked.
 Each is compared with torch at several lengths and batch sizes; a difference above 1e-3 stops
 the export and leaves nothing behind. The manifest says what the pack is: feature settings,
 shapes, hashes, training, parity, licence.
@@ -29,7 +29,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.channels_last import channels_last
+from export.blocked import blocked
 from export.checkpoints import load_checkpoints
 from export.float16 import weights_as_float16
 from export.mobile import write_single_file
@@ -106,7 +106,7 @@ def _write(
         file = f"{key}.onnx"
         data = _with_facts(to_onnx(network, _examples(key, network, size)[0]), {**facts, "s2f.network": key})
         if key == "voice" and str(network.kind).startswith("campplus"):
-            data = channels_last(data)
+            data = blocked(data)
         # What reads gender and typicality is small, and its numbers are differences of near ones.
         halved = float16 and key != "traits"
         data = weights_as_float16(data) if halved else data

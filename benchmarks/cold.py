@@ -1,0 +1,124 @@
+"""What does a face cost whose process has yet to start: `s2f-edge infer`, and the same with torch?
+
+    python benchmarks/cold.py [--repeats 7]
+
+Both start in a fresh process, read the same clip and write a picture; the torch way loads its networks from a
+checkpoint and takes this project's features. Time is that of the process, memory its largest resident size.
+The imports of the command that take longest follow. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
+
+MAKE = """
+import json, sys, torch
+from torch import nn
+from s2f_edge.pack import Pack
+from s2f_train.models.campplus import CamPlusPlus
+from s2f_train.models.generator import Generator
+facts = json.loads((Pack.open().folder / "manifest.json").read_text())
+shape, voice = facts["generator_settings"]["generator_general"], facts["voice"]
+size, pooled = voice["embedding_size"], voice["settings"]["encoder_settings"]["embedding_size"]
+networks = [CamPlusPlus(pooled), nn.Linear(pooled, size), Generator(size, tuple(shape["channels"]), shape["variant"])]
+sizes = [size, pooled, list(shape["channels"]), shape["variant"]]
+torch.save([network.state_dict() for network in networks] + [sizes], sys.argv[1])
+"""
+
+TORCH = """
+import sys, soundfile, torch
+import numpy as np
+from PIL import Image
+from torch import nn
+from s2f_edge.fbank import fbank
+from s2f_train.models.campplus import CamPlusPlus
+from s2f_train.models.generator import Generator
+*states, (size, pooled, channels, variant) = torch.load(sys.argv[1], weights_only=True)
+voice, projection, generator = CamPlusPlus(pooled), nn.Linear(pooled, size), Generator(size, tuple(channels), variant)
+for network, state in zip((voice, projection, generator), states):
+    network.load_state_dict(state)
+    network.eval()
+samples, rate = soundfile.read(sys.argv[2], dtype="float32")
+frames = fbank(samples)
+windows = np.stack([frames[i : i + 200] for i in range(0, len(frames) - 199, 200)])
+windows -= windows.mean(axis=1, keepdims=True)
+with torch.inference_mode():
+    embedding = nn.functional.normalize(projection(voice(torch.from_numpy(windows))).sum(0, keepdim=True))
+    face = generator(embedding)[0]
+Image.fromarray((face * 127.5 + 127.5).round().byte().permute(1, 2, 0).numpy()).save(sys.argv[3])
+"""
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """(seconds, MiB) of a process that ends well."""
+    began = perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert child.stderr is not None
+    told = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = perf_counter() - began
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit(f"{' '.join(command)[:100]}: {told.decode()}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def imports(command: list[str]) -> list[tuple[float, str]]:
+    """The longest imports of a command: (ms with all that they import, module), the longest first."""
+    told = subprocess.run([command[0], "-X", "importtime", *command[1:]], capture_output=True, text=True, check=True)
+    rows = re.findall(r"import time:\s+\d+ \|\s+(\d+) \| (.*)", told.stderr)
+    return sorted(((int(us) / 1e3, name.strip()) for us, name in rows), reverse=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, picture = f"{folder}/networks.pt", f"{folder}/face.png"
+        subprocess.run([sys.executable, "-c", MAKE, checkpoint], check=True)
+        edge = [sys.executable, "-m", "s2f_edge.cli", "infer", str(EXAMPLE), "--out", picture]
+        commands = {
+            "s2f-edge infer": edge,
+            "the same with torch": [sys.executable, "-c", TORCH, checkpoint, str(EXAMPLE), picture],
+            "python, numpy, onnxruntime alone": [sys.executable, "-c", "import numpy, onnxruntime"],
+        }
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for turn in range(given.repeats + 1):
+            for name, command in commands.items():
+                Path(picture).unlink(missing_ok=True)
+                result = run(command)
+                if turn:  # the first reads files from the disk
+                    found[name].append(result)
+        longest = imports(edge)[:12]
+    medians = {name: tuple(statistics.median(v) for v in zip(*rows, strict=True)) for name, rows in found.items()}
+    for name, (seconds, memory) in medians.items():
+        print(f"  {name:34} {seconds:6.2f} s (least {min(found[name])[0]:.2f})  {memory:6.0f} MiB")
+    print("\n  imports of s2f-edge infer, ms with all that they import")
+    for ms, module in longest:
+        print(f"  {module:34} {ms:8.1f}")
+    ours, torchs = medians["s2f-edge infer"], medians["the same with torch"]
+    print(
+        json.dumps(
+            {
+                "seconds": {name: round(seconds, 3) for name, (seconds, _) in medians.items()},
+                "mib": {name: round(memory) for name, (_, memory) in medians.items()},
+                "share_of_torch_time": round(ours[0] / torchs[0], 2),
+                "share_of_torch_memory": round(ours[1] / torchs[1], 2),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""How near to the machine's limit do voice network and generator run, and what does torch take for the same?
+
+    python benchmarks/networks.py [--threads 1] [--repeats 40] [--compile]
+
+The limit is the best rate of a product of two matrices in the same run. All are called in turn, so that a busy
+moment meets each; a figure is the median after a warm-up, with the least beside it. The last line is JSON.
+torch runs modules of the pack's shapes, with other weights: that changes nothing of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from s2f_edge.pack import Pack
+from s2f_edge.session import Network, onnxruntime
+from s2f_train.models.campplus import CamPlusPlus
+from s2f_train.models.generator import Generator
+
+SIDE = 768  # of the matrices whose product gives the limit
+
+
+class Voice(nn.Module):
+    def __init__(self, pooled: int, size: int) -> None:
+        super().__init__()
+        self.encoder, self.projection = CamPlusPlus(pooled), nn.Linear(pooled, size)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(self.projection(self.encoder(features)))
+
+
+def product(threads: int) -> Callable[[], object]:
+    """A product of two matrices, as onnxruntime does it."""
+    sides, random = [SIDE, SIDE], np.random.default_rng(1)
+    a, b = (random.random(sides, np.float32) for _ in range(2))
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["a", "b"], ["c"])],
+        "product",
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, sides)],
+        [helper.make_tensor_value_info("c", TensorProto.FLOAT, sides)],
+        [numpy_helper.from_array(b, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime().InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"a": a})
+
+
+def operations(module: nn.Module, x: torch.Tensor) -> float:
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        module(x)
+    return float(counter.get_total_flops())
+
+
+def in_turn(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
+    """(median, least) ms of each."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 3):
+        for name, call in calls.items():
+            call()  # the one before has taken the caches
+            began = perf_counter()
+            call()
+            if turn >= 3:
+                times[name].append((perf_counter() - began) * 1e3)
+    return {name: (statistics.median(found), min(found)) for name, found in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--compile", action="store_true", help="torch.compile too; it needs a C++ compiler")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    pack = Pack.open()
+    facts = json.loads((pack.folder / "manifest.json").read_text("utf-8"))
+    settings, random = facts["voice"]["settings"], np.random.default_rng(2)
+    generator, shape = facts["generators"]["general"], facts["generator_settings"]["generator_general"]
+    size = pack.manifest.voice.embedding_size
+    modules = {
+        "voice": Voice(settings["encoder_settings"]["embedding_size"], size).eval(),
+        "generator": Generator(size, tuple(shape["channels"]), shape["variant"]).eval(),
+    }
+    ours = {
+        "voice": Network(pack, pack.manifest.voice.file, "cpu", given.threads),
+        "generator": Network(pack, generator, "cpu", given.threads),
+    }
+    calls: dict[str, Callable[[], object]] = {"limit": product(given.threads)}
+    flops = {"limit": 2.0 * SIDE**3}
+    for kind, network in ours.items():
+        name = "features" if kind == "voice" else "embedding"
+        one = (200, 80) if kind == "voice" else (size,)
+        module = modules[kind]
+        compiled = torch.compile(module) if given.compile else None
+        for batch in (1, 5):
+            x = random.normal(size=(batch, *one)).astype(np.float32)
+            tensor = torch.from_numpy(x)
+            key = f"{kind} x{batch}"
+            flops[key] = operations(module, tensor)
+            calls[f"{key}, ours"] = lambda network=network, name=name, x=x: network.run({name: x})
+            calls[f"{key}, torch"] = lambda module=module, tensor=tensor: module(tensor)
+            if compiled is not None:
+                calls[f"{key}, torch.compile"] = lambda compiled=compiled, tensor=tensor: compiled(tensor)
+    with torch.inference_mode():
+        found = in_turn(calls, given.repeats)
+    limit = flops["limit"] / found["limit"][1] / 1e6
+    print(f"{given.threads} thread(s); limit {limit:.0f} GFLOP/s (product of matrices of {SIDE}x{SIDE}, best of all)\n")
+    print(f"  {'':34}{'median':>9}{'least':>9}   GFLOP/s at the least, share of the limit")
+    shares = {}
+    for name, (median, least) in found.items():
+        if name != "limit":
+            rate = flops[name.split(",")[0]] / least / 1e6
+            shares[name] = round(rate / limit, 3)
+            print(f"  {name:34}{median:9.2f}{least:9.2f}   {rate:8.1f}  {rate / limit:6.0%}")
+    print(
+        json.dumps(
+            {
+                "threads": given.threads,
+                "limit_gflops": round(limit, 1),
+                "median_ms": {name: round(median, 2) for name, (median, _) in found.items()},
+                "least_ms": {name: round(least, 2) for name, (_, least) in found.items()},
+                "share_of_limit": shares,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
