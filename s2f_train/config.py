@@ -157,7 +157,10 @@ class GanSettings(RunSettings):
 class VaeSettings(RunSettings):
     """`fit vae`: a face decoder, then a voice encoder whose latents it shows. Oh et al.'s losses are the defaults."""
 
-    decoder_steps: int = _option(10_000, "of the steps, how many the face decoder learns before the encoder", least=1)
+    decoder_steps: int = _option(10_000, "of the steps, how many the face decoder learns before the encoder", least=0)
+    start: str = _option(
+        "", "run or checkpoint of fit vae whose networks are taken to begin with; decoder_steps may be 0"
+    )
     channels: tuple[int, ...] = _option((64, 64, 128, 128, 128, 256, 512, 512, 512), "width of the encoder's layers")
     hidden: int = _option(4096, "width of the encoder's first linear layer", least=2)
     embedding_size: int = _option(4096, "length of the face feature, which is the latent", least=2)
@@ -369,6 +372,10 @@ def _check_together(settings: RunSettings) -> None:
         if settings.decoder_steps >= settings.steps:
             raise SettingsError(
                 f"decoder_steps is {settings.decoder_steps} of {settings.steps} steps; leave some to the encoder."
+            )
+        if not (settings.decoder_steps or settings.start):
+            raise SettingsError(
+                "decoder_steps is 0: the decoder would learn nothing. Give it steps, or a run to start from."
             )
         if not settings.views:
             raise SettingsError("views is empty; name pictures of the store, such as face.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -33,6 +34,7 @@ from s2f_train.models.vgg_face import FEATURE, SIDE, VggFace, load_vgg_face
 from s2f_train.models.voice import unit
 from s2f_train.optimisers import descend, make_optimiser
 from s2f_train.processes import dtype_of, synchronise_norms
+from s2f_train.run import newest_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,9 @@ class VaeTask(Task):
                 self.who = Classifier(people, s.embedding_size)
             critic = FaceEmbeddingNetwork(s.face_channels, 64) if s.has_critics else None
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
+        if s.start:
+            own = {"voice": encoder, "generator_general": decoder, "face": face}
+            _begin_with(Path(s.start), own | ({"who": self.who} if self.who else {}))
         last: dict[str, Any] = {**place, "memory_format": torch.channels_last}
         self.encoder = synchronise_norms(self.fabric, encoder.to(**last))
         self.decoder, self.face = decoder.to(**last), face.to(**last)
@@ -242,6 +247,18 @@ class VaeTask(Task):
                 noise = torch.randn(mean.shape, generator=generator).to(mean)
                 rows.append(as_pixels(self.decoder(unit(mean + (0.5 * log_variance).exp() * noise))))
         return sheet(rows)
+
+
+def _begin_with(start: Path, own: dict[str, nn.Module]) -> None:
+    """Takes the weights of another run into networks of the same shapes."""
+    folder = newest_checkpoint(start)
+    networks, _ = checkpoint.load(folder)
+    for name, network in own.items():
+        given = networks.get(name)
+        if given is None or given.settings != network.settings:
+            has = "has none" if given is None else f"has {given.settings}"
+            raise SettingsError(f"start: {name} shall be {network.settings}, but {folder} {has}.")
+        network.load_state_dict(given.state_dict())
 
 
 def kl(mean: Tensor, log_variance: Tensor, figures: dict[str, Tensor]) -> Tensor:

@@ -205,3 +205,20 @@ def test_distillation_is_least_where_both_are_the_same() -> None:
     assert all(distillation(wanted + torch.randn(4, 6), wanted) > least for _ in range(20))
     by_hand = -(torch.softmax(wanted / 2, 1) * torch.log_softmax(wanted / 2, 1)).sum(1).mean()
     torch.testing.assert_close(least, by_hand)
+
+
+def test_a_fit_begins_with_the_networks_of_another(place: Path, run: Path) -> None:
+    arguments = ["fit", "vae", place / "recipe.toml", f"start={run}", "decoder_steps=0", "steps=1", "rate=1e-12", *GAN]
+    result = s2f_train(*arguments, f"runs={place}/started")
+    assert result.exit_code == 0, result.output
+    ours, _ = checkpoint.load(newest_checkpoint(newest_run(place / "started")))
+    given, _ = checkpoint.load(newest_checkpoint(run))
+    for name in ("generator_general", "face", "who"):
+        both = zip(ours[name].parameters(), given[name].parameters(), strict=True)
+        assert all(torch.allclose(a, b, atol=1e-9) for a, b in both)
+
+
+def test_a_start_of_another_shape_and_no_start_at_all_are_refused(place: Path, run: Path) -> None:
+    said = refused("fit", "vae", place / "recipe.toml", f"start={run}", "decoder_hidden=8", f"runs={place}/no")
+    assert "start: generator_general shall be" in said
+    assert "or a run to start from" in refused("fit", "vae", place / "recipe.toml", "decoder_steps=0")
