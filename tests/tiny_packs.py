@@ -17,6 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 SIZE = 8  # length of the embedding
 OPSET = 17
+# By front end: frequencies, axes to take the mean over, shape of the input.
+SHAPES: dict[str, tuple[int, list[int], list[Any]]] = {
+    "logmel-64": (64, [2], ["batch", 64, "frames"]),
+    "melpower-40": (40, [1], ["batch", "frames", 40]),
+    "stft-257": (257, [1, 3], ["batch", 2, 257, "frames"]),
+}
 
 
 def make_pack(
@@ -82,9 +88,7 @@ def _model(
 
 def voice_model(features: str) -> onnx.ModelProto:
     """Mean square over time, a matrix product, L2 normalisation."""
-    bins, axis, shape = (
-        (64, 2, ["batch", 64, "frames"]) if features == "logmel-64" else (40, 1, ["batch", "frames", 40])
-    )
+    bins, axes, shape = SHAPES[features]
     rng = np.random.default_rng(11)
     # melpower is tiny (1e-3 and less): the bias keeps the embedding from depending on rounding alone
     weights = {
@@ -94,7 +98,7 @@ def voice_model(features: str) -> onnx.ModelProto:
     nodes = [
         # squares: normalised log-mel has a mean of zero in every bin
         helper.make_node("Mul", ["features", "features"], ["squares"]),
-        helper.make_node("ReduceMean", ["squares"], ["mean"], axes=[axis], keepdims=0),
+        helper.make_node("ReduceMean", ["squares"], ["mean"], axes=axes, keepdims=0),
         helper.make_node("MatMul", ["mean", "w"], ["product"]),
         helper.make_node("Add", ["product", "b"], ["sum"]),
         helper.make_node("LpNormalization", ["sum"], ["embedding"], axis=1, p=2),
