@@ -83,6 +83,12 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture(scope="session")
+def start_server() -> Callable[..., Server]:
+    """`start`, for modules: by then the name conftest may be that of another folder's."""
+    return start
+
+
+@pytest.fixture(scope="session")
 def live_server() -> Iterator[Server]:
     """The default pack, with settings as they are; shared by tests that change nothing in it."""
     server = start()

@@ -59,10 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def device_server(folder: Path) -> Iterator[Server]:
-    from conftest import start
-
-    server = start("--on-device", str(folder))
+def device_server(folder: Path, start_server: Callable[..., Server]) -> Iterator[Server]:
+    server = start_server("--on-device", str(folder))
     yield server
     server.stop()
 
