@@ -252,7 +252,7 @@ def test_a_stream_gives_the_same_however_it_is_cut(
     got, wanted = streamed(stream(), cut(x, cuts)), whole(x)
     assert got.shape == wanted.shape
     # Not bit for bit: the matrix product of the BLAS library sums in another order for other sizes.
-    # Kaldi's features are plain logarithms: a bin of a hundred millionth of the frame's energy shows the rounding of float32.
+    # Kaldi's features are plain logarithms: a bin with next to nothing of the energy shows the rounding of float32.
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=2e-3 if stream is FbankStream else 1e-5)
 
 
