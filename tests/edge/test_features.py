@@ -252,8 +252,12 @@ def test_a_stream_gives_the_same_however_it_is_cut(
     got, wanted = streamed(stream(), cut(x, cuts)), whole(x)
     assert got.shape == wanted.shape
     # Not bit for bit: the matrix product of the BLAS library sums in another order for other sizes.
-    # Kaldi's features are plain logarithms: a bin with next to nothing of the energy shows the rounding of float32.
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=2e-3 if stream is FbankStream else 1e-5)
+    close = np.isclose(got, wanted, rtol=1e-4, atol=1e-5)
+    if stream is FbankStream:
+        # Plain logarithms show the rounding of bins that have a millionth of their frame's loudest, or less.
+        faint = wanted < wanted.max(axis=1, keepdims=True, initial=-np.inf) - np.log(1e6)
+        close |= faint & np.isclose(got, wanted, rtol=1e-4, atol=2e-3)
+    assert close.all(), np.abs(got - wanted).max()
 
 
 @pytest.mark.parametrize("block", [1, 160, 399, 400, 401])
