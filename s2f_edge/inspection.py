@@ -109,7 +109,7 @@ def listen(source: audio.Source, pack: Path | None = None, sample_rate: int | No
     measured = meter.finish()
     voice, refusal = None, None
     try:
-        voice = model.voice_of(measured, front_end)
+        voice = model.voice_of(measured, front_end.inputs())
     except (NotSpeechError, TooLittleSpeechError) as error:
         refusal = error
     logmel, column_s = columns.finish()

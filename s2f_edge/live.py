@@ -1,12 +1,13 @@
 """A voice that is still being recorded: its embedding so far, at any moment.
 
-Sound costs its own length: what later sound cannot change is computed once, and each look runs
-the last window of the voice network alone.
+Sound costs its own length: what later sound cannot change is computed once, and a look runs the
+voice network on what is left alone.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ HELD_GROWTH = 1.5  # nor is one before there is half as much again: all guesses 
 
 
 class LiveVoice:
-    """What `Speech2Face.embed` would say of the sound that has come so far.
+    """What `Speech2Face.embed` would say of the sound that has come so far: at its end exactly, on the way nearly.
 
     Recordings have one gain for the voice detector, which is known after 10 s of usual level
     (see `vad.GainFinder`). Until then it is guessed, and where the guess was wrong, the sound
@@ -43,6 +44,7 @@ class LiveVoice:
         self._unguessed = 0  # samples since the last guess
         self._hear_again_at = 0.0  # samples
         self._hearing = _Hearing(model, 1.0)
+        self._settled_before = 0  # windows, by hearings that were given up
 
     @property
     def heard_seconds(self) -> float:
@@ -51,6 +53,11 @@ class LiveVoice:
     @property
     def speech_seconds(self) -> float:
         return self._hearing.voiced / SAMPLE_RATE
+
+    @property
+    def settled_windows(self) -> int:
+        """How often the voice network has run on sound that is settled; a look just after it adds to its work."""
+        return self._settled_before + self._hearing.windows
 
     def push(self, samples: Float32s) -> None:
         """Takes the next samples: float32, (n,), mono, 16 kHz, in [-1, 1]."""
@@ -82,10 +89,11 @@ class LiveVoice:
         """
         if final and self._gain is not None:
             self._hear_with(self._gain.at_end(), self._gain.held)
-        return self._hearing.voice()
+        return self._hearing.voice(final=final)
 
     def _hear_with(self, gain: float, held: Float32s) -> None:
         if gain != self._hearing.gain:
+            self._settled_before += self._hearing.windows
             self._hearing = _Hearing(self._model, gain)
             self._hearing.push(held)
 
@@ -96,6 +104,7 @@ class _Hearing:
     def __init__(self, model: Speech2Face, gain: float) -> None:
         self.gain = gain
         self.heard = self.voiced = 0  # samples
+        self.windows = 0  # that are settled
         self._model = model
         self._finder = SpeechFinder(gain)
         self._meter = SpeechMeter()
@@ -109,10 +118,16 @@ class _Hearing:
         self._meter.push(samples, voiced)
         if len(voiced):
             self._front_end.push(voiced)
-            self._settled += self._model.embed_windows(self._front_end.settled())
+            self._settled += self._model.embed_windows(self._counted(self._front_end.settled()))
 
-    def voice(self) -> Voice:
+    def _counted(self, windows: Iterator[tuple[Float32s, Float32s]]) -> Iterator[tuple[Float32s, Float32s]]:
+        for inputs, weights in windows:
+            self.windows += len(weights)
+            yield inputs, weights
+
+    def voice(self, *, final: bool) -> Voice:
         # Copies are ended, so that the sound can go on in the originals.
         self._meter.settle()
         measured = copy.deepcopy(self._meter).finish()
-        return self._model.voice_of(measured, copy.deepcopy(self._front_end), settled=self._settled)
+        windows = copy.deepcopy(self._front_end).inputs() if final else self._front_end.glance()
+        return self._model.voice_of(measured, windows, settled=self._settled)

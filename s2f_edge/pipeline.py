@@ -115,12 +115,12 @@ class Speech2Face:
         """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them."""
         clock = _Clock()
         measured, front_end = self._listen(blocks, clock, denoise)
-        return self.voice_of(measured, front_end, clock.ms)
+        return self.voice_of(measured, front_end.inputs(), clock.ms)
 
     def voice_of(
         self,
         measured: SpeechQuality,
-        front_end: FrontEnd,
+        windows: Iterable[tuple[Float32s, Float32s]],
         timings_ms: dict[str, float] | None = None,
         settled: NDArray[np.float64] | None = None,
     ) -> Voice:
@@ -128,7 +128,7 @@ class Speech2Face:
 
         Args:
             measured: by a `SpeechMeter` that heard the recording.
-            front_end: the pack's, with the features of the recording's speech.
+            windows: of its speech, as the pack's front end gives them.
             timings_ms: of the stages before; this one is added to it.
             settled: what `embed_windows` gave for windows that the front end has already given.
 
@@ -138,7 +138,7 @@ class Speech2Face:
         clock = _Clock(timings_ms)
         quality.require_speech(measured, MIN_SPEECH_S)
         with clock("embedding"):
-            total = self.embed_windows(front_end.inputs())
+            total = self.embed_windows(windows)
             embedding = _unit(total if settled is None else settled + total)
         male, surprise, notes = self._traits(embedding)
         warnings = (*quality.warnings(measured), *notes)
@@ -252,6 +252,8 @@ class Speech2Face:
 
     def _candidates(self, embedding: Float32s, samples: int, seed: int) -> Float32s:
         """float32 (samples, embedding): the embedding, then noisy copies of unit length (SPEC section 3)."""
+        if samples == 1:
+            return _unit(embedding[None])  # numpy.random is not imported for nothing
         noise = np.random.default_rng(seed).standard_normal((samples, len(embedding)))
         noise[0] = 0.0
         return _unit(embedding + self.pack.manifest.noise * noise)

@@ -8,6 +8,7 @@ the decoder go on learning, by a discriminator and Wen's identity loss on its pi
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from pathlib import Path
@@ -35,6 +36,7 @@ from s2f_train.models.voice import unit
 from s2f_train.optimisers import descend, make_optimiser
 from s2f_train.processes import dtype_of, synchronise_norms
 from s2f_train.run import newest_checkpoint
+from s2f_train.speakers import SpeakerVoices
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class VaeTask(Task):
     def __init__(self, settings: VaeSettings, fabric: Fabric):
         self.settings = settings
         self.fabric = fabric
-        store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
+        self.store = store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
         voices, faces, pictures, classes = paired(store, settings)
         side = settings.decoder_side * 2 ** len(settings.decoder_channels)
         self.faces = load_faces(store, faces, side).to(fabric.device)
@@ -214,6 +216,13 @@ class VaeTask(Task):
             figures["c_real"] = identity_loss(wide(self.identity(seen)), classes)
             loss = figures["d_real"] + figures["d_fake"] + figures["c_real"]
         descend(self.fabric, self.optimisers["critics"], loss, self.judged_by, self.settings.clip_gradient)
+
+    def finish(self) -> None:
+        """What the encoder's embeddings say of the gender, from all voices of the split, with or without pictures."""
+        encoder = copy.deepcopy(self.encoder).to("cpu", torch.float32).eval()
+        traits = SpeakerVoices.of(self.store, self.settings, encoder, self.fabric).traits()
+        if traits:
+            self.networks["traits"], self.facts["traits"] = traits
 
     def _people(self, feature: Tensor) -> Tensor:
         """Logits over people, of a feature."""

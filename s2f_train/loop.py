@@ -68,6 +68,9 @@ class Task:
         """Figures that are worth their time only every `sample_every` steps."""
         return {}
 
+    def finish(self) -> None:
+        """Called after the last step, before its checkpoint, in every process: for what is fitted to the networks."""
+
     def sheet(self) -> NDArray[Any] | None:
         """A picture of what the networks make now, uint8 (h, w, 3)."""
         return None
@@ -113,6 +116,8 @@ def fit(task: Task, fabric: Fabric, folder: RunFolder | None, start: int = 0) ->
                 progress.show(done, figures)
                 if saving:
                     _require_finite(task, done)
+                    if done == settings.steps:
+                        task.finish()
                     if folder:
                         _save(task, folder, done)
                     fabric.barrier()

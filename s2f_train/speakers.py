@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2f_edge.features import Float32s
-from s2f_train.config import GanSettings
+from s2f_train.config import RunSettings
 from s2f_train.data.embeddings import embed_once
 from s2f_train.data.items import Gender, Identity
 from s2f_train.data.pairs import NONE
@@ -43,7 +43,7 @@ class SpeakerVoices:
 
     @classmethod
     def of(
-        cls, store: Store, settings: GanSettings, encoder: nn.Module, fabric: Fabric, for_plan: bool = False
+        cls, store: Store, settings: RunSettings, encoder: nn.Module, fabric: Fabric, for_plan: bool = False
     ) -> SpeakerVoices:
         samples = few_of_each(store.of_split("train", sources=settings.sources), CLIPS_A_SPEAKER)
         # In the order of the names, so that clips of one speaker stand together.

@@ -21,8 +21,9 @@ from s2f_edge._version import __version__
 from s2f_edge.errors import DeadlineError, NotFoundError, UsageError
 from s2f_edge.features import SAMPLE_RATE, Float32s
 from s2f_edge.frontend import FRONT_ENDS
-from s2f_edge.picture import Provenance, encode
+from s2f_edge.picture import MEDIA_TYPES, Provenance, encode
 from s2f_edge.pipeline import Speech2Face
+from s2f_edge.quality import SpeechMeter
 from s2f_edge.results import FaceResult, Voice
 from s2f_edge.service.counts import Counts
 from s2f_edge.service.decoder import DecoderPool
@@ -86,11 +87,16 @@ class Engine:
     def _warm_up(self) -> None:
         """Runs all that a first request would wait for: networks take memory, and a certificate is made."""
         voice = self.model.pack.manifest.voice
-        front_end = FRONT_ENDS[voice.features]()
-        front_end.push(np.zeros(SAMPLE_RATE, np.float32))
-        self.model.embed_windows(front_end.inputs())
+        tone = np.sin(np.arange(SAMPLE_RATE) / 10.0).astype(np.float32)
+        meter, front_end = SpeechMeter(), FRONT_ENDS[voice.features]()
+        meter.push(tone, tone)
+        meter.finish()
+        front_end.push(tone)
+        for windows in (front_end.glance(), front_end.inputs()):
+            self.model.embed_windows(windows)
         for generator in self.model.pack.manifest.generators:
-            self.sealed_face(np.zeros(voice.embedding_size, np.float32), generator)
+            for kind in MEDIA_TYPES:
+                self.sealed_face(np.zeros(voice.embedding_size, np.float32), generator, kind)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -171,14 +177,14 @@ class Engine:
         marks = result.marks_of(fields.size, len(pictures) < fields.samples, self._credentials)
         return Made(result, pictures, f"image/{kind}", fields.size, marks)
 
-    def sealed_face(self, embedding: Float32s, generator: str) -> bytes:
-        """The picture, PNG, for an embedding that came sealed."""
+    def sealed_face(self, embedding: Float32s, generator: str, kind: str = "png") -> bytes:
+        """The picture for an embedding that came sealed."""
         manifest = self.model.pack.manifest
         if generator not in manifest.generators or embedding.shape != (manifest.voice.embedding_size,):
             raise NotFoundError("This address was made by a server with another model pack. Send the recording again.")
         face = self.model.generate(embedding[None], generator)[0]
         made_by = Provenance(f"s2f-edge {__version__}", self.model.pack_name, self.model.pack.sha256, generator)
-        return encode(face, made_by, PREDICT_SIZE, credentials=self._credentials)
+        return encode(face, made_by, PREDICT_SIZE, kind, credentials=self._credentials)
 
     def check(self, fields: FaceFields) -> None:
         """Raises UsageError for what this server does not do, though another one may."""

@@ -67,16 +67,33 @@ class StreamSettings(BaseModel):
 
 
 class Updates:
-    """When a face has got better: first with a second of speech, then with half a second or a tenth more."""
+    """When a face has got better: first with a second of speech, then with half a second or a tenth more.
+
+    Where the voice network has run for the sound that came just now, the face waits once for more, so that no
+    update is the work of two.
+    """
 
     def __init__(self) -> None:
         self._tried_s = 0.0
+        self._windows = 0
+        self._put_off = False
         self._sent: Float32s | None = None
 
-    def due(self, speech_s: float) -> bool:
+    def due(self, speech_s: float, windows: int) -> bool:
+        """Whether to look now.
+
+        Args:
+            speech_s: how much has come.
+            windows: how often the network has run for what is settled of it.
+        """
+        settled, self._windows = windows > self._windows, windows
         first = MIN_SPEECH_S if not self._tried_s else self._tried_s + max(STEP_S, STEP_SHARE * self._tried_s)
         if speech_s < first:
             return False
+        if settled and not self._put_off:
+            self._put_off = True
+            return False
+        self._put_off = False
         self._tried_s = speech_s
         return True
 
@@ -197,7 +214,7 @@ class Stream:
         most = self._engine.settings.max_seconds
         if self._live.heard_seconds > most:
             raise TooLongError(f"The stream is longer than {most:g} s; end it and begin another one.")
-        if last or self._updates.due(self._live.speech_seconds):
+        if last or self._updates.due(self._live.speech_seconds, self._live.settled_windows):
             yield from self._face(last, began)
         elif self._live.heard_seconds - self._told_s >= HEARD_EVERY_S:
             self._told_s = self._live.heard_seconds

@@ -103,7 +103,7 @@ def hear_raw(model: Speech2Face, samples: Float32s) -> Heard:
         raise ValueError("There are no samples; give at least one.")
     front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
     front_end.push(np.asarray(samples, np.float32))
-    voice = model.voice_of(PASSES, front_end)
+    voice = model.voice_of(PASSES, front_end.inputs())
     return Heard(voice.embedding, voice.male_probability, len(samples) / SAMPLE_RATE)
 
 

@@ -93,6 +93,21 @@ def test_for_every_front_end_and_level(
     assert end.quality.speech_s == whole.quality.speech_s
 
 
+def test_on_the_way_it_is_nearly_the_sound_so_far(default_model: Speech2Face, examples: Path) -> None:
+    for name in ("male", "female"):
+        samples = audio.read(examples / f"{name}.wav").samples
+        live = LiveVoice(default_model)
+        near = []
+        for i, part in enumerate(cut(samples, [CHUNK])):
+            live.push(part)
+            if live.speech_seconds >= 1.0:
+                so_far = default_model.embed(samples[: (i + 1) * CHUNK], SAMPLE_RATE)
+                near.append(float(live.voice().embedding @ so_far.embedding))
+        assert len(near) > 10
+        assert min(near) > 0.8
+        assert np.median(near) > 0.97
+
+
 def test_it_can_be_looked_at_after_its_end(default_model: Speech2Face, examples: Path) -> None:
     samples = audio.read(examples / "male.wav").samples
     live = looked_at(default_model, cut(samples, [CHUNK]))
@@ -116,6 +131,10 @@ class Work:
         self._count(
             monkeypatch, Network, "run",
             lambda _, inputs, *__: len(inputs["features"]) if "features" in inputs else 0, "windows",
+        )  # fmt: skip
+        self._count(
+            monkeypatch, Network, "run",
+            lambda _, inputs, *__: inputs["features"].shape[1] if "features" in inputs else 0, "heard by the network",
         )  # fmt: skip
 
     def _count(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, size, key: str) -> None:  # type: ignore[no-untyped-def]
@@ -142,9 +161,11 @@ def test_a_chunk_costs_its_own_length(
     costs = []
     for part in cut(speech, [CHUNK]):
         live.push(part)
+        pushed = work.taken()
         if live.heard_seconds > 2.0 and len(costs) % 2:
             live.voice()
-        costs.append(work.taken())
+            assert work.done["heard by the network"] <= 125  # frames: a look costs less than a window
+        costs.append(work.taken() + pushed)
     per_chunk = CHUNK // 160
     for cost in costs[10:]:  # the first look is behind them
         assert cost["detector"] <= per_chunk / 2 + 1

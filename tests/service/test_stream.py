@@ -195,14 +195,23 @@ def test_a_client_that_goes_away_leaves_nothing(serve: Serve, examples: Path) ->
 
 def test_when_a_face_is_better() -> None:
     updates = Updates()
-    assert not updates.due(0.9)
-    assert updates.due(1.0)
-    assert not updates.due(1.4)
-    assert updates.due(1.5)
-    assert updates.due(20.0)
-    assert not updates.due(21.9)
-    assert updates.due(22.0)
+    assert not updates.due(0.9, 0)
+    assert updates.due(1.0, 0)
+    assert not updates.due(1.4, 0)
+    assert updates.due(1.5, 0)
+    assert updates.due(20.0, 0)
+    assert not updates.due(21.9, 0)
+    assert updates.due(22.0, 0)
     one, other = np.array([1.0, 0.0], np.float32), np.array([0.9, 0.4359], np.float32)
     assert updates.better(one)
     assert not updates.better(one)
     assert updates.better(other)
+
+
+def test_a_face_waits_once_when_the_network_has_just_run() -> None:
+    updates = Updates()
+    assert updates.due(1.0, 0)
+    assert not updates.due(2.1, 1)
+    assert updates.due(2.2, 1)
+    assert not updates.due(4.1, 2)  # messages so long that each brings a window
+    assert updates.due(6.1, 3)

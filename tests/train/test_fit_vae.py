@@ -18,9 +18,11 @@ from export.to_onnx import main as export
 from s2f_edge import Speech2Face
 from s2f_train import checkpoint
 from s2f_train.config import load
+from s2f_train.data.embeddings import windows_of
 from s2f_train.data.store import Store
 from s2f_train.fit_vae import distillation, kl, paired
 from s2f_train.models.torch7 import Torch7Object
+from s2f_train.models.traits import mean_embedding
 from s2f_train.run import checkpoints, newest_checkpoint
 
 RECIPE = """
@@ -88,6 +90,20 @@ def test_the_decoder_learns_first_and_then_the_encoder(run: Path) -> None:
     assert (run / "samples" / "000008.png").exists()
 
 
+def test_at_its_end_the_encoder_hears_genders(run: Path, place: Path) -> None:
+    """From all voices of the split, by what is fitted to the encoder as it is then."""
+    unfinished, finished = checkpoints(run)[1:]
+    assert "traits" not in checkpoint.load(unfinished)[0]
+    networks, facts = checkpoint.load(finished)
+    store = Store.open(str(place / "store"))
+    voices = store.of_split("train")
+    means = torch.stack([mean_embedding(torch.from_numpy(windows_of(store, v, networks["voice"]))) for v in voices])
+    with torch.no_grad():
+        male, _ = networks["traits"](means)
+    said = np.array([store.identities[voice.identity].gender == "m" for voice in voices])
+    assert np.mean((male.numpy() > 0.5) == said) == pytest.approx(facts["traits"]["right"])
+
+
 def test_after_a_stop_it_goes_on_bit_for_bit(place: Path, run: Path) -> None:
     for steps in (3, 6):  # in either half
         runs = place / f"stopped{steps}"
@@ -122,7 +138,9 @@ def test_the_pack_makes_the_faces_that_torch_makes(run: Path, examples: Path, tm
     assert facts["noise"] > 0
     result = model.infer(examples / "male.wav", samples=3, seed=1)
     assert result.faces.shape == (3, 64, 64, 3)
-    assert [w.code for w in result.warnings if w.code == "no-gender"] == ["no-gender"]
+    assert result.voice.male_probability is not None
+    assert manifest.traits
+    assert facts["traits"]["surprise_p99"] == manifest.traits.strange
     with torch.inference_mode():
         wanted = networks["generator_general"](torch.from_numpy(result.voice.embedding[None]))
     levels = (wanted[0].permute(1, 2, 0).numpy() * 127.5 + 127.5).round()
