@@ -1,4 +1,6 @@
-"""Weights of an ONNX file kept as 16-bit floats: half the size on disk, the same network in float32 once loaded."""
+"""Weights of an ONNX file kept as 16-bit floats: half the size on disk, the same network in float32 once loaded. And
+the way back.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +31,28 @@ def weights_as_float16(data: bytes) -> bytes:
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.float16"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    kept: bytes = model.SerializeToString()
+    return kept
+
+
+def weights_as_float32(data: bytes) -> bytes:
+    """Keeps weights that are float16 as float32, which holds them exactly; the casts go."""
+    model = onnx.load_from_string(data)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT16}
+    nodes = []
+    renamed: dict[str, str] = {}
+    for node in model.graph.node:
+        if node.op_type != "Cast" or node.input[0] not in stored:
+            node.input[:] = [renamed.get(name, name) for name in node.input]
+            nodes.append(node)
+            continue
+        tensor = stored[node.input[0]]
+        if tensor.data_type == TensorProto.FLOAT16:  # or else it has been cast before
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0]))
+        renamed[node.output[0]] = tensor.name
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     onnx.checker.check_model(model)

@@ -37,7 +37,7 @@ from export.published import load_published
 from export.single_file import GENERATORS
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
-from s2f_edge.manifest import GENDERS, MANIFEST, SCHEMA
+from s2f_edge.manifest import GENDERS, MANIFEST, PRECISIONS, SCHEMA
 from s2f_edge.pack import Pack
 from s2f_edge.pipeline import Speech2Face
 from s2f_train.folders import written_whole
@@ -81,12 +81,26 @@ def export_pack(
 
 
 def is_pack(folder: Path) -> bool:
-    """Whether a folder holds a pack and nothing else, so that a new one may replace it."""
+    """Whether a folder holds a pack, its variants and nothing else, so that a new one may replace it."""
     try:
-        names = {MANIFEST, *Pack.open(folder).manifest.files}
+        pack = Pack.open(folder)
     except S2FError:
         return False
-    return {path.name for path in folder.iterdir()} <= names
+    names = {MANIFEST, *pack.manifest.files}
+    return all(path.name in names or _is_variant(path) for path in folder.iterdir())
+
+
+def _is_variant(folder: Path) -> bool:
+    """Of this pack or of an earlier state of it; those that are links are none, nor is what has folders in it."""
+    if folder.name not in PRECISIONS or folder.is_symlink() or not folder.is_dir():
+        return False
+    try:
+        manifest = Pack.open(folder).manifest
+    except S2FError:
+        return False
+    names = {MANIFEST, *manifest.files}
+    made = manifest.variant is not None and manifest.weights == folder.name
+    return made and all(path.name in names and path.is_file() for path in folder.iterdir())
 
 
 def _write(

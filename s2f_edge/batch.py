@@ -38,6 +38,7 @@ class How:
 
     pack: str | None = None
     pack_sha256: str | None = None
+    precision: str | None = None
     device: str = "auto"
     threads: int | None = None
     gender: str = "auto"
@@ -96,7 +97,7 @@ class Maker:
 
         self._how = how
         self._signer = cli_files.credentials(how.certificate, how.key)
-        self._model = Speech2Face(how.pack, how.device, how.threads)
+        self._model = Speech2Face(how.pack, how.device, how.threads, how.precision)
         found = self._model.pack.sha256
         if how.pack_sha256 not in (None, found):
             raise PackIntegrityError(

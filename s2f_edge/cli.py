@@ -100,6 +100,7 @@ def infer(
     certificate: opt.CertificateOption = None,
     key: opt.KeyOption = None,
     pack: opt.PackOption = None,
+    precision: opt.PrecisionOption = None,
     device: opt.DeviceOption = opt.Device.auto,
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
@@ -123,9 +124,9 @@ def infer(
         names = [*(files or []), *(cli_lists.listed(listed) if listed else [])]
         jobs = cli_files.plan(names, out, f".face{suffix}", 1 if grid else samples)
         how = How(
-            pack=str(pack) if pack else None, device=device.value, threads=threads, gender=gender.value,
-            samples=samples, seed=seed, denoise=denoise, grid=grid, size=size, form=written, certificate=certificate,
-            key=key, overwrite=overwrite,
+            pack=str(pack) if pack else None, precision=precision and precision.value, device=device.value,
+            threads=threads, gender=gender.value, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
+            form=written, certificate=certificate, key=key, overwrite=overwrite,
         )  # fmt: skip
         if count := many.workers(jobs, how):
             return cli_batch.run(jobs, how, many, count, report)
@@ -140,6 +141,7 @@ def embed(
     out: opt.OutEmbeddingOption = None,
     form: opt.FormatOption = opt.EmbeddingFormat.npy,
     pack: opt.PackOption = None,
+    precision: opt.PrecisionOption = None,
     device: opt.DeviceOption = opt.Device.auto,
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
@@ -153,7 +155,7 @@ def embed(
     report = _Report(as_json, quiet, out == "-")
     with report.errors():
         jobs = cli_files.plan(files, out, f".{form.value}")
-        model = Speech2Face(pack, device.value, threads)
+        model = Speech2Face(pack, device.value, threads, precision and precision.value)
 
     def make(job: Job) -> Facts:
         voice = model.embed(cli_files.sound(job.source), denoise=denoise)
@@ -168,6 +170,7 @@ def inspect(
     file: opt.FileArgument,
     out: opt.OutInspectionOption = None,
     pack: opt.PackOption = None,
+    precision: opt.PrecisionOption = None,
     as_json: opt.JsonOption = False,
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
@@ -181,7 +184,7 @@ def inspect(
         jobs = cli_files.plan([file], out, ".inspect.png")
 
     def make(job: Job) -> Facts:
-        found = listen(cli_files.sound(job.source), pack)
+        found = listen(cli_files.sound(job.source), pack, precision=precision and precision.value)
         cli_files.write_all({job.targets[0]: draw_inspection(found)}, overwrite)
         return {"file": job.source, "picture": job.targets[0], **found.numbers()}
 
@@ -211,32 +214,38 @@ def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_js
 
 @pack_app.command("show")
 def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
-    """Print what a pack is: networks, sizes, training, licence."""
+    """Print what a pack is: networks, sizes, variants, training, licence."""
     from s2f_edge.manifest import MANIFEST
-    from s2f_edge.pack import Pack
+    from s2f_edge.pack import every_variant
 
     report = _Report(as_json)
     with report.errors():
-        pack = Pack.open(folder)
-        written = json.loads((pack.folder / MANIFEST).read_text("utf-8"))
-        report.result({"folder": str(pack.folder), "sha256": pack.sha256, **written}, lambda _: opt.pack_lines(pack))
+        pack, *inside = every_variant(folder)
+        read = {each.sha256: json.loads((each.folder / MANIFEST).read_text("utf-8")) for each in (pack, *inside)}
+        found = {
+            each.manifest.weights: {"folder": str(each.folder), "sha256": each.sha256, **read[each.sha256]["variant"]}
+            for each in inside
+        }
+        facts = {"folder": str(pack.folder), "sha256": pack.sha256, **read[pack.sha256], "variants": found}
+        report.result(facts, lambda _: [*opt.pack_lines(pack), *opt.variant_lines(pack, inside)])
 
 
 @pack_app.command("verify")
 def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
-    """Check sizes, hashes, names and shapes of every file of a pack."""
-    from s2f_edge.pack import Pack
+    """Check sizes, hashes, names and shapes of every file of a pack and its variants."""
+    from s2f_edge.pack import every_variant
     from s2f_edge.session import Network
 
     with _Report(as_json).errors():
-        pack = Pack.open(folder)
-        for name in pack.manifest.files:
-            Network(pack, name, "cpu")
+        pack, *inside = every_variant(folder)
+        files = [(each, name) for each in (pack, *inside) for name in each.manifest.files]
+        names = [name if each is pack else f"{each.folder.name}/{name}" for each, name in files]
+        for (each, name), shown in zip(files, names, strict=True):
+            Network(each, name, "cpu")
             if not as_json:
-                print(f"ok  {name}")
+                print(f"ok  {shown}")
         if as_json:
-            facts = {"pack": str(pack.folder), "sha256": pack.sha256, "files": list(pack.manifest.files), "ok": True}
-            print(json.dumps(facts))
+            print(json.dumps({"pack": str(pack.folder), "sha256": pack.sha256, "files": names, "ok": True}))
 
 
 # ------------------------------------------------------------------------------ several

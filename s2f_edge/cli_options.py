@@ -29,6 +29,12 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Precision(StrEnum):
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+
+
 class EmbeddingFormat(StrEnum):
     npy = "npy"
     json = "json"
@@ -109,6 +115,9 @@ TrustOption = Annotated[
     typer.Option(metavar="PEM", envvar="S2F_C2PA_TRUST", help="Certificates whose holders' signatures are trusted."),
 ]
 PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (default: the one that is installed).")]
+PrecisionOption = Annotated[
+    Precision | None, typer.Option(help="Of the weights, where the pack has it (default: the pack as it is).")
+]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of one network call (default: all cores).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")]
@@ -257,4 +266,20 @@ def pack_lines(pack: Pack) -> list[str]:
         largest = manifest.parity.get(file.name, {}).get("largest_difference")
         checked = f"   differs from torch by at most {largest:.1e}" if isinstance(largest, float) else ""
         rows.append(f"  {file.name:24} {file.bytes / 1e6:7.2f} MB   opset {file.opset}{checked}")
+    return rows
+
+
+def variant_lines(pack: Pack, inside: list[Pack]) -> list[str]:
+    """One for each precision that the pack can be had in, where there are several."""
+    size = sum(file.bytes for file in pack.manifest.files.values())
+    rows = [f"  {pack.manifest.weights:10}  {size / 1e6:.1f} MB   the pack itself"] if inside else []
+    for each in inside:
+        said = each.manifest.variant
+        assert said is not None  # a variant without is none
+        (least, median), (worst, middle) = said.cosine, said.psnr_db
+        pace = ", ".join(f"{theirs / own:.2f} ({threads})" for threads, (own, theirs) in said.ms.items())
+        rows.append(
+            f"  {each.manifest.weights:10}  {said.bytes[0] / 1e6:.1f} MB   least and median on {said.judged} clips: "
+            f"cosine {least:.4f}, {median:.4f}; faces {worst:.1f}, {middle:.1f} dB; times as fast: {pace}"
+        )
     return rows

@@ -18,6 +18,7 @@ from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES
 SCHEMA = 1
 MANIFEST = "manifest.json"
 GENDERS = ("general", "male", "female")
+PRECISIONS = ("float32", "float16", "int8")
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -68,10 +69,38 @@ class TraitsInfo:
 
 
 @dataclass(frozen=True)
+class VariantInfo:
+    """What a variant of a pack is beside it, measured on recordings that it was not made with.
+
+    Attributes:
+        of: sha256 of the pack's manifest.
+        calibrated: recordings it was made with.
+        judged: recordings it was compared on.
+        cosine: of the embeddings, least and median.
+        psnr_db: of the faces, least and median.
+        same_gender: for how many of the recordings both say the same; None without traits.
+        bytes: of all files, the variant's and the pack's.
+        ms: of one window of speech, the variant's and the pack's, by the number of threads.
+        machine: on which that took so long.
+    """
+
+    of: str
+    calibrated: int
+    judged: int
+    cosine: tuple[float, float]
+    psnr_db: tuple[float, float]
+    same_gender: int | None
+    bytes: tuple[int, int]
+    ms: Mapping[str, tuple[float, float]]
+    machine: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a pack is. What one call wants (gender, samples, seed) stands elsewhere.
 
-    `kind` says which branch made it, gan or vae; nothing depends on it.
+    `kind` says which branch made it, gan or vae; nothing depends on it. `weights` is one of PRECISIONS;
+    `variant` is there if the pack was made of another one.
     """
 
     name: str
@@ -85,6 +114,8 @@ class Manifest:
     files: Mapping[str, NetworkFile]
     training: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = "float32"
+    variant: VariantInfo | None = None
 
 
 def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
@@ -126,6 +157,8 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         files=files,
         training=reader.get("training", dict) if "training" in root else {},
         parity=reader.get("parity", dict) if "parity" in root else {},
+        weights=reader.get("weights", str) if "weights" in root else "float32",
+        variant=_variant(reader.at("variant")) if "variant" in root else None,
     )
     _check(manifest, where)
     return manifest
@@ -140,6 +173,8 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ManifestError(f"{where}: voice.embedding_size is {manifest.voice.embedding_size}; it must be 1 to 65536.")
     if not 0.0 <= manifest.noise <= 10.0:
         raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
+    if manifest.weights not in PRECISIONS:
+        raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(PRECISIONS)}.")
     unknown = [gender for gender in manifest.generators if gender not in GENDERS]
     if unknown or not manifest.generators:
         raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENDERS)}.")
@@ -234,6 +269,30 @@ def _network_file(name: str, reader: _Reader) -> NetworkFile:
 
 
 _SIDES = ("inputs", "outputs")
+
+
+def _variant(reader: _Reader) -> VariantInfo:
+    of = reader.get("of", str)
+    if not _SHA256.fullmatch(of):
+        raise ManifestError(f"{reader.where}: of is no 64 hexadecimal digits.")
+    said = VariantInfo(
+        of=of,
+        calibrated=reader.at("recordings").get("calibrated", int),
+        judged=reader.at("recordings").get("judged", int),
+        cosine=_both(reader.at("embedding_cosine"), "least", "median"),
+        psnr_db=_both(reader.at("face_psnr_db"), "least", "median"),
+        same_gender=reader.get("same_gender", int) if reader.value.get("same_gender") is not None else None,
+        bytes=(reader.at("bytes").get("variant", int), reader.at("bytes").get("pack", int)),
+        ms={threads: _both(reader.at("ms", threads), "variant", "pack") for threads in reader.get("ms", dict)},
+        machine=reader.get("machine", str),
+    )
+    if min(said.bytes) <= 0 or any(min(both) <= 0.0 for both in said.ms.values()):
+        raise ManifestError(f"{reader.where}: bytes and ms must be above 0.")
+    return said
+
+
+def _both(reader: _Reader, one: str, other: str) -> tuple[float, float]:
+    return reader.number(one), reader.number(other)
 
 
 def _tensor(value: Any, where: str) -> TensorInfo:

@@ -2,6 +2,9 @@
 
 The manifest is the source of truth. Every file that is loaded must have the size and the
 sha256 that stand there, and every network the inputs and outputs.
+
+Inside it there may be variants, each a pack in a folder named after the precision of its weights:
+int8/manifest.json. `python -m export.variants` makes them.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError
-from s2f_edge.manifest import MANIFEST, Manifest, parse_manifest
+from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
+from s2f_edge.manifest import MANIFEST, PRECISIONS, Manifest, parse_manifest
 
 MAX_MANIFEST_BYTES = 1 << 20
 
@@ -26,17 +29,41 @@ class Pack:
     sha256: str
 
     @classmethod
-    def open(cls, folder: str | Path | None = None) -> Pack:
+    def open(cls, folder: str | Path | None = None, precision: str | None = None) -> Pack:
         """Reads a pack's manifest; the ONNX files are checked when they are read.
 
         Args:
             folder: the pack's folder; None takes the default pack.
+            precision: float32, float16 or int8: the pack itself, or its variant, of which this is the weights';
+                None takes the pack itself.
 
         Raises:
-            PackNotFoundError: there is no manifest.json.
+            UsageError: there is no such precision.
+            PackNotFoundError: there is no manifest.json, or the pack has no such variant.
             ManifestError: the manifest cannot be understood or contradicts itself.
+            PackIntegrityError: the variant is another pack's.
         """
-        folder = default_folder() if folder is None else Path(folder)
+        pack = cls._read(default_folder() if folder is None else Path(folder))
+        if precision is None or precision == pack.manifest.weights:
+            return pack
+        if precision not in PRECISIONS:
+            raise UsageError(f"The precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
+        if not (pack.folder / precision / MANIFEST).exists():
+            raise PackNotFoundError(
+                f"{pack.folder} has no {precision}; it has {', '.join(variants(pack.folder))}. Make it: "
+                f"python -m export.variants --pack {pack.folder} --precision {precision} --speech RECORDINGS."
+            )
+        variant = cls._read(pack.folder / precision)
+        said = variant.manifest.variant
+        if variant.manifest.weights != precision or said is None or said.of != pack.sha256:
+            raise PackIntegrityError(
+                f"{variant.folder} is not the {precision} of this pack, but of another one, or of it before a change. "
+                "Make it again with `python -m export.variants`."
+            )
+        return variant
+
+    @classmethod
+    def _read(cls, folder: Path) -> Pack:
         path = folder / MANIFEST
         try:
             with path.open("rb") as file:
@@ -78,6 +105,27 @@ class Pack:
                 "was changed; get the pack again."
             )
         return data
+
+
+def variants(folder: str | Path | None = None) -> dict[str, Path]:
+    """The precisions that a pack can be had in, and where: itself first, then the folders inside it.
+
+    Raises:
+        PackNotFoundError, ManifestError: see `Pack.open`. What is wrong with a variant says `Pack.open` of it.
+    """
+    pack = Pack.open(folder)
+    inside = {name: pack.folder / name for name in PRECISIONS if (pack.folder / name / MANIFEST).exists()}
+    return {pack.manifest.weights: pack.folder} | {k: v for k, v in inside.items() if k != pack.manifest.weights}
+
+
+def every_variant(folder: str | Path | None = None) -> list[Pack]:
+    """A pack, and then its variants, all of them opened.
+
+    Raises:
+        PackError: see `Pack.open`.
+    """
+    pack = Pack.open(folder)
+    return [Pack.open(pack.folder, name) for name in variants(pack.folder)]
 
 
 def default_folder() -> Path:

@@ -40,13 +40,17 @@ class Speech2Face:
         pack: folder of a model pack; None takes the default pack.
         device: `auto` takes CUDA where it is there, `cpu`, or `cuda`, which raises without it.
         threads: of one network call; None leaves the choice to onnxruntime.
+        precision: float32, float16 or int8, where the pack has it; None takes the pack as it is.
 
     Raises:
+        UsageError: there is no such precision.
         PackError, DeviceError, RuntimeSetupError: see `Pack` and `Network`.
     """
 
-    def __init__(self, pack: Any = None, device: str = "auto", threads: int | None = None) -> None:
-        self.pack = Pack.open(pack)
+    def __init__(
+        self, pack: Any = None, device: str = "auto", threads: int | None = None, precision: str | None = None
+    ) -> None:
+        self.pack = Pack.open(pack, precision)
         self.device = device
         self._threads = threads
         self._networks: dict[str, Network] = {}

@@ -29,6 +29,9 @@ class Settings:
     host: Annotated[str, Says("Address to listen on; 0.0.0.0 is every address of the machine.")] = "127.0.0.1"
     port: Annotated[int, Says("Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000
     pack: Annotated[Path | None, Says("Folder of a model pack (default: the one that is installed).")] = None
+    precision: Annotated[
+        str | None, Says("float32, float16 or int8, where the pack has it (default: the pack as it is).")
+    ] = None
     device: Annotated[str, Says("auto, cpu or cuda.")] = "auto"
 
     workers: Annotated[int, Says("Requests worked on at once; 0 is one per core.", min=0, max=256)] = 0

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from s2f_edge import FaceResult, Speech2Face
-from s2f_edge.pack import Pack, default_folder
+from s2f_edge.pack import Pack, default_folder, every_variant
 from s2f_edge.session import Network
 
 GENERATORS = ("general", "male", "female")
@@ -33,8 +33,12 @@ def test_every_file_is_as_the_manifest_says() -> None:
 
 def test_the_pack_is_small_and_has_nothing_else() -> None:
     folder = default_folder()
-    assert sum(p.stat().st_size for p in folder.iterdir()) <= 60e6
-    assert {p.name for p in folder.iterdir()} == {"manifest.json", *Pack.open().manifest.files}
+    assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) <= 60e6
+    pack, *inside = every_variant()
+    folders = {each.folder.name for each in inside}
+    assert {p.name for p in folder.iterdir()} == {"manifest.json", *pack.manifest.files, *folders}
+    for each in inside:
+        assert {p.name for p in each.folder.iterdir()} == {"manifest.json", *each.manifest.files}
 
 
 def test_the_manifest_says_what_was_trained_and_that_export_is_exact() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tracemalloc
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +25,7 @@ from s2f_edge.errors import (
     UnreadableAudioError,
     UsageError,
 )
-from s2f_edge.features import logmel
-from s2f_edge.frontend import FrontEnd
+from s2f_edge.features import Float32s, logmel
 from s2f_edge.inspection import MAX_COLUMNS, listen
 from s2f_edge.inspection_picture import draw_inspection
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
@@ -43,14 +43,14 @@ class Model:
 
     male = 0.03
 
-    def __init__(self, pack: Path | None, device: str) -> None:
+    def __init__(self, pack: Path | None, device: str, precision: str | None = None) -> None:
         voice = SimpleNamespace(features="logmel-64")
         self.pack = SimpleNamespace(manifest=SimpleNamespace(voice=voice))
         self.pack_name = "made-for-tests 1.0"
 
-    def voice_of(self, measured: SpeechQuality, front_end: FrontEnd) -> Voice:
+    def voice_of(self, measured: SpeechQuality, windows: Iterable[tuple[Float32s, Float32s]]) -> Voice:
         quality.require_speech(measured, MIN_SPEECH_S)
-        ((features, _),) = front_end.inputs()
+        ((features, _),) = windows
         assert features.shape[1] == 64
         warnings = (*quality.warnings(measured), UNUSUAL)
         return Voice(np.ones(8, np.float32), measured, self.male, 1.25, warnings, {}, "none")

@@ -1,0 +1,267 @@
+"""Variants of a pack in other precisions, inside its folder, each measured beside it.
+
+    python -m export.variants --pack packs/mine --precision int8 float32 --speech recordings/
+    python -m export.variants --pack artifacts/default --precision int8 --s2f-data $S2F_DATA
+
+A variant is a pack of its own, PACK/int8, which `--precision int8` takes. Its manifest says how near it is to the pack,
+on recordings that it was not made with, and how fast.
+
+float32 has the weights as they are, cast up; float16 those of a float32 pack at half the size; int8 a voice network
+that computes with 8-bit numbers (see export.int8; CAM++ alone has one), and the generators as they are: onnxruntime has
+no transposed convolutions of 8 bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import platform
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from export.float16 import weights_as_float16, weights_as_float32
+from export.int8 import quantised
+from export.to_onnx import is_pack
+from s2f_edge import audio
+from s2f_edge.cli_files import recordings
+from s2f_edge.errors import AudioError, S2FError
+from s2f_edge.features import Float32s
+from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.manifest import MANIFEST, PRECISIONS
+from s2f_edge.pack import Pack
+from s2f_edge.pipeline import Speech2Face
+from s2f_edge.quality import SpeechMeter, SpeechQuality
+from s2f_edge.session import Network, onnxruntime
+from s2f_edge.vad import SpeechStream
+from s2f_train.data import s2f_data
+from s2f_train.folders import written_whole
+
+CALIBRATED, JUDGED = 128, 96  # recordings at most; one voice in a hundred uses channels that no other does
+LEAST = 4  # recordings to calibrate with, and to judge on
+IN_TURN = 40  # times that each is timed with each number of threads; the least counts
+THREADS = (1, 2)
+HIGHEST_DB = 99.0  # of equal pictures
+
+
+class TooFewRecordings(ValueError):
+    """There is not enough speech to make or to judge a variant with."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What a pack hears of a recording."""
+
+    name: str
+    measured: SpeechQuality
+    windows: list[tuple[Float32s, Float32s]]
+
+
+def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes]) -> dict[str, Any]:
+    """Writes PACK/<precision>, in place of an earlier one; gives what its manifest says of it.
+
+    Args:
+        sounds: recordings by name, as files are read.
+
+    Raises:
+        TooFewRecordings: of speech.
+        ValueError: the pack has no such variant; NotCamPlusPlus is one.
+        FileExistsError: there is something else in its place.
+        PackError: the pack is damaged.
+    """
+    if precision == pack.manifest.weights:
+        raise ValueError(f"{pack.folder} is {precision} itself.")
+    if pack.manifest.variant is not None:
+        raise ValueError(f"{pack.folder} is a variant; give the pack that it is of.")
+    if (pack.manifest.weights, precision) not in {
+        ("float16", "float32"),
+        ("float32", "float16"),
+    } and precision != "int8":
+        raise ValueError(f"There is no {precision} of a pack whose weights are {pack.manifest.weights}.")
+    files = {name: pack.read(name) for name in pack.manifest.files}  # checks the hashes
+    facts: dict[str, Any] = json.loads((pack.folder / MANIFEST).read_text("utf-8"))
+    facts["weights"] = precision
+    with written_whole(pack.folder / precision, is_pack) as folder:  # what is in the way is said before the work
+        speech = [
+            heard for name, sound in sounds.items() if (heard := _hear(name, sound, pack.manifest.voice.features))
+        ]
+        calibrating, judging = _parted(speech, precision == "int8")
+        made = {name: _converted(pack, name, data, precision, calibrating) for name, data in files.items()}
+        for name, data in made.items():
+            (folder / name).write_bytes(data)
+            if data != files[name]:
+                facts["files"][name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+                facts.get("parity", {}).pop(name, None)  # that of the file before
+        (folder / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n")
+        facts["variant"] = {
+            "of": pack.sha256,
+            "recordings": {"calibrated": len(calibrating), "judged": len(judging)},
+            **compared(pack.folder, folder, judging),
+            "bytes": {"variant": sum(map(len, made.values())), "pack": sum(map(len, files.values()))},
+            "ms": in_turn(pack, Pack.open(folder), judging[0].windows[0][0][:1]),
+            "machine": machine(),
+        }
+        (folder / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n")
+        Speech2Face(folder, device="cpu").load()  # as a user would load it
+    said: dict[str, Any] = facts["variant"]
+    return said
+
+
+def _converted(pack: Pack, name: str, data: bytes, precision: str, calibrating: list[Speech]) -> bytes:
+    if precision == "float32":
+        return weights_as_float32(data)
+    traits = pack.manifest.traits
+    if precision == "float16":  # what reads gender stays, as in export.to_onnx
+        return data if traits is not None and name == traits.file else weights_as_float16(data)
+    if name != pack.manifest.voice.file:
+        return data
+    return quantised(data, np.concatenate([part for speech in calibrating for part, _ in speech.windows]))
+
+
+# ---------------------------------------------------------------------------- recordings
+
+
+def _hear(name: str, sound: bytes, features: str) -> Speech | None:
+    """Speech as the pipeline hears it; None where there is none."""
+    meter, front_end, stream = SpeechMeter(), FRONT_ENDS[features](), SpeechStream()
+    try:
+        for block in audio.stream(io.BytesIO(sound)):
+            heard, voiced = stream.push(block)
+            meter.push(heard, voiced)
+            front_end.push(voiced)
+    except AudioError:
+        return None
+    heard, voiced = stream.finish()
+    meter.push(heard, voiced)
+    front_end.push(voiced)
+    measured = meter.finish()
+    return Speech(name, measured, list(front_end.inputs())) if measured.speech_s >= 1.0 else None
+
+
+def _parted(speech: list[Speech], calibrated: bool) -> tuple[list[Speech], list[Speech]]:
+    """Those to calibrate with and those to judge on, by a hash of the name: the same at each call, and by no order."""
+    speech = sorted(speech, key=lambda each: hashlib.sha256(each.name.encode()).digest())
+    first = min(CALIBRATED, len(speech) // 2) if calibrated else 0
+    judging = speech[first : first + JUDGED]
+    if min(first, len(judging)) < LEAST and (calibrated or len(judging) < LEAST):
+        needed = 2 * LEAST if calibrated else LEAST
+        raise TooFewRecordings(f"Of the recordings {len(speech)} have speech; at least {needed} are needed.")
+    return speech[:first], judging
+
+
+def files_of(paths: list[str]) -> dict[str, bytes]:
+    """Recordings in files and folders, by name."""
+    return {name: Path(name).read_bytes() for name in recordings(paths)}
+
+
+def librispeech(root: Path) -> dict[str, bytes]:
+    """One recording of each speaker of LibriSpeech in the folder that S2F_DATA names."""
+    of_speaker = {clip.speaker: clip for clip in s2f_data.clips(root) if clip.corpus == "librispeech"}
+    clips = sorted(of_speaker.values(), key=lambda clip: hashlib.sha256(clip.name.encode()).digest())
+    return {clip.name: sound for clip, sound in s2f_data.sounds(clips[: CALIBRATED + JUDGED])}
+
+
+# ------------------------------------------------------------------------------ measures
+
+
+def compared(pack: Path, variant: Path, speech: list[Speech]) -> dict[str, Any]:
+    """How near the variant's embeddings, faces and genders are to the pack's."""
+    models = [Speech2Face(folder, device="cpu") for folder in (pack, variant)]
+    generators = models[0].pack.manifest.generators
+    generator = "general" if "general" in generators else next(iter(generators))
+    cosines, decibels, same = [], [], 0
+    for each in speech:
+        ours, theirs = (model.voice_of(each.measured, each.windows) for model in models)
+        cosines.append(float(ours.embedding.astype(np.float64) @ theirs.embedding.astype(np.float64)))
+        faces = [
+            model.generate(voice.embedding[None], generator).astype(np.float64)
+            for model, voice in zip(models, (ours, theirs), strict=True)
+        ]
+        error = float(np.square(faces[0] - faces[1]).mean())
+        decibels.append(min(HIGHEST_DB, 10.0 * float(np.log10(255.0**2 / max(error, 1e-12)))))
+        same += ours.gender == theirs.gender
+    return {
+        "embedding_cosine": {"least": round(min(cosines), 7), "median": round(statistics.median(cosines), 7)},
+        "face_psnr_db": {"least": round(min(decibels), 1), "median": round(statistics.median(decibels), 1)},
+        "same_gender": same if models[0].pack.manifest.traits else None,
+    }
+
+
+def in_turn(pack: Pack, variant: Pack, window: Float32s) -> dict[str, dict[str, float]]:
+    """Milliseconds of one window in both voice networks, called in turn; the least of many."""
+    found = {}
+    for threads in THREADS:
+        networks = {
+            name: Network(each, each.manifest.voice.file, "cpu", threads)
+            for name, each in (("variant", variant), ("pack", pack))
+        }
+        least = dict.fromkeys(networks, float("inf"))
+        for _ in range(IN_TURN):
+            for name, network in networks.items():
+                began = perf_counter()
+                network.run({"features": window})
+                least[name] = min(least[name], (perf_counter() - began) * 1e3)
+        found["1 thread" if threads == 1 else f"{threads} threads"] = {k: round(ms, 3) for k, ms in least.items()}
+    return found
+
+
+def machine() -> str:
+    """What times depend on: processor, cores, the widest instructions for 8-bit numbers, onnxruntime."""
+    said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+    about = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = about.get("flags", "").split()
+    widest = next((flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2") if flag in flags), "")
+    name = " ".join(filter(None, (about.get("model name") or platform.processor(), platform.machine(), widest)))
+    return f"{name}, {os.cpu_count()} cores, onnxruntime {onnxruntime().__version__}"
+
+
+# ------------------------------------------------------------------------------- command
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.variants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pack", type=Path, required=True, help="folder of a pack")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, required=True, help="what to make")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--speech", nargs="+", metavar="PATH", help="recordings, or folders of them, of many speakers")
+    source.add_argument(
+        "--s2f-data", type=Path, metavar="DIR", help="instead: the folder that S2F_DATA names, for LibriSpeech"
+    )
+    given = parser.parse_args(argv)
+    try:
+        pack = Pack.open(given.pack)
+        sounds = files_of(given.speech) if given.speech else librispeech(given.s2f_data)
+        for precision in given.precision:
+            _print(pack.folder / precision, make_variant(pack, precision, sounds))
+    except (S2FError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print(folder: Path, said: dict[str, Any]) -> None:
+    cosine, faces, size = said["embedding_cosine"], said["face_psnr_db"], said["bytes"]
+    judged = said["recordings"]["judged"]
+    print(f"{folder}: {size['variant'] / 1e6:.1f} MB; the pack has {size['pack'] / 1e6:.1f} MB")
+    print(f"  on {judged} recordings: cosine at least {cosine['least']:.4f}, median {cosine['median']:.4f}")
+    print(f"  faces at least {faces['least']:.1f} dB, median {faces['median']:.1f} dB")
+    if said["same_gender"] is not None:
+        print(f"  the same gender for {said['same_gender']} of {judged}")
+    for threads, ms in said["ms"].items():
+        print(f"  a window with {threads}: {ms['variant']:.1f} ms; the pack {ms['pack']:.1f} ms")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

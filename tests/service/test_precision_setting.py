@@ -1,0 +1,43 @@
+"""A service of one of a pack's variants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_precision import add_variant
+from tiny_packs import make_pack
+from typer.testing import CliRunner
+
+pytest.importorskip("fastapi", reason="fastapi is not installed; it is in the extra serve.")
+
+from s2f_edge.cli import app
+from s2f_edge.errors import PackNotFoundError
+from s2f_edge.pack import Pack
+from s2f_edge.service import app as service
+from s2f_edge.service.counts import Counts
+from s2f_edge.service.engine import Engine
+from s2f_edge.service.settings import Settings
+
+
+def test_the_flag_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Settings] = []
+    monkeypatch.setattr(service, "serve", lambda settings, *_: found.append(settings))
+    assert CliRunner().invoke(app, ["serve", "--precision", "int8"]).exit_code == 0
+    monkeypatch.setenv("S2F_SERVE_PRECISION", "float32")
+    assert CliRunner().invoke(app, ["serve"]).exit_code == 0
+    monkeypatch.delenv("S2F_SERVE_PRECISION")
+    assert CliRunner().invoke(app, ["serve"]).exit_code == 0
+    assert [settings.precision for settings in found] == ["int8", "float32", None]
+
+
+def test_the_service_has_the_variant(tmp_path: Path) -> None:
+    pack = make_pack(tmp_path / "pack")
+    add_variant(pack)
+    engine = Engine(Settings(pack=pack, precision="int8", workers=1), Counts())
+    try:
+        assert engine.model.pack == Pack.open(pack, "int8")
+    finally:
+        engine.close()
+    with pytest.raises(PackNotFoundError, match="has no float16"):
+        Engine(Settings(pack=pack, precision="float16", workers=1), Counts())
