@@ -17,8 +17,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
-import platform
 import statistics
 import sys
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from export.float16 import weights_as_float16, weights_as_float32
 from export.int8 import quantised
 from export.to_onnx import is_pack
 from s2f_edge import audio
+from s2f_edge.bench import machine
 from s2f_edge.cli_files import recordings
 from s2f_edge.errors import AudioError, S2FError
 from s2f_edge.features import Float32s
@@ -40,7 +39,7 @@ from s2f_edge.manifest import MANIFEST, PRECISIONS
 from s2f_edge.pack import Pack
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.quality import SpeechMeter, SpeechQuality
-from s2f_edge.session import Network, onnxruntime
+from s2f_edge.session import Network
 from s2f_edge.vad import SpeechStream
 from s2f_train.data import s2f_data
 from s2f_train.folders import written_whole
@@ -211,17 +210,6 @@ def in_turn(pack: Pack, variant: Pack, window: Float32s) -> dict[str, dict[str, 
                 least[name] = min(least[name], (perf_counter() - began) * 1e3)
         found["1 thread" if threads == 1 else f"{threads} threads"] = {k: round(ms, 3) for k, ms in least.items()}
     return found
-
-
-def machine() -> str:
-    """What times depend on: processor, cores, the widest instructions for 8-bit numbers, onnxruntime."""
-    said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
-    about = {name.strip(): value.strip() for name, value in lines.items()}
-    flags = about.get("flags", "").split()
-    widest = next((flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2") if flag in flags), "")
-    name = " ".join(filter(None, (about.get("model name") or platform.processor(), platform.machine(), widest)))
-    return f"{name}, {os.cpu_count()} cores, onnxruntime {onnxruntime().__version__}"
 
 
 # ------------------------------------------------------------------------------- command

@@ -15,7 +15,7 @@ try:
     import typer
     from typer.core import TyperGroup
 
-    from s2f_edge import cli_batch, cli_files, cli_lists, cli_serve
+    from s2f_edge import cli_batch, cli_bench, cli_files, cli_lists, cli_serve
     from s2f_edge import cli_options as opt
     from s2f_edge._version import __version__
     from s2f_edge.batch import How, Maker, unreadable
@@ -326,6 +326,7 @@ class _Report:
 
 
 cli_serve.add_to(app, lambda: _Report(False).errors())
+cli_bench.add_to(app, lambda as_json: _Report(as_json))
 
 
 # ------------------------------------------------------------------------------ endings
