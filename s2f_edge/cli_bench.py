@@ -18,7 +18,8 @@ from s2f_edge.cli_options import Facts
 from s2f_edge.errors import DeviceError
 
 if TYPE_CHECKING:
-    from s2f_edge.bench import Advice, Bench, Choice, Measured
+    from s2f_edge.bench import Bench, Choice, Measured
+    from s2f_edge.bench_advice import Advice
 
 SecondsEachOption = Annotated[
     float, typer.Option(min=0.1, max=600.0, help="How long each is measured; longer is steadier.")
@@ -47,25 +48,28 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
         """
         say = report(as_json)
         with say.errors():
-            from s2f_edge.bench import Bench, advice, choices, machine
+            from s2f_edge.bench import Bench, choices, has_cuda, machine, machine_facts
+            from s2f_edge.bench_advice import advice
             from s2f_edge.cli_batch import cores
 
             found = Bench(recording, pack, device.value, seconds_each)
             planned = choices(found.pack, device.value, cores())
             measured, left_out = _all(found, planned, device.value, quiet)
+            if device == opt.Device.auto and not has_cuda():
+                left_out = ["CUDA, which this onnxruntime does not have."]
+            advised = advice(measured, has_cuda())
             facts = {
                 "tool": f"s2f-edge {__version__}",
-                "machine": machine(),
+                "machine": {**machine_facts(), "usable_cores": cores()},
+                "recording": None if recording is None else str(recording),
                 "pack": str(found.pack.folder),
                 "pack_sha256": found.pack.sha256,
                 "seconds_each": seconds_each,
                 "measured": [facts_of(each) for each in measured],
                 "left_out": left_out,
-                "advice": [asdict(each) for each in advice(measured)],
+                "advice": [asdict(each) for each in advised],
             }
-            say.result(
-                facts, lambda _: [facts["machine"], "", *_table(measured), "", *_told(advice(measured), left_out)]
-            )
+            say.result(facts, lambda _: [machine(), "", *_table(measured), "", *_told(advised, left_out)])
 
 
 def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple[list[Measured], list[str]]:
@@ -87,22 +91,30 @@ def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple
 
 
 def _table(measured: list[Measured]) -> Iterator[str]:
-    from s2f_edge.bench import MANY_S, ONE_S, in_words
+    from s2f_edge.bench import MANY_S, ONE_S
+    from s2f_edge.bench_advice import in_words
 
-    yield f"{'':13}{'':17}{'ms a face':>10}  {'half of them':>13}  {'faces/s':>8}  {'loading':>8}  {'memory':>9}"
+    yield (
+        f"{'':36}{'ms a face':>9}  {'half of them':>13}  {'faces/s':>8}  {'x real time':>11}  {'loading':>8}  "
+        f"{'memory':>9}"
+    )
     for each in measured:
         what = f"{MANY_S:g} s, many" if each.choice.many else f"{ONE_S:g} s, one"
+        how = f"{in_words(each.choice)}, {each.precision}"
         first, median, third = each.ms
-        memory = "" if each.peak_mib is None else f"{each.peak_mib:.0f} MiB"
-        how = in_words(each.choice) + ("" if each.choice.precision is None else f", {each.precision}")
         half = f"{first:.1f}-{third:.1f}"
-        yield f"{what:12} {how:22}{median:5.1f}  {half:>13}  {each.faces_per_s:8.1f}  {each.load_s:6.2f} s  {memory:>9}"
+        memory = "" if each.peak_mib is None else f"{each.peak_mib:.0f} MiB"
+        yield (
+            f"{what:11} {how:24}{median:9.1f}  {half:>13}  {each.faces_per_s:8.1f}  {each.speech_per_s:11.0f}  "
+            f"{each.load_s:6.2f} s  {memory:>9}".rstrip()
+        )
 
 
-def _told(advices: list[Advice], left_out: list[str]) -> Iterator[str]:
-    for each in advices:
+def _told(advised: list[Advice], left_out: list[str]) -> Iterator[str]:
+    for each in advised:
         yield each.text
-        yield f"    s2f-edge infer ... {shlex.join(each.options)}"
+        if each.options:
+            yield f"    s2f-edge infer ... {shlex.join(each.options)}"
     yield from (f"Not measured: {reason}" for reason in left_out)
 
 
