@@ -1,107 +1,156 @@
-"""How long does a clip take, stage by stage, and what do the features cost beside others?
+"""How long does a clip take, from a file to PNG bytes, beside the same way in torch; and what memory?
 
-    python benchmarks/clip.py [--seconds 10] [--repeats 30]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py [--kind default] [--threads 1] [--seconds 1.2 3 10 60 3600]
 
-Each figure is the median of repeats after a warm-up; the features are measured in turn with
-their references in the same run, because machines are noisy. The last line is JSON.
+Warm: both are loaded, and take turns on the same WAV files, made of the two examples; see torch_way.py for the other
+way. Both write a plain picture of 64 pixels; what one of 256 with all marks costs is told apart. A process of its own
+for each length tells the largest memory. `--kind published` measures both with the networks of Wen et al. 2019. Where a
+clip takes long, it is repeated less. Prints tables and, as its last line, JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import soundfile
+import torch
+from PIL import Image
+from torch_way import KINDS, TorchWay, networks
 
+from export.to_onnx import export_pack
 from s2f_edge import Speech2Face
-from s2f_edge.fbank import fbank
-from s2f_edge.features import logmel, melpower
+from s2f_edge.results import FaceResult
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+RATE = 16_000
+PATIENCE_S = 20.0  # for all repeats of a clip
+OURS = """
+import sys
+from s2f_edge import Speech2Face
+model = Speech2Face(sys.argv[1] or None, device="cpu", threads=int(sys.argv[3]))
+model.infer(sys.argv[2], gender="general").picture(64)
+"""
+TELL = """
+from s2f_edge.bench_worker import peak_mib
+print(peak_mib())
+"""
+TORCHS = """
+import sys, torch
+sys.path.insert(0, sys.argv[4])
+from torch_way import TorchWay
+torch.set_num_threads(int(sys.argv[3]))
+TorchWay(sys.argv[1])(sys.argv[2])
+"""
 
 
-def frame_by_frame(samples: np.ndarray) -> np.ndarray:
-    """Log-mel as the published extractor goes about it: one frame at a time, one FFT each."""
-    from s2f_edge.features import logmel_filters
-
-    filters, window = logmel_filters(), np.hamming(400)
-    scaled, before, frames = samples * 32768.0, 0.0, []
-    for start in range(0, len(scaled) + 1, 160):
-        frame = np.resize(scaled[start : start + 400], 400)
-        emphasised = frame - 0.97 * np.concatenate([[before], frame[:-1]])
-        before = frame[-1]
-        power = np.abs(np.fft.rfft(emphasised * window, 1024)) ** 2
-        frames.append(np.log(np.maximum(power[: len(filters)] @ filters, 1e-5)))
-    return np.array(frames)
+def plain(result: FaceResult) -> bytes:
+    """A PNG without marks, as the other way writes it."""
+    file = io.BytesIO()
+    Image.fromarray(result.faces[0]).save(file, "PNG")
+    return file.getvalue()
 
 
-def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds of each call: median and the spread between quartiles; calls take turns."""
+def in_turn(calls: dict[str, Callable[[], object]], most: int) -> dict[str, list[float]]:
+    """Milliseconds of each call; after a warm-up, unless one call is long."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 2):
+    began = perf_counter()
+    for turn in range(most + 1):
         for name, call in calls.items():
-            began = perf_counter()
+            start = perf_counter()
             call()
-            if turn >= 2:
-                times[name].append((perf_counter() - began) * 1e3)
-    quartiles = {name: statistics.quantiles(found, n=4) for name, found in times.items()}
-    return {name: (q[1], q[2] - q[0]) for name, q in quartiles.items()}
+            times[name].append((perf_counter() - start) * 1e3)
+        if turn and perf_counter() - began > PATIENCE_S * len(calls):
+            break
+        if not turn and perf_counter() - began > PATIENCE_S:
+            return times
+    return {name: found[1:] for name, found in times.items()}
+
+
+def peak_mib(code: str, *words: str) -> int:
+    """The largest resident size of a process, as itself tells it: what its parent could tell includes the parent's."""
+    done = subprocess.run(
+        [sys.executable, "-c", code + TELL, *words],
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return round(float(done.stdout))
+
+
+def of_clip(model: Speech2Face, other: TorchWay, path: Path, most: int) -> dict[str, Any]:
+    """Medians and spreads of both ways, and the stages of ours."""
+    stages: list[dict[str, float]] = []
+
+    def ours() -> bytes:
+        result = model.infer(path, gender="general")
+        stages.append(result.timings_ms)
+        return plain(result)
+
+    times = in_turn({"ours": ours, "torch": lambda: other(path)}, most)
+    row: dict[str, Any] = {"repeats": len(times["ours"])}
+    for way, found in times.items():
+        low, median, high = np.percentile(found, [25, 50, 75])
+        row |= {f"{way}_ms": round(float(median), 1), f"{way}_spread_ms": round(float(high - low), 1)}
+    row["share_of_torch"] = round(row["ours_ms"] / row["torch_ms"], 3)
+    row["stages_ms"] = {stage: round(statistics.median(s[stage] for s in stages), 2) for stage in stages[-1]}
+    return row
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    print("| clip | ours | torch | ours of torch | ours for each second | memory, ours | memory, torch |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        ways = (f"{row[f'{way}_ms']:,.1f} ms (± {row[f'{way}_spread_ms'] / 2:.1f})" for way in ("ours", "torch"))
+        each = f"{row['ours_ms'] / row['seconds']:.1f} ms"
+        memory = (f"{row[f'{way}_mib']:,} MiB" if f"{way}_mib" in row else "" for way in ("ours", "torch"))
+        print("|", " | ".join([f"{row['seconds']:g} s", *ways, f"{row['share_of_torch']:.2f}", each, *memory]), "|")
+    print("\n| clip |", " | ".join(rows[0]["stages_ms"]), "|\n" + "|---" * (len(rows[0]["stages_ms"]) + 1) + "|")
+    for row in rows:
+        print("|", " | ".join([f"{row['seconds']:g} s", *(f"{ms:,.1f} ms" for ms in row["stages_ms"].values())]), "|")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--kind", choices=KINDS, default="default")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[1.2, 3, 10, 60, 3600])
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=30)
-    arguments = parser.parse_args()
-
-    import python_speech_features
-
-    speech, rate = soundfile.read(EXAMPLE, dtype="float32")
-    clip = np.resize(speech, int(arguments.seconds * rate))
-    assert np.abs(frame_by_frame(clip) - logmel(clip)).max() < 1e-3  # the reference does the same work
-    features = medians(
-        {
-            "log-mel, ours": lambda: logmel(clip),
-            "log-mel, frame by frame": lambda: frame_by_frame(clip),
-            "log-mel, python_speech_features": lambda: python_speech_features.logfbank(clip, nfilt=64, nfft=1024),
-            "mel power, ours": lambda: melpower(clip),
-            "fbank, ours": lambda: fbank(clip),
-        },
-        arguments.repeats,
-    )
-    model = Speech2Face(device="cpu")
-    stages: dict[str, list[float]] = {}
-    for turn in range(arguments.repeats + 2):
-        result = model.infer(clip, rate)
-        began = perf_counter()
-        result.png(256)
-        found = {**result.timings_ms, "png": (perf_counter() - began) * 1e3}
-        if turn >= 2:
-            for stage, ms in found.items():
-                stages.setdefault(stage, []).append(ms)
-    print(f"{arguments.seconds:.0f} s of speech, median of {arguments.repeats}\n")
-    for name, (median, spread) in features.items():
-        print(f"  {name:34} {median:8.2f} ms  ± {spread / 2:.2f}")
-    print()
-    for stage, found in stages.items():
-        print(f"  {stage:34} {statistics.median(found):8.2f} ms")
-    ours = features["log-mel, ours"][0]
-    print(
-        json.dumps(
-            {
-                "seconds": arguments.seconds,
-                "stages_ms": {stage: round(statistics.median(found), 2) for stage, found in stages.items()},
-                "logmel_ms": round(ours, 2),
-                "faster_than_frame_by_frame": round(features["log-mel, frame by frame"][0] / ours, 1),
-                "faster_than_python_speech_features": round(features["log-mel, python_speech_features"][0] / ours, 1),
-            }
-        )
-    )
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    read = [soundfile.read(EXAMPLES / f"{name}.wav", dtype="float32")[0] for name in ("male", "female")]
+    speech, rows = np.concatenate(read)[RATE // 2 :], []
+    with tempfile.TemporaryDirectory() as name:
+        folder, pack = Path(name), ""
+        if given.kind == "published":
+            pack = str(folder / "pack")
+            voice, generator = networks("published")
+            export_pack({"voice": voice, "generator_general": generator}, {}, Path(pack), "published", "0", "none")
+        model, other = Speech2Face(pack or None, device="cpu", threads=given.threads), TorchWay(given.kind)
+        model.load()
+        for seconds in given.seconds:
+            path = folder / f"{seconds:g}.wav"
+            soundfile.write(path, np.resize(speech, int(seconds * RATE)), RATE)
+            row = of_clip(model, other, path, given.repeats)
+            row["ours_mib"] = peak_mib(OURS, pack, str(path), str(given.threads))
+            row["torch_mib"] = peak_mib(TORCHS, given.kind, str(path), str(given.threads), str(Path(__file__).parent))
+            rows.append({"seconds": seconds, **row})
+        result = model.infer(EXAMPLES / "male.wav", gender="general")
+        marks = in_turn({"plain": lambda: plain(result), "marks": lambda: result.picture(256)}, given.repeats)
+    print(f"networks: {given.kind}, {given.threads} thread(s); medians, ± half of the spread between quartiles\n")
+    show(rows)
+    pictures = {name: round(statistics.median(found), 1) for name, found in marks.items()}
+    print(f"\nA plain PNG of 64 pixels takes {pictures['plain']} ms, one of 256 with all marks {pictures['marks']} ms.")
+    print(json.dumps({"kind": given.kind, "threads": given.threads, "clips": rows, "picture_ms": pictures}))
 
 
 if __name__ == "__main__":

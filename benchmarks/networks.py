@@ -20,22 +20,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch_way import networks
 
 from s2f_edge.pack import Pack
 from s2f_edge.session import Network, onnxruntime
-from s2f_train.models.campplus import CamPlusPlus
-from s2f_train.models.generator import Generator
 
 SIDE = 768  # of the matrices whose product gives the limit
-
-
-class Voice(nn.Module):
-    def __init__(self, pooled: int, size: int) -> None:
-        super().__init__()
-        self.encoder, self.projection = CamPlusPlus(pooled), nn.Linear(pooled, size)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(self.projection(self.encoder(features)))
 
 
 def product(threads: int) -> Callable[[], object]:
@@ -83,17 +73,13 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     pack = Pack.open()
-    facts = json.loads((pack.folder / "manifest.json").read_text("utf-8"))
-    settings, random = facts["voice"]["settings"], np.random.default_rng(2)
-    generator, shape = facts["generators"]["general"], facts["generator_settings"]["generator_general"]
-    size = pack.manifest.voice.embedding_size
-    modules = {
-        "voice": Voice(settings["encoder_settings"]["embedding_size"], size).eval(),
-        "generator": Generator(size, tuple(shape["channels"]), shape["variant"]).eval(),
-    }
+    voice, generator = networks("default")
+    modules = {"voice": voice, "generator": generator}
+    general = pack.manifest.generators["general"]
+    size, random = pack.manifest.voice.embedding_size, np.random.default_rng(2)
     ours = {
         "voice": Network(pack, pack.manifest.voice.file, "cpu", given.threads),
-        "generator": Network(pack, generator, "cpu", given.threads),
+        "generator": Network(pack, general, "cpu", given.threads),
     }
     calls: dict[str, Callable[[], object]] = {"limit": product(given.threads)}
     flops = {"limit": 2.0 * SIDE**3}

@@ -1,0 +1,88 @@
+"""What do the features cost, beside a frame-by-frame extractor and python_speech_features?
+
+    OPENBLAS_NUM_THREADS=1 python benchmarks/features.py [--seconds 10] [--repeats 40]
+
+All are called in turn, so that a busy moment meets each; a figure is the median after a warm-up, with half of the
+spread between quartiles. numpy alone makes ours. The environment variable sets the threads of its matrix products.
+The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import python_speech_features
+import soundfile
+from torch_way import frame_by_frame, speech_of, torch_fbank
+
+from s2f_edge.fbank import fbank
+from s2f_edge.features import compressed_stft, logmel, melpower
+from s2f_edge.vad import find_speech
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
+
+
+def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
+    """Milliseconds of each call: median and the spread between quartiles; calls take turns."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 2):
+        for name, call in calls.items():
+            began = perf_counter()
+            call()
+            if turn >= 2:
+                times[name].append((perf_counter() - began) * 1e3)
+    quartiles = {name: statistics.quantiles(found, n=4) for name, found in times.items()}
+    return {name: (q[1], q[2] - q[0]) for name, q in quartiles.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--repeats", type=int, default=40)
+    given = parser.parse_args()
+    speech, rate = soundfile.read(EXAMPLE, dtype="float32")
+    clip = np.resize(speech, int(given.seconds * rate))
+    # The references do the same work.
+    assert np.abs(frame_by_frame(clip) - logmel(clip)).max() < 1e-3
+    assert np.median(np.abs(torch_fbank(clip).numpy() - fbank(clip))) < 1e-3
+    found = medians(
+        {
+            "log-mel, ours": lambda: logmel(clip),
+            "log-mel, frame by frame": lambda: frame_by_frame(clip),
+            "log-mel, python_speech_features": lambda: python_speech_features.logfbank(clip, nfilt=64, nfft=1024),
+            "fbank, ours": lambda: fbank(clip),
+            "fbank, torch, whole clip at once": lambda: torch_fbank(clip),
+            "mel power, ours": lambda: melpower(clip),
+            "STFT of 6 s, ours": lambda: compressed_stft(clip[: 6 * rate]),
+            "speech, ours": lambda: find_speech(clip),
+            "speech, published collector": lambda: speech_of(clip),
+        },
+        given.repeats,
+    )
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    print(f"{given.seconds:g} s, median of {given.repeats}, numpy with {threads} thread(s)\n")
+    for name, (median, spread) in found.items():
+        print(f"  {name:34} {median:8.2f} ms  ± {spread / 2:.2f}")
+    ours = found["log-mel, ours"][0]
+    print(
+        json.dumps(
+            {
+                "seconds": given.seconds,
+                "threads": threads,
+                "median_ms": {name: round(median, 2) for name, (median, _) in found.items()},
+                "faster_than_frame_by_frame": round(found["log-mel, frame by frame"][0] / ours, 2),
+                "faster_than_python_speech_features": round(found["log-mel, python_speech_features"][0] / ours, 2),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
