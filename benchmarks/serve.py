@@ -11,6 +11,7 @@ machine. Needs Linux, and flask. The last line is JSON.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import io
 import json
@@ -163,7 +164,8 @@ def megabytes(pid: int) -> tuple[float, float]:
 
     children: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        children += [int(child) for child in (task / "children").read_text().split()]
+        with contextlib.suppress(OSError):  # the thread has ended
+            children += [int(child) for child in (task / "children").read_text().split()]
     return resident(pid), sum(map(resident, children))
 
 
