@@ -46,7 +46,7 @@ types: $(VENV)/.installed
 
 check: lint types test
 
-# Ten minutes, with nothing else going on. `benchmarks/ratios.py --record` keeps the figures.
+# Two minutes, with nothing else going on. `benchmarks/ratios.py --record` keeps the figures.
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/ratios.py
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from s2f_edge.bench import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = Path(__file__).with_suffix(".json")
@@ -144,12 +145,13 @@ def main(argv: list[str] | None = None) -> int:
     record: dict[str, float] = kept["ratios"]
     found = compared(given.only, {} if given.record else record)
     verdicts = {title: verdict(title, now, record.get(title)) for title, now in found.items()}
+    if kept.get("machine", machine()) != machine():
+        print(f"The record is of another machine ({kept['machine']}); this is {machine()}. Ratios differ, if less.\n")
     print(f"| ratio | recorded {kept.get('date', '')} | now | |\n|---|---|---|---|")
     for title, now in found.items():
         print(f"| {title} | {record.get(title, '')} | {now} | {verdicts[title]} |")
     if given.record:
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
-        kept = {"date": datetime.now(UTC).date().isoformat(), "machine": machine, "ratios": record | found}
+        kept = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "ratios": record | found}
         RECORD.write_text(json.dumps(kept, indent=1) + "\n")
     bad = [title for title, said in verdicts.items() if said.startswith("WORSE")]
     print(json.dumps({"ratios": found, "worse": bad}))
