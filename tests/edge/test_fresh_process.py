@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HEAVY = ("torch", "scipy", "pandas", "librosa", "matplotlib", "onnx", "s2f_train", "export")
 
 
@@ -69,3 +71,20 @@ def test_what_signs_pictures_is_loaded_when_one_is_made() -> None:
     loaded = _loaded("import s2f_edge.pipeline, s2f_edge.provenance, s2f_edge.credentials")
     assert "PIL" in loaded
     assert not loaded & {"c2pa", "cryptography"}
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_numpys_threads_leave_the_cores_to_the_networks(
+    tiny_pack: Path, examples: Path, tmp_path: Path, given: str | None
+) -> None:
+    code = (
+        "import atexit, os, sys; from s2f_edge.cli import main; assert 'numpy' not in sys.modules\n"
+        "atexit.register(lambda: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules))\n"
+        f"sys.argv[1:] = ['embed', {str(examples / 'male.wav')!r}, '--pack', {str(tiny_pack)!r}, '-q', "
+        f"'--out', {str(tmp_path / 'v.npy')!r}]\n"
+        "main()"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    environment |= {"OPENBLAS_NUM_THREADS": given} if given else {}
+    done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
+    assert done.stdout == f"{given or 1} True\n"
