@@ -18,14 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from in_turn import in_turn
 from PIL import Image
 from torch_way import KINDS, TorchWay, networks
 
@@ -62,22 +61,6 @@ def plain(result: FaceResult) -> bytes:
     return file.getvalue()
 
 
-def in_turn(calls: dict[str, Callable[[], object]], most: int) -> dict[str, list[float]]:
-    """Milliseconds of each call; after a warm-up, unless one call is long."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    began = perf_counter()
-    for turn in range(most + 1):
-        for name, call in calls.items():
-            start = perf_counter()
-            call()
-            times[name].append((perf_counter() - start) * 1e3)
-        if turn and perf_counter() - began > PATIENCE_S * len(calls):
-            break
-        if not turn and perf_counter() - began > PATIENCE_S:
-            return times
-    return {name: found[1:] for name, found in times.items()}
-
-
 def peak_mib(code: str, *words: str) -> int:
     """The largest resident size of a process, as itself tells it: what its parent could tell includes the parent's."""
     done = subprocess.run(
@@ -96,7 +79,7 @@ def of_clip(model: Speech2Face, other: TorchWay, path: Path, most: int) -> dict[
         stages.append(result.timings_ms)
         return plain(result)
 
-    times = in_turn({"ours": ours, "torch": lambda: other(path)}, most)
+    times = in_turn({"ours": ours, "torch": lambda: other(path)}, most, patience_s=PATIENCE_S)
     row: dict[str, Any] = {"repeats": len(times["ours"])}
     for way, found in times.items():
         low, median, high = np.percentile(found, [25, 50, 75])

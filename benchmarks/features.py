@@ -15,11 +15,11 @@ import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import python_speech_features
 import soundfile
+from in_turn import in_turn
 from torch_way import frame_by_frame, speech_of, torch_fbank
 
 from s2f_edge.fbank import fbank
@@ -30,15 +30,8 @@ EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
 
 
 def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds of each call: median and the spread between quartiles; calls take turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 2):
-        for name, call in calls.items():
-            began = perf_counter()
-            call()
-            if turn >= 2:
-                times[name].append((perf_counter() - began) * 1e3)
-    quartiles = {name: statistics.quantiles(found, n=4) for name, found in times.items()}
+    """Milliseconds of each call: median and the spread between quartiles."""
+    quartiles = {name: statistics.quantiles(found, n=4) for name, found in in_turn(calls, repeats, 2).items()}
     return {name: (q[1], q[2] - q[0]) for name, q in quartiles.items()}
 
 

@@ -13,10 +13,10 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable
-from time import perf_counter
 
 import numpy as np
 import torch
+from in_turn import in_turn
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -52,19 +52,6 @@ def operations(module: nn.Module, x: torch.Tensor) -> float:
     return float(counter.get_total_flops())
 
 
-def in_turn(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
-    """(median, least) ms of each."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 3):
-        for name, call in calls.items():
-            call()  # the one before has taken the caches
-            began = perf_counter()
-            call()
-            if turn >= 3:
-                times[name].append((perf_counter() - began) * 1e3)
-    return {name: (statistics.median(found), min(found)) for name, found in times.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
@@ -98,7 +85,8 @@ def main() -> None:
             if compiled is not None:
                 calls[f"{key}, torch.compile"] = lambda compiled=compiled, tensor=tensor: compiled(tensor)
     with torch.inference_mode():
-        found = in_turn(calls, given.repeats)
+        times = in_turn(calls, given.repeats, warm_up=3, prime=True)
+        found = {name: (statistics.median(each), min(each)) for name, each in times.items()}
     limit = flops["limit"] / found["limit"][1] / 1e6
     print(f"{given.threads} thread(s); limit {limit:.0f} GFLOP/s (product of matrices of {SIDE}x{SIDE}, best of all)\n")
     print(f"  {'':34}{'median':>9}{'least':>9}   GFLOP/s at the least, share of the limit")

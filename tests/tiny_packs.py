@@ -86,6 +86,13 @@ def _model(
     return model
 
 
+def put(manifest: Any, path: tuple[str, ...], value: Any) -> None:
+    """Changes what stands at a path inside a manifest."""
+    for key in path[:-1]:
+        manifest = manifest[key]
+    manifest[path[-1]] = value
+
+
 def voice_model(features: str) -> onnx.ModelProto:
     """Mean square over time, a matrix product, L2 normalisation."""
     bins, axes, shape = SHAPES[features]

@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 import soundfile
 import test_cli
-from test_precision import add_variant
-from tiny_packs import make_pack
+import test_precision
 
 from s2f_edge import audio, bench_worker, pipeline
 from s2f_edge import bench as bench_module
@@ -32,14 +31,7 @@ from s2f_edge.vad import find_speech
 
 ROOT = Path(__file__).resolve().parents[2]
 run = test_cli.run
-
-
-@pytest.fixture
-def pack(tmp_path: Path) -> Path:
-    """With a variant of int8."""
-    folder = make_pack(tmp_path / "pack")
-    add_variant(folder)
-    return folder
+pack = test_precision.pack
 
 
 def test_the_recording_that_comes_along_is_speech() -> None:

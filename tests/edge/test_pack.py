@@ -13,7 +13,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_packs import generator_model, make_pack, traits_model, voice_model
+from tiny_packs import generator_model, make_pack, put, traits_model, voice_model
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError
 from s2f_edge.manifest import parse_manifest
@@ -58,10 +58,7 @@ def test_a_pack_is_read(tiny_pack: Path) -> None:
     ],
 )
 def test_a_wrong_manifest_is_refused(manifest: dict[str, Any], path: tuple[str, ...], value: Any, words: str) -> None:
-    inner = manifest
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    put(manifest, path, value)
     with pytest.raises(ManifestError, match=words):
         parse_manifest(json.dumps(manifest).encode())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import test_cli
-from tiny_packs import entry, generator_model, make_pack
+from tiny_packs import entry, generator_model, make_pack, put
 
 from s2f_edge import Speech2Face
 from s2f_edge.batch import How, Maker
@@ -119,10 +119,7 @@ def test_a_variant_of_something_else_is_refused(pack: Path, wrong: str) -> None:
 )
 def test_a_wrong_manifest_is_refused(pack: Path, path: tuple[str, ...], value: Any, words: str) -> None:
     manifest = json.loads((pack / "int8" / "manifest.json").read_text())
-    inner = manifest
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    put(manifest, path, value)
     with pytest.raises(ManifestError, match=words):
         parse_manifest(json.dumps(manifest).encode())
 
