@@ -168,6 +168,18 @@ def _write(
     return manifest
 
 
+def voice_file(voice: nn.Module) -> tuple[bytes, dict[str, Any]]:
+    """A voice network alone as a file with float16 weights, and how near it is to the module.
+
+    Raises:
+        ParityError: it is not the same function.
+    """
+    examples = _examples("voice", voice, 0)
+    data = _with_facts(to_onnx(voice, examples[0]), {"s2f.features": str(voice.features), "s2f.network": "voice"})
+    data = weights_as_float16(data)
+    return data, verify(voice, data, examples, FLOAT16_TOLERANCE)
+
+
 def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]]:
     """Seeded inputs of every batch size and, for a voice network, several lengths."""
     generator = torch.Generator().manual_seed(7)

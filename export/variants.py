@@ -2,13 +2,15 @@
 
     python -m export.variants --pack packs/mine --precision int8 float32 --speech recordings/
     python -m export.variants --pack artifacts/default --precision int8 --s2f-data $S2F_DATA
+    python -m export.variants --pack artifacts/default --precision light --run runs/00000-light --s2f-data $S2F_DATA
 
 A variant is a pack of its own, PACK/int8, which `--precision int8` takes. Its manifest says how near it is to the pack,
 on recordings that it was not made with, and how fast.
 
 float32 has the weights as they are, cast up; float16 those of a float32 pack at half the size; int8 a voice network
 that computes with 8-bit numbers (see export.int8; CAM++ alone has one), and the generators as they are: onnxruntime has
-no transposed convolutions of 8 bits.
+no transposed convolutions of 8 bits. light has the voice network of a run of `fit light`, which was taught by the
+pack's own, with float16 weights.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from export.checkpoints import load_checkpoints
 from export.float16 import weights_as_float16, weights_as_float32
 from export.int8 import quantised
-from export.to_onnx import is_pack
+from export.to_onnx import is_pack, voice_file
 from s2f_edge import audio
 from s2f_edge.bench import machine
 from s2f_edge.cli_files import recordings
@@ -43,6 +46,7 @@ from s2f_edge.session import Network
 from s2f_edge.vad import SpeechStream
 from s2f_train.data import s2f_data
 from s2f_train.folders import written_whole
+from s2f_train.models.light import LightEncoder
 
 CALIBRATED, JUDGED = 128, 96  # recordings at most; one voice in a hundred uses channels that no other does
 LEAST = 4  # recordings to calibrate with, and to judge on
@@ -64,11 +68,12 @@ class Speech:
     windows: list[tuple[Float32s, Float32s]]
 
 
-def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes]) -> dict[str, Any]:
+def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path | None = None) -> dict[str, Any]:
     """Writes PACK/<precision>, in place of an earlier one; gives what its manifest says of it.
 
     Args:
         sounds: recordings by name, as files are read.
+        run: of `fit light`, for light alone.
 
     Raises:
         TooFewRecordings: of speech.
@@ -80,25 +85,29 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes]) -> dict[s
         raise ValueError(f"{pack.folder} is {precision} itself.")
     if pack.manifest.variant is not None:
         raise ValueError(f"{pack.folder} is a variant; give the pack that it is of.")
+    if (precision == "light") != (run is not None):
+        raise ValueError("light needs --run, a run of `fit light`; nothing else takes one.")
     if (pack.manifest.weights, precision) not in {
         ("float16", "float32"),
         ("float32", "float16"),
-    } and precision != "int8":
+    } and precision not in ("int8", "light"):
         raise ValueError(f"There is no {precision} of a pack whose weights are {pack.manifest.weights}.")
     files = {name: pack.read(name) for name in pack.manifest.files}  # checks the hashes
     facts: dict[str, Any] = json.loads((pack.folder / MANIFEST).read_text("utf-8"))
     facts["weights"] = precision
+    light = _light(pack, run, facts) if run else b""
     with written_whole(pack.folder / precision, is_pack) as folder:  # what is in the way is said before the work
         speech = [
             heard for name, sound in sounds.items() if (heard := _hear(name, sound, pack.manifest.voice.features))
         ]
         calibrating, judging = _parted(speech, precision == "int8")
-        made = {name: _converted(pack, name, data, precision, calibrating) for name, data in files.items()}
+        made = {name: _converted(pack, name, data, precision, calibrating, light) for name, data in files.items()}
         for name, data in made.items():
             (folder / name).write_bytes(data)
             if data != files[name]:
                 facts["files"][name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-                facts.get("parity", {}).pop(name, None)  # that of the file before
+                if not light:
+                    facts.get("parity", {}).pop(name, None)  # that of the file before
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n")
         facts["variant"] = {
             "of": pack.sha256,
@@ -114,7 +123,29 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes]) -> dict[s
     return said
 
 
-def _converted(pack: Pack, name: str, data: bytes, precision: str, calibrating: list[Speech]) -> bytes:
+def _light(pack: Pack, run: Path, facts: dict[str, Any]) -> bytes:
+    """The voice network of a run, as a file; the manifest's facts are changed to say what it is."""
+    networks, training = load_checkpoints([run])
+    voice = networks.get("voice")
+    if not isinstance(voice, LightEncoder):
+        raise ValueError(f"{run} is no run of `fit light`.")
+    if training["pack"]["of"] != pack.sha256:
+        raise ValueError(
+            f"{run} was taught by {training['pack']['name']} {training['pack']['version']}, not {pack.folder}."
+        )
+    data, parity = voice_file(voice)
+    info = pack.manifest.voice
+    facts["voice"] |= {"network": voice.kind, "settings": voice.settings}
+    facts.setdefault("parity", {})[info.file] = parity
+    facts.setdefault("training", {})["light"] = training
+    return data
+
+
+def _converted(
+    pack: Pack, name: str, data: bytes, precision: str, calibrating: list[Speech], light: bytes = b""
+) -> bytes:
+    if precision == "light":
+        return light if name == pack.manifest.voice.file else data
     if precision == "float32":
         return weights_as_float32(data)
     traits = pack.manifest.traits
@@ -159,6 +190,12 @@ def _parted(speech: list[Speech], calibrated: bool) -> tuple[list[Speech], list[
 def files_of(paths: list[str]) -> dict[str, bytes]:
     """Recordings in files and folders, by name."""
     return {name: Path(name).read_bytes() for name in recordings(paths)}
+
+
+def unheard(root: Path) -> dict[str, bytes]:
+    """One recording of each speaker that no fit has heard, of all data in the folder that S2F_DATA names."""
+    of_speaker = {clip.speaker: clip for clip in s2f_data.clips(root) if s2f_data.held_out(clip)}
+    return {clip.name: sound for clip, sound in s2f_data.sounds(list(of_speaker.values()))}
 
 
 def librispeech(root: Path) -> dict[str, bytes]:
@@ -227,16 +264,23 @@ def main(argv: list[str] | None = None) -> int:
     source.add_argument(
         "--s2f-data", type=Path, metavar="DIR", help="instead: the folder that S2F_DATA names, for LibriSpeech"
     )
+    parser.add_argument("--run", type=Path, help="for light: run or checkpoint of `fit light`")
     given = parser.parse_args(argv)
     try:
         pack = Pack.open(given.pack)
-        sounds = files_of(given.speech) if given.speech else librispeech(given.s2f_data)
         for precision in given.precision:
-            _print(pack.folder / precision, make_variant(pack, precision, sounds))
+            run = given.run if precision == "light" else None
+            _print(pack.folder / precision, make_variant(pack, precision, _sounds(given, precision), run))
     except (S2FError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _sounds(given: argparse.Namespace, precision: str) -> dict[str, bytes]:
+    if given.speech:
+        return files_of(given.speech)
+    return unheard(given.s2f_data) if precision == "light" else librispeech(given.s2f_data)
 
 
 def _print(folder: Path, said: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ class Precision(StrEnum):
     float32 = "float32"
     float16 = "float16"
     int8 = "int8"
+    light = "light"
 
 
 class EmbeddingFormat(StrEnum):
@@ -116,7 +117,11 @@ TrustOption = Annotated[
 ]
 PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (default: the one that is installed).")]
 PrecisionOption = Annotated[
-    Precision | None, typer.Option(help="Of the weights, where the pack has it (default: the pack as it is).")
+    Precision | None,
+    typer.Option(
+        help="Variant of the pack, where it has it: another precision of the weights, or light, a smaller voice "
+        "network (default: the pack as it is)."
+    ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of one network call (default: all cores).")]

@@ -18,7 +18,7 @@ from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES
 SCHEMA = 1
 MANIFEST = "manifest.json"
 GENDERS = ("general", "male", "female")
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = ("float32", "float16", "int8", "light")  # light: a smaller voice network, its weights float16
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -3,8 +3,8 @@
 The manifest is the source of truth. Every file that is loaded must have the size and the
 sha256 that stand there, and every network the inputs and outputs.
 
-Inside it there may be variants, each a pack in a folder named after the precision of its weights:
-int8/manifest.json. `python -m export.variants` makes them.
+Inside it there may be variants, each a pack in a folder named after the precision of its weights, or light, which has a
+smaller voice network: int8/manifest.json. `python -m export.variants` makes them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Pack:
 
         Args:
             folder: the pack's folder; None takes the default pack.
-            precision: float32, float16 or int8: the pack itself, or its variant, of which this is the weights';
+            precision: float32, float16, int8 or light: the pack itself, or its variant, of which this is the weights';
                 None takes the pack itself.
 
         Raises:

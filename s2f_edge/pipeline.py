@@ -40,7 +40,7 @@ class Speech2Face:
         pack: folder of a model pack; None takes the default pack.
         device: `auto` takes CUDA where it is there, `cpu`, or `cuda`, which raises without it.
         threads: of one network call; None leaves the choice to onnxruntime.
-        precision: float32, float16 or int8, where the pack has it; None takes the pack as it is.
+        precision: float32, float16, int8 or light, where the pack has it; None takes the pack as it is.
 
     Raises:
         UsageError: there is no such precision.

@@ -23,6 +23,7 @@ from s2f_train.folders import written_whole
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
+from s2f_train.models.light import LightEncoder
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.speech2face import FaceDecoder, SpeechEncoder
 from s2f_train.models.traits import VoiceTraits
@@ -36,6 +37,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "campplus": CamPlusPlus,
     "projected": ProjectedEncoder,
     "oh-cnn": SpeechEncoder,
+    "light": LightEncoder,
     "generator": Generator,
     "face-decoder": FaceDecoder,
     "vgg-face": VggFace,

@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     fits.command("gan", help="Train a generator on the voices and faces of a store.")(_command("gan"))
 
     fits.command("vae", help="Train a face decoder, then a voice encoder whose latents it shows.")(_command("vae"))
+    fits.command("light", help="Train a light voice network that says what the one of a pack says.")(_command("light"))
 
     @app.command()
     def sample(
@@ -196,6 +197,10 @@ def make_task(kind: str, settings: Any, fabric: Fabric, for_plan: bool = False) 
         from s2f_train.fit_vae import VaeTask
 
         return VaeTask(settings, fabric)
+    if kind == "light":
+        from s2f_train.fit_light import LightTask
+
+        return LightTask(settings, fabric, for_plan)
     from s2f_train.fit_voice import VoiceTask
 
     return VoiceTask(settings, fabric, for_plan)

@@ -1,6 +1,6 @@
 """Settings of a fit: a TOML file, `key=value` on the command line over it, every key known and checked.
 
-Keys that all fits have stand at the top of the file, the others in its tables [voice], [gan] and [vae].
+Keys that all fits have stand at the top of the file, the others in its tables [voice], [gan], [vae] and [light].
 """
 
 from __future__ import annotations
@@ -63,7 +63,19 @@ class RunSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoiceSettings(RunSettings):
+class AugmentSettings(RunSettings):
+    """What the fits that hear sound have: voices as if recorded elsewhere."""
+
+    noise_share: float = _option(0.0, "share of the crops with noise", least=0)
+    noise_db: tuple[float, ...] = _option((5.0, 30.0), "signal to noise, lowest and highest")
+    gain_share: float = _option(0.0, "share of the crops made louder or softer before clipping", least=0)
+    telephone_share: float = _option(0.0, "share of the crops in the telephone's band", least=0)
+    room_share: float = _option(0.0, "share of the crops with reverberation", least=0)
+    codec_share: float = _option(0.0, "share of the crops that went through a codec", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceSettings(AugmentSettings):
     """`fit voice`: the voice embedding network E."""
 
     channels: tuple[int, ...] = _option((64, 256, 384, 576, 864), "input bins and width of each layer of E")
@@ -77,12 +89,6 @@ class VoiceSettings(RunSettings):
     picture_weight: float = _option(0.0, "of the regression to face features", least=0)
     picture_view: str = _option("s2f", "the paired pictures that the face features are of")
     components: int = _option(100, "principal components of those pictures: the face features", least=1)
-    noise_share: float = _option(0.0, "share of the crops with noise", least=0)
-    noise_db: tuple[float, ...] = _option((5.0, 30.0), "signal to noise, lowest and highest")
-    gain_share: float = _option(0.0, "share of the crops made louder or softer before clipping", least=0)
-    telephone_share: float = _option(0.0, "share of the crops in the telephone's band", least=0)
-    room_share: float = _option(0.0, "share of the crops with reverberation", least=0)
-    codec_share: float = _option(0.0, "share of the crops that went through a codec", least=0)
     workers: int = _option(0, "processes that make augmented features; 0: in the training process", least=0)
 
 
@@ -194,7 +200,28 @@ class VaeSettings(RunSettings):
         return bool(self.adversarial_weight or self.identity_weight)
 
 
-KINDS: dict[str, type[RunSettings]] = {"voice": VoiceSettings, "gan": GanSettings, "vae": VaeSettings}
+@dataclass(frozen=True, kw_only=True)
+class LightSettings(AugmentSettings):
+    """`fit light`: a light voice network that says what the network of a pack says."""
+
+    pack: str = _option("", "folder of the pack whose voice network is imitated")
+    windows: int = _option(64_000, "windows of two seconds that are made, once for all steps", least=2)
+    speed_share: float = _option(0.0, "share of the windows that are played faster or slower", least=0)
+    speed: tuple[float, ...] = _option((0.8, 1.25), "how much, lowest and highest")
+    stem: tuple[int, ...] = _option((16, 32), "width of the 2-D layers")
+    width: int = _option(256, "channels over time", least=1)
+    narrow: int = _option(128, "channels inside a block", least=4)
+    dilations: tuple[int, ...] = _option((1, 1, 2, 2, 3, 4), "of the blocks, one number each")
+    last: int = _option(512, "channels that are averaged over time", least=1)
+    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
+
+
+KINDS: dict[str, type[RunSettings]] = {
+    "voice": VoiceSettings,
+    "gan": GanSettings,
+    "vae": VaeSettings,
+    "light": LightSettings,
+}
 Settings = TypeVar("Settings", bound=RunSettings)
 
 
@@ -343,6 +370,11 @@ def _check_widths(key: str, widths: tuple[int, ...], layers: int | None = None) 
         raise SettingsError(f"{key} is {list(widths)}; it must be {layers} widths.")
 
 
+def _check_range(key: str, ends: tuple[float, ...]) -> None:
+    if len(ends) != 2 or ends[0] > ends[1]:
+        raise SettingsError(f"{key} is {list(ends)}; it must be [lowest, highest].")
+
+
 def _check_together(settings: RunSettings) -> None:
     """What one setting alone does not tell."""
     processes = settings.devices * settings.num_nodes
@@ -354,12 +386,18 @@ def _check_together(settings: RunSettings) -> None:
     for key in names(type(settings)):
         if key.endswith("_share") and not getattr(settings, key) <= 1:
             raise SettingsError(f"{key} is {getattr(settings, key)}; a share is between 0 and 1.")
+    if isinstance(settings, AugmentSettings):
+        _check_range("noise_db", settings.noise_db)
+    if isinstance(settings, LightSettings):
+        for key in ("stem", "dilations"):
+            _check_widths(key, getattr(settings, key))
+        _check_range("speed", settings.speed)
+        if settings.speed[0] <= 0:
+            raise SettingsError(f"speed is {list(settings.speed)}; it must be above 0.")
     if isinstance(settings, VoiceSettings):
         _check_widths("channels", settings.channels)
         if settings.channels[0] != BINS:
             raise SettingsError(f"channels begin with {settings.channels[0]}; the features have {BINS} bins.")
-        if len(settings.noise_db) != 2 or settings.noise_db[0] > settings.noise_db[1]:
-            raise SettingsError(f"noise_db is {list(settings.noise_db)}; it must be [lowest, highest].")
         if bool(settings.teacher) != bool(settings.teacher_weight):
             raise SettingsError("teacher and teacher_weight belong together: give both, or neither.")
         if not (settings.speaker_weight or settings.teacher_weight or settings.picture_weight):

@@ -28,8 +28,10 @@ def plan(task: Task, settings: RunSettings) -> str:
         settings: of the fit that is planned.
     """
     scale = settings.batch / TRIED / (settings.devices * settings.num_nodes)
-    frames = (task.settings.min_frames + task.settings.max_frames) // 2  # type: ignore[attr-defined]
-    tried = dataclasses.replace(task.settings, batch=TRIED, min_frames=frames, max_frames=frames)  # type: ignore[call-arg]
+    tried = dataclasses.replace(task.settings, batch=TRIED)
+    if hasattr(tried, "min_frames") and hasattr(tried, "max_frames"):
+        frames = (tried.min_frames + tried.max_frames) // 2
+        tried = dataclasses.replace(tried, min_frames=frames, max_frames=frames)  # type: ignore[call-arg]
     drawer = dataclasses.replace(task.drawer, settings=tried)  # type: ignore[type-var]
     batch = {name: torch.from_numpy(array) for name, array in drawer.draw(task.planned).items()}
     activations = _Activations(p for network in task.networks.values() for p in network.parameters())

@@ -21,6 +21,7 @@ OPSET = 17
 SHAPES: dict[str, tuple[int, list[int], list[Any]]] = {
     "logmel-64": (64, [2], ["batch", 64, "frames"]),
     "melpower-40": (40, [1], ["batch", "frames", 40]),
+    "fbank-80": (80, [1], ["batch", "frames", 80]),
     "stft-257": (257, [1, 3], ["batch", 2, 257, "frames"]),
 }
 

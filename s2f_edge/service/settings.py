@@ -30,7 +30,7 @@ class Settings:
     port: Annotated[int, Says("Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000
     pack: Annotated[Path | None, Says("Folder of a model pack (default: the one that is installed).")] = None
     precision: Annotated[
-        str | None, Says("float32, float16 or int8, where the pack has it (default: the pack as it is).")
+        str | None, Says("float32, float16, int8 or light, where the pack has it (default: the pack as it is).")
     ] = None
     device: Annotated[str, Says("auto, cpu or cuda.")] = "auto"
 

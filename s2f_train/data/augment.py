@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from s2f_edge.features import Float32s
-from s2f_train.config import VoiceSettings
+from s2f_train.config import AugmentSettings
 from s2f_train.data.degrade import add_noise, reverberate, telephone, vorbis
 from s2f_train.data.gate_sounds import Rng, Sound
 
 GAIN_DB = (-30.0, 12.0)
 
 
-def augment(rng: Rng, samples: Float32s, settings: VoiceSettings) -> Float32s:
+def augment(rng: Rng, samples: Float32s, settings: AugmentSettings) -> Float32s:
     """Each kind with its share, in the order in which they happen to a voice.
 
     Args:
@@ -36,6 +36,6 @@ def augment(rng: Rng, samples: Float32s, settings: VoiceSettings) -> Float32s:
     return np.clip(x, -1, 1).astype(np.float32)
 
 
-def any_augmentation(settings: VoiceSettings) -> bool:
+def any_augmentation(settings: AugmentSettings) -> bool:
     s = settings
     return bool(s.noise_share or s.gain_share or s.telephone_share or s.room_share or s.codec_share)

@@ -22,7 +22,7 @@ from s2f_edge.features import Float32s, repeat_to
 from s2f_edge.frontend import FRONT_ENDS, LogMel64FrontEnd
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.interrupts import without_ctrl_c
-from s2f_train.models import campplus, voice
+from s2f_train.models import campplus, light, voice
 from s2f_train.models.projected import ProjectedEncoder
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _digest(store: Store, samples: list[Sample], encoder: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for module in (audio, features, fbank, frontend, voice, campplus):
+    for module in (audio, features, fbank, frontend, voice, campplus, light):
         digest.update(Path(module.__file__ or "").read_bytes())
     digest.update(Path(__file__).read_bytes())
     digest.update(json.dumps([store.facts, [s.key for s in samples]]).encode())
