@@ -91,7 +91,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 # All recipes as all kinds of fit, but those that have fewer steps than a decoder's by default.
-SHORT = [path for path in RECIPES if path.stem.startswith("default_")]
+SHORT = [path for path in RECIPES if path.stem.startswith(("default_", "light"))]
 MEANT = [
     pytest.param(path, kind, id=f"{name_of(path)}-{kind}")
     for path in RECIPES
@@ -378,6 +378,7 @@ FREE = {
     "gan": ["store", "runs", "voice", "view", "start", "rate", "noise", "clip_gradient", "steps", "seed", "compile"],
     "voice": ["store", "runs", "picture_view", "rate", "speaker_weight", "components", "steps", "seed", "compile"],
     "vae": ["store", "runs", "start", "face_weights", "rate", "kl_weight", "pixel_weight", "steps", "seed", "compile"],
+    "light": ["store", "runs", "pack", "rate", "width", "last", "steps", "seed", "compile"],
 }
 
 
