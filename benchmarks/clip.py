@@ -1,11 +1,13 @@
 """How long does a clip take, from a file to PNG bytes, beside the same way in torch; and what memory?
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py [--kind default] [--threads 1] [--seconds 1.2 3 10 60 3600]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py --precision light
 
 Warm: both are loaded, and take turns on the same WAV files, made of the two examples; see torch_way.py for the other
 way. Both write a plain picture of 64 pixels; what one of 256 with all marks costs is told apart. A process of its own
-for each length tells the largest memory. `--kind published` measures both with the networks of Wen et al. 2019. Where a
-clip takes long, it is repeated less. Prints tables and, as its last line, JSON.
+for each length tells the largest memory. `--kind published` measures both with the networks of Wen et al. 2019;
+`--precision` ours with a variant of the default pack, against torch with the networks of the pack itself. Where a clip
+takes long, it is repeated less. Prints tables and, as its last line, JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ PATIENCE_S = 20.0  # for all repeats of a clip
 OURS = """
 import sys
 from s2f_edge import Speech2Face
-model = Speech2Face(sys.argv[1] or None, device="cpu", threads=int(sys.argv[3]))
+model = Speech2Face(sys.argv[1] or None, "cpu", int(sys.argv[3]), sys.argv[4] or None)
 model.infer(sys.argv[2], gender="general").picture(64)
 """
 TELL = """
@@ -105,6 +107,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", choices=KINDS, default="default")
+    parser.add_argument("--precision", help="a variant of the default pack, such as light (default: as it is)")
     parser.add_argument("--seconds", type=float, nargs="+", default=[1.2, 3, 10, 60, 3600])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=30)
@@ -118,22 +121,25 @@ def main() -> None:
             pack = str(folder / "pack")
             voice, generator = networks("published")
             export_pack({"voice": voice, "generator_general": generator}, {}, Path(pack), "published", "0", "none")
-        model, other = Speech2Face(pack or None, device="cpu", threads=given.threads), TorchWay(given.kind)
+        model = Speech2Face(pack or None, "cpu", given.threads, given.precision)
+        other = TorchWay(given.kind)
         model.load()
         for seconds in given.seconds:
             path = folder / f"{seconds:g}.wav"
             soundfile.write(path, np.resize(speech, int(seconds * RATE)), RATE)
             row = of_clip(model, other, path, given.repeats)
-            row["ours_mib"] = peak_mib(OURS, pack, str(path), str(given.threads))
+            row["ours_mib"] = peak_mib(OURS, pack, str(path), str(given.threads), given.precision or "")
             row["torch_mib"] = peak_mib(TORCHS, given.kind, str(path), str(given.threads), str(Path(__file__).parent))
             rows.append({"seconds": seconds, **row})
         result = model.infer(EXAMPLES / "male.wav", gender="general")
         marks = in_turn({"plain": lambda: plain(result), "marks": lambda: result.picture(256)}, given.repeats)
-    print(f"networks: {given.kind}, {given.threads} thread(s); medians, ± half of the spread between quartiles\n")
+    networks_are = given.kind + (f", ours {given.precision}" if given.precision else "")
+    print(f"networks: {networks_are}; {given.threads} thread(s); medians, ± half of the spread between quartiles\n")
     show(rows)
     pictures = {name: round(statistics.median(found), 1) for name, found in marks.items()}
     print(f"\nA plain PNG of 64 pixels takes {pictures['plain']} ms, one of 256 with all marks {pictures['marks']} ms.")
-    print(json.dumps({"kind": given.kind, "threads": given.threads, "clips": rows, "picture_ms": pictures}))
+    facts = {"kind": given.kind, "precision": given.precision, "threads": given.threads}
+    print(json.dumps({**facts, "clips": rows, "picture_ms": pictures}))
 
 
 if __name__ == "__main__":

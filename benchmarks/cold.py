@@ -2,9 +2,9 @@
 
     python benchmarks/cold.py [--repeats 7]
 
-Both start in a fresh process, read the same clip and write a picture; the torch way loads its networks from a
-checkpoint and takes this project's features. Time is that of the process, memory its largest resident size.
-The imports of the command that take longest follow. The last line is JSON.
+Both start in a fresh process, read the same clip and write a picture; the command takes the default pack and each of
+its variants, the torch way loads its networks from a checkpoint and takes this project's features. Time is that of the
+process, memory its largest resident size. The imports of the command that take longest follow. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
+
+from s2f_edge.pack import variants
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
 
@@ -90,6 +92,10 @@ def main() -> None:
         edge = [sys.executable, "-m", "s2f_edge.cli", "infer", str(EXAMPLE), "--out", picture]
         commands = {
             "s2f-edge infer": edge,
+            **{
+                f"s2f-edge infer --precision {name}": [*edge, "--precision", name]
+                for name in list(variants())[1:]  # the first is the pack itself
+            },
             "the same with torch": [sys.executable, "-c", TORCH, checkpoint, str(EXAMPLE), picture],
             "python, numpy, onnxruntime alone": [sys.executable, "-c", "import numpy, onnxruntime"],
         }

@@ -79,7 +79,7 @@ def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
         sizes = f"{ours[0].pack_mb:.1f} MB instead of {others[0].pack_mb:.1f} ({others[0].precision})"
         if max(times) > 1.0 + TIE:
             text = (
-                f"{precision}, {sizes}, makes almost the same faces (see `s2f-edge pack show`), so many times as fast"
+                f"{precision}, {sizes}, makes faces near those (`s2f-edge pack show` says how near), so many times as fast"
             )
             yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--precision", precision])
         else:
