@@ -119,6 +119,8 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path
         }
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n")
         Speech2Face(folder, device="cpu").load()  # as a user would load it
+        for name in (name for name, data in made.items() if data == files[name]):
+            (folder / name).unlink()  # the pack's own serves both
     said: dict[str, Any] = facts["variant"]
     return said
 

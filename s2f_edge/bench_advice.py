@@ -78,9 +78,7 @@ def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
         said = ", ".join(f"{t:.2f} ({in_words(m.choice)})" for t, m in zip(times, ours, strict=True))
         sizes = f"{ours[0].pack_mb:.1f} MB instead of {others[0].pack_mb:.1f} ({others[0].precision})"
         if max(times) > 1.0 + TIE:
-            text = (
-                f"{precision}, {sizes}, makes faces near those (`s2f-edge pack show` says how near), so many times as fast"
-            )
+            text = f"{precision}, {sizes}, makes faces near those (see `s2f-edge pack show`), so many times as fast"
             yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--precision", precision])
         else:
             yield Advice(f"{precision}, {sizes}, is no faster on this machine: {said} times.", [])

@@ -4,7 +4,8 @@ The manifest is the source of truth. Every file that is loaded must have the siz
 sha256 that stand there, and every network the inputs and outputs.
 
 Inside it there may be variants, each a pack in a folder named after the precision of its weights, or light, which has a
-smaller voice network: int8/manifest.json. `python -m export.variants` makes them.
+smaller voice network: int8/manifest.json. Of files that are the pack's own it has no copies.
+`python -m export.variants` makes them.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ class Pack:
         """
         wanted = self.manifest.files[name]
         path = self.folder / name
+        if self.manifest.variant is not None and not path.exists():
+            path = self.folder.parent / name  # a variant has no copies of what is the pack's own
         try:
             with path.open("rb") as file:
                 data = file.read(wanted.bytes + 1)

@@ -114,11 +114,13 @@ def test_float16_of_float32_and_back(clips: Path, tmp_path: Path, capsys: pytest
     said = check(pack, "float16", clips, calibrated=False)
     assert said["bytes"]["variant"] < 0.6 * said["bytes"]["pack"]
     assert said["face_psnr_db"]["least"] > 50
-    assert (pack / "float16" / "traits.onnx").read_bytes() == (pack / "traits.onnx").read_bytes()
+    assert not (pack / "float16" / "traits.onnx").exists()
+    assert Pack.open(pack, "float16").read("traits.onnx") == (pack / "traits.onnx").read_bytes()
 
     # the half as a pack of its own
     half = tmp_path / "half"
-    shutil.copytree(pack / "float16", half)
+    shutil.copytree(pack, half, ignore=shutil.ignore_patterns("float16", "manifest.json"))
+    shutil.copytree(pack / "float16", half, dirs_exist_ok=True)
     manifest = facts(half)
     del manifest["variant"]
     (half / "manifest.json").write_text(json.dumps(manifest))
@@ -158,7 +160,8 @@ def test_int8_is_near_and_says_how_near(with_int8: Path, clips: Path) -> None:
     assert sorted(path.name for path in with_int8.iterdir() if path.is_dir()) == ["int8"]
     assert not list(with_int8.glob(".*"))
     for name in ("generator_general.onnx",):
-        assert (with_int8 / "int8" / name).read_bytes() == (with_int8 / name).read_bytes()
+        assert not (with_int8 / "int8" / name).exists()
+        assert Pack.open(with_int8, "int8").read(name) == (with_int8 / name).read_bytes()
 
 
 def test_in_float32_the_rearranged_network_is_the_same(narrow: Path) -> None:
@@ -304,5 +307,7 @@ def test_the_default_packs_variants_are_near(examples: Path) -> None:
         models = [Speech2Face(device="cpu", precision=name) for name in (None, precision)]
         for clip in ("male.wav", "female.wav"):
             ours, theirs = (model.infer(examples / clip, seed=1) for model in models)
-            assert float(ours.voice.embedding @ theirs.voice.embedding) > 0.98
+            # Another network says nearly the same of a voice; other numbers of one network much more so.
+            near = 0.7 if precision == "light" else 0.98
+            assert float(ours.voice.embedding @ theirs.voice.embedding) > near
             assert ours.generator == theirs.generator
