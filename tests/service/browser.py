@@ -60,6 +60,17 @@ def chromium(playwright: Playwright) -> str:
     pytest.skip(reason)
 
 
+def reload_offline(page: Page) -> None:
+    """Opens the page again without a network.
+
+    In Chromium 150, Playwright leaves navigator.onLine true in a page that is loaded offline, until it is told anew.
+    """
+    page.context.set_offline(True)
+    page.reload()
+    page.context.set_offline(False)
+    page.context.set_offline(True)
+
+
 def launch(playwright: Playwright, microphone: Path) -> Browser:
     """A browser without a window, whose microphone plays a wav file again and again."""
     return playwright.chromium.launch(

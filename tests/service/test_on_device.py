@@ -23,7 +23,7 @@ from PIL import Image
 pytest.importorskip("playwright", reason="playwright is not installed; it is in the group test.")
 pytest.importorskip("torch", reason="torch is not installed; export needs it, which is in the extra train.")
 
-from browser import DESKTOP, WINDOWS, launch, opened, shots, upload, violations, wait_for, wait_until
+from browser import DESKTOP, WINDOWS, launch, opened, reload_offline, shots, upload, violations, wait_for, wait_until
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 import s2f_edge
@@ -166,8 +166,7 @@ def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str
     page.evaluate(
         "caches.open('s2f-device').then(cache => cache.put('on-device/of-an-older-pack?v=1', new Response('')))"
     )
-    page.context.set_offline(True)
-    page.reload()
+    reload_offline(page)
     wait_for(page, "home")
     expect(page.locator("#offline")).to_have_text("You are offline. Faces can be made on this device.")
     expect(page.locator("#home-privacy-device")).to_be_visible()

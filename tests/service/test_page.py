@@ -24,6 +24,7 @@ from browser import (
     launch,
     opened,
     record,
+    reload_offline,
     send,
     shots,
     upload,
@@ -524,8 +525,7 @@ def test_it_installs_opens_offline_and_keeps_no_face(browser: Browser, base: str
         assert not any("v1" in url for url in kept["paths"])
         assert (kept["databases"], kept["settings"]) == ([], {})
 
-        page.context.set_offline(True)
-        page.reload()
+        reload_offline(page)
         wait_for(page, "home")
         expect(page.locator("#offline")).to_contain_text("You are offline")
 
