@@ -114,17 +114,11 @@ def _write(
 ) -> dict[str, Any]:
     voice = networks["voice"]
     size: int = voice.settings["embedding_size"]  # type: ignore[assignment, index]
-    facts = {"s2f.pack": f"{name} {version}", "s2f.licence": licence, "s2f.features": str(voice.features)}
+    facts = facts_of(name, version, licence, str(voice.features))
     files, parity = {}, {}
     for key, network in networks.items():
         file = f"{key}.onnx"
-        data = _with_facts(to_onnx(network, _examples(key, network, size)[0]), {**facts, "s2f.network": key})
-        if key == "voice" and str(network.kind).startswith("campplus"):
-            data = blocked(data)
-        # What reads gender and typicality is small, and its numbers are differences of near ones.
-        halved = float16 and key != "traits"
-        data = weights_as_float16(data) if halved else data
-        parity[file] = verify(network, data, _examples(key, network, size), FLOAT16_TOLERANCE if halved else TOLERANCE)
+        data, parity[file] = network_file(key, network, size, facts, float16)
         inputs, outputs = tensors(data)
         (folder / file).write_bytes(data)
         files[file] = {
@@ -168,16 +162,33 @@ def _write(
     return manifest
 
 
-def voice_file(voice: nn.Module) -> tuple[bytes, dict[str, Any]]:
-    """A voice network alone as a file with float16 weights, and how near it is to the module.
+def network_file(
+    key: str, network: nn.Module, size: int, facts: dict[str, str], float16: bool
+) -> tuple[bytes, dict[str, Any]]:
+    """A network as the bytes of its file, and how near they are to the module.
+
+    Args:
+        key: `voice`, `traits` or `generator_...`.
+        size: of the voice embedding.
+        facts: see `facts_of`; they come to stand in the file.
+        float16: keep the weights as float16, see `export.float16`.
 
     Raises:
-        ParityError: it is not the same function.
+        ParityError: the file is not the same function.
     """
-    examples = _examples("voice", voice, 0)
-    data = _with_facts(to_onnx(voice, examples[0]), {"s2f.features": str(voice.features), "s2f.network": "voice"})
-    data = weights_as_float16(data)
-    return data, verify(voice, data, examples, FLOAT16_TOLERANCE)
+    examples = _examples(key, network, size)
+    data = _with_facts(to_onnx(network, examples[0]), {**facts, "s2f.network": key})
+    if key == "voice" and str(network.kind).startswith("campplus"):
+        data = blocked(data)
+    # What reads gender and typicality is small, and its numbers are differences of near ones.
+    halved = float16 and key != "traits"
+    data = weights_as_float16(data) if halved else data
+    return data, verify(network, data, examples, FLOAT16_TOLERANCE if halved else TOLERANCE)
+
+
+def facts_of(name: str, version: str, licence: str, features: str) -> dict[str, str]:
+    """What every file of a pack says of it."""
+    return {"s2f.pack": f"{name} {version}", "s2f.licence": licence, "s2f.features": features}
 
 
 def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]]:

@@ -31,7 +31,7 @@ import numpy as np
 from export.checkpoints import load_checkpoints
 from export.float16 import weights_as_float16, weights_as_float32
 from export.int8 import quantised
-from export.to_onnx import is_pack, voice_file
+from export.to_onnx import facts_of, is_pack, network_file
 from s2f_edge import audio
 from s2f_edge.bench import machine
 from s2f_edge.cli_files import recordings
@@ -95,7 +95,14 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path
     files = {name: pack.read(name) for name in pack.manifest.files}  # checks the hashes
     facts: dict[str, Any] = json.loads((pack.folder / MANIFEST).read_text("utf-8"))
     facts["weights"] = precision
-    light = _light(pack, run, facts) if run else b""
+    light = b""
+    if run:
+        voice, training = _light(pack, run)
+        manifest = pack.manifest
+        told = facts_of(manifest.name, manifest.version, manifest.licence, manifest.voice.features)
+        light, parity = network_file("voice", voice, manifest.voice.embedding_size, told, float16=True)
+        facts["voice"] |= {"network": voice.kind, "settings": voice.settings}
+        facts.setdefault("training", {})["light"] = training
     with written_whole(pack.folder / precision, is_pack) as folder:  # what is in the way is said before the work
         speech = [
             heard for name, sound in sounds.items() if (heard := _hear(name, sound, pack.manifest.voice.features))
@@ -106,8 +113,9 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path
             (folder / name).write_bytes(data)
             if data != files[name]:
                 facts["files"][name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-                if not light:
-                    facts.get("parity", {}).pop(name, None)  # that of the file before
+                facts.get("parity", {}).pop(name, None)  # that of the file before
+        if run:
+            facts.setdefault("parity", {})[pack.manifest.voice.file] = parity
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n")
         facts["variant"] = {
             "of": pack.sha256,
@@ -125,8 +133,8 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path
     return said
 
 
-def _light(pack: Pack, run: Path, facts: dict[str, Any]) -> bytes:
-    """The voice network of a run, as a file; the manifest's facts are changed to say what it is."""
+def _light(pack: Pack, run: Path) -> tuple[LightEncoder, dict[str, Any]]:
+    """The voice network of a run of `fit light` that the pack taught, and the facts of its training."""
     networks, training = load_checkpoints([run])
     voice = networks.get("voice")
     if not isinstance(voice, LightEncoder):
@@ -135,12 +143,7 @@ def _light(pack: Pack, run: Path, facts: dict[str, Any]) -> bytes:
         raise ValueError(
             f"{run} was taught by {training['pack']['name']} {training['pack']['version']}, not {pack.folder}."
         )
-    data, parity = voice_file(voice)
-    info = pack.manifest.voice
-    facts["voice"] |= {"network": voice.kind, "settings": voice.settings}
-    facts.setdefault("parity", {})[info.file] = parity
-    facts.setdefault("training", {})["light"] = training
-    return data
+    return voice, training
 
 
 def _converted(
@@ -270,19 +273,21 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     try:
         pack = Pack.open(given.pack)
+        sounds = {light: _sounds(given, light) for light in {name == "light" for name in given.precision}}
         for precision in given.precision:
-            run = given.run if precision == "light" else None
-            _print(pack.folder / precision, make_variant(pack, precision, _sounds(given, precision), run))
+            light = precision == "light"
+            said = make_variant(pack, precision, sounds[light], given.run if light else None)
+            _print(pack.folder / precision, said)
     except (S2FError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _sounds(given: argparse.Namespace, precision: str) -> dict[str, bytes]:
+def _sounds(given: argparse.Namespace, light: bool) -> dict[str, bytes]:
     if given.speech:
         return files_of(given.speech)
-    return unheard(given.s2f_data) if precision == "light" else librispeech(given.s2f_data)
+    return unheard(given.s2f_data) if light else librispeech(given.s2f_data)
 
 
 def _print(folder: Path, said: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ from s2f_train.optimisers import descend, make_optimiser
 from s2f_train.processes import dtype_of, synchronise_norms
 from s2f_train.speakers import few_of_each
 
-log = logging.getLogger(__name__)
-
 CHECKED_VOICES = 200  # of the validation split
 
 
@@ -47,12 +44,7 @@ class LightTask(Task):
         voices = self.store.of_split("train", sources=settings.sources)
         if not voices:
             raise StoreError(f"{settings.store} has no voices in its training split.")
-        without = [voice for voice in voices if "flac" not in voice.members]
-        if without:
-            raise StoreError(
-                f"{settings.store}: {len(without)} of {len(voices)} voices have no sound, such as {without[0].key} of "
-                f"{without[0].source}: prepare with another --keep, or set sources."
-            )
+        self.store.require(voices, "flac", "Prepare with another --keep, or set sources.")
         self.pack = Pack.open(Path(settings.pack))
         if self.pack.manifest.voice.features != LightEncoder.features:
             raise StoreError(

@@ -56,7 +56,12 @@ class VoiceTask(Task):
         speakers = sorted({voice.identity for voice in voices})
         if len(speakers) < 2:
             raise StoreError(f"{settings.store} has {len(speakers)} speakers in its training split; two are needed.")
-        _require_members(self.store, voices, settings)
+        self.store.require(
+            voices,
+            "flac" if any_augmentation(settings) else "logmel.npy",
+            "Augmentation needs sound, a fit without it log-mels: set the shares or sources accordingly, or prepare "
+            "with another --keep.",
+        )
         numbers = {name: number for number, name in enumerate(speakers)}
         teacher = _teacher(self.store, voices, settings, fabric, for_plan)
         pictures, paired = face_features(self.store, voices, settings)
@@ -148,18 +153,6 @@ class VoiceTask(Task):
         scores = (embeddings @ embeddings.T)[rows, columns]
         rate = equal_error_rate(scores, names[rows] == names[columns])
         return {} if np.isnan(rate) else {"valid_equal_error_rate": rate}
-
-
-def _require_members(store: Store, voices: list[Sample], settings: VoiceSettings) -> None:
-    """Says at once what a draw would say when it meets such a voice, perhaps after hours."""
-    needed = "flac" if any_augmentation(settings) else "logmel.npy"
-    without = [voice for voice in voices if needed not in voice.members]
-    if without:
-        raise StoreError(
-            f"{store.folder}: {len(without)} of {len(voices)} voices have no {needed}, such as {without[0].key} of "
-            f"{without[0].source}. Augmentation needs sound, a fit without it log-mels: set the shares or sources "
-            "accordingly, or prepare with another --keep."
-        )
 
 
 def _teacher(store: Store, voices: list[Sample], settings: VoiceSettings, fabric: Fabric, for_plan: bool) -> Float32s:

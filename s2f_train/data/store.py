@@ -114,6 +114,19 @@ class Store:
         offset, size = self._place(sample, member)
         return self._shard(sample.shard)[offset : offset + size].tobytes()
 
+    def require(self, samples: list[Sample], member: str, advice: str) -> None:
+        """Says at once what reading would say when it meets such a sample, perhaps after hours.
+
+        Raises:
+            StoreError: some have no such member.
+        """
+        without = [sample for sample in samples if member not in sample.members]
+        if without:
+            raise StoreError(
+                f"{self.folder}: {len(without)} of {len(samples)} voices have no {member}, such as {without[0].key} of "
+                f"{without[0].source}. {advice}"
+            )
+
     def logmel(self, sample: Sample) -> NDArray[np.float16]:
         """The stored features, (frames, 64), normalised: a view of the file that reads only what is used."""
         offset, size = self._place(sample, "logmel.npy")
