@@ -67,8 +67,13 @@ def reload_offline(page: Page) -> None:
     """
     page.context.set_offline(True)
     page.reload()
-    page.context.set_offline(False)
-    page.context.set_offline(True)
+    for _ in range(50):  # on a busy machine once is not always enough
+        if not page.evaluate("navigator.onLine"):
+            return
+        page.context.set_offline(False)
+        page.context.set_offline(True)
+        page.wait_for_timeout(100)
+    pytest.fail("The browser never says that it is offline.")
 
 
 def launch(playwright: Playwright, microphone: Path) -> Browser:
