@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from export import to_onnx
+from s2f_edge.interrupts import without_ctrl_c
 from s2f_train.config import SettingsError, load
-from s2f_train.interrupts import without_ctrl_c
 from s2f_train.run import checkpoints
 
 LICENCE = (

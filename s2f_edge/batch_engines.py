@@ -26,6 +26,7 @@ from s2f_edge._version import __version__
 from s2f_edge.batch import How, Maker, Outcome, told
 from s2f_edge.cli_files import Job, silence
 from s2f_edge.errors import ClusterError, RuntimeSetupError, S2FError, WorkerError
+from s2f_edge.interrupts import children_without_ctrl_c
 
 AHEAD = 2  # recordings that a worker has: the next one lies there when one is done
 STUCK_S = 1800.0  # no answer in this time means that none will come: a damaged file can do that to a decoder
@@ -114,7 +115,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, how), daemon=True)
         try:
-            with _for_children(how.threads):
+            with children_without_ctrl_c(), _few_threads(how.threads):
                 self._process.start()
         except OSError as error:
             raise RuntimeSetupError(f"No worker process can be started: {error.strerror}.") from None
@@ -162,6 +163,7 @@ class _Worker:
 
 def _serve(connection: Connection, how: How) -> None:
     """Runs in the process. What it sends first is `_READY`, or an error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows
     signal.signal(signal.SIGTERM, _leave)
     try:
         try:
@@ -185,15 +187,11 @@ def _leave(*_: object) -> None:
 
 
 @contextmanager
-def _for_children(threads: int | None) -> Iterator[None]:
-    """What a process has from its first moment: few threads for numpy, and no interest in Ctrl-C, which goes to all
-    processes of a terminal; the parent ends this one."""
+def _few_threads(count: int | None) -> Iterator[None]:
+    """numpy reads this in a process's first moment."""
     names = [f"{name}_NUM_THREADS" for name in THREADS]
     before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(threads or 1)))
-    masked = hasattr(signal, "pthread_sigmask")
-    if masked:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(dict.fromkeys(names, str(count or 1)))
     try:
         yield
     finally:
@@ -202,8 +200,6 @@ def _for_children(threads: int | None) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        if masked:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 # ------------------------------------------------------------------------------- Ray

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s2f_train.interrupts import INTERRUPTED
+from s2f_edge.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from s2f_train.evaluate.tables import Evaluation

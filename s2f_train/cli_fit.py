@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2f_train.interrupts import INTERRUPTED
+from s2f_edge.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from s2f_train.interrupts import INTERRUPTED
+from s2f_edge.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from s2f_train.data.items import Source

@@ -76,6 +76,7 @@ class Decoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # libraries write what they find in a file
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # a terminal's Ctrl-C ends the service, which first finishes what it has begun
         )
         self._over = threading.Event()
 

@@ -20,8 +20,8 @@ from s2f_edge import audio, fbank, features, frontend
 from s2f_edge.errors import AudioError
 from s2f_edge.features import Float32s, repeat_to
 from s2f_edge.frontend import FRONT_ENDS, LogMel64FrontEnd
+from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_train.data.store import Sample, Store, StoreError
-from s2f_train.interrupts import without_ctrl_c
 from s2f_train.models import campplus, light, voice
 from s2f_train.models.projected import ProjectedEncoder
 
@@ -92,7 +92,7 @@ def _embed_all(store: Store, samples: list[Sample], encoder: nn.Module, jobs: in
         return [windows_of(store, sample, encoder) for sample in samples]
     context = multiprocessing.get_context("spawn")  # forking a process that has threads, or a GPU, goes wrong
     with ProcessPoolExecutor(jobs or os.cpu_count(), context, _start, (store, encoder)) as pool:
-        with without_ctrl_c():
+        with children_without_ctrl_c():
             results = pool.map(_embed, samples, chunksize=32)
         for done, windows in enumerate(results, 1):
             found.append(windows)

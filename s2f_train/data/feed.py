@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_train.interrupts import without_ctrl_c
+from s2f_edge.interrupts import children_without_ctrl_c
 
 Batch = dict[str, NDArray[np.generic]]
 AHEAD = 3
@@ -98,7 +98,7 @@ def _by_processes(drawer: Drawer, start: int, end: int, workers: int) -> Iterato
         try:
             for step in range(start, end):
                 while len(waiting) < workers + AHEAD and step + len(waiting) < end:
-                    with without_ctrl_c():  # the first ones start the processes
+                    with children_without_ctrl_c():  # the first ones start the processes
                         waiting.append(pool.submit(_draw, step + len(waiting)))
                 yield waiting.popleft().result()
         except BrokenProcessPool:

@@ -24,13 +24,13 @@ from s2f_edge import audio
 from s2f_edge.fbank import FBANK_BINS, fbank
 from s2f_edge.features import HOP, SAMPLE_RATE, WINDOW, Float32s, repeat_to
 from s2f_edge.frontend import Fbank80FrontEnd
+from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.pack import Pack
 from s2f_edge.session import Network
 from s2f_train.config import LightSettings
 from s2f_train.data.augment import augment
 from s2f_train.data.store import Sample, Store
 from s2f_train.folders import written_whole
-from s2f_train.interrupts import without_ctrl_c
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _make(folder: Path, maker: _Maker) -> None:
             embeddings = np.empty((count, size), np.float32)
             firsts = range(0, count, PIECE)
             sizes = [min(PIECE, count - first) for first in firsts]
-            with without_ctrl_c():  # the first ones start the processes
+            with children_without_ctrl_c():  # the first ones start the processes
                 pieces = (
                     pool.map(_piece, firsts, sizes, [frames] * len(sizes))
                     if isinstance(pool, ProcessPoolExecutor)

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_train.evaluate.cache import Vector, VectorCache, key_of
 from s2f_train.evaluate.progress import each
 from s2f_train.evaluate.tables import Picture
-from s2f_train.interrupts import without_ctrl_c
 
 PREPROCESSING = "1"  # part of the cache's keys: count it up when a judge's input is made in another way
 CHUNK = 8  # pictures that a process looks at before it tells: what an interruption loses
@@ -119,7 +119,7 @@ def _in_processes(judge: Judge, chunks: list[list[Picture]], jobs: int) -> Gener
     # Spawned: a fork would copy the threads' locks of torch and onnxruntime.
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (judge,))
     try:
-        with without_ctrl_c():  # the processes are started here
+        with children_without_ctrl_c():  # the processes are started here
             told = pool.map(_look, chunks)
         yield from told
     except BrokenProcessPool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_train.prepare.item import Job, Made, Maker, Settings, SetupError, Skipped
 
 START_S = 300.0
@@ -47,7 +48,8 @@ class Worker:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._settings), daemon=True)
         try:
-            self._process.start()
+            with children_without_ctrl_c():
+                self._process.start()
         except OSError as error:
             raise PrepareError(f"No worker process can be started: {error.strerror}.") from None
         theirs.close()  # so that its end is seen here
@@ -105,7 +107,7 @@ class Worker:
 
 
 def _serve(connection: Connection, settings: Settings) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows
     make = Maker(settings)
     try:
         connection.send(_READY)

@@ -458,6 +458,28 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert 8 <= count < 150
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell what a process ignores")
+def test_the_first_worker_too_is_deaf_to_ctrl_c_from_its_first_moment(tmp_path: Path) -> None:
+    # In a new process: there multiprocessing starts its tracker with the first worker, and takes masks away.
+    program = """
+import re, signal
+from pathlib import Path
+from s2f_edge import batch_engines
+from s2f_edge.batch import How
+
+if __name__ == "__main__":
+    workers = [batch_engines._Worker(How(pack="nothing")) for _ in range(2)]
+    for worker in workers:
+        status = Path(f"/proc/{worker._process.pid}/status").read_text()
+        print(int(re.search(r"SigBlk:\\s*(\\w+)", status)[1], 16) >> signal.SIGINT - 1 & 1)
+        worker.end("asked")
+    print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("1\n1\nFalse\n", "")
+
+
 # ---------------------------------------------------------------------------------- Ray
 
 

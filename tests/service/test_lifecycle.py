@@ -31,14 +31,18 @@ def refused(port: int) -> bool:
         return tried.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_what_has_begun_is_finished_after_sigterm(serve: Serve, male: bytes) -> None:
-    server = serve("--workers", "1")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Signals) -> None:
+    server = serve("--workers", "1", before=os.setsid)
     with server.client() as client, ThreadPoolExecutor() as pool:
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)
         waiting = pool.submit(face, client, male)
         time.sleep(0.5)
-        server.process.terminate()
+        if number == signal.SIGINT:
+            os.killpg(server.process.pid, number)  # as a terminal does
+        else:
+            server.process.terminate()
         deadline = time.monotonic() + 10
         while not refused(server.port) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -46,7 +50,8 @@ def test_what_has_begun_is_finished_after_sigterm(serve: Serve, male: bytes) -> 
         assert server.process.poll() is None
         os.kill(decoder, signal.SIGCONT)
         assert waiting.result().status_code == 200
-    assert server.process.wait(20) == 0
+    assert server.process.wait(20) == (130 if number == signal.SIGINT else 0)
+    assert "Traceback" not in server.log
 
 
 def test_it_waits_so_long_and_no_longer(serve: Serve, male: bytes) -> None:
