@@ -213,6 +213,7 @@ class LightSettings(AugmentSettings):
     narrow: int = _option(128, "channels inside a block", least=4)
     dilations: tuple[int, ...] = _option((1, 1, 2, 2, 3, 4), "of the blocks, one number each")
     last: int = _option(512, "channels that are averaged over time", least=1)
+    face_weight: float = _option(0.0, "of the difference that shows in the pack's faces", least=0)
     optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
 
 
