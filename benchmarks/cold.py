@@ -24,9 +24,9 @@ from s2f_edge.pack import variants
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
 
-# typer loads pydantic by its adapters; the last two sign pictures, and need the extra c2pa.
+# The last two sign pictures, and need the extra c2pa.
 LIBRARIES = """
-import numpy, onnxruntime, soundfile, webrtcvad, typer, typer._adapters, PIL.Image, PIL.PngImagePlugin
+import numpy, onnxruntime, soundfile, webrtcvad, typer, PIL.Image, PIL.PngImagePlugin
 import cryptography.x509, c2pa
 """
 

@@ -11,13 +11,13 @@ Every picture says that a machine made it, in up to three layers, named by `mark
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,7 +205,10 @@ def _marked(face: Pixels, provenance: Provenance) -> Pixels:
 def texts(provenance: Provenance) -> dict[str, str]:
     """What a PNG says of its origin, by the keywords of its chunks: XMP and facts as iTXt, the others as tEXt."""
     facts = asdict(provenance)
-    quoted = {key: escape(value, {'"': "&quot;"}) for key, value in (facts | {"facts": json.dumps(facts)}).items()}
+    quoted = {
+        key: html.escape(value, quote=False).replace('"', "&quot;")  # saxutils would load urllib and ssl
+        for key, value in (facts | {"facts": json.dumps(facts)}).items()
+    }
     return {
         XMP_CHUNK: _XMP.format(**quoted),
         FACTS_CHUNK: json.dumps(facts),

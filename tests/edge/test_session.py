@@ -69,6 +69,16 @@ def test_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         session.onnxruntime()
 
 
+def test_which_build_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "not there"), *sys.path])
+    (tmp_path / "onnxruntime_gpu_tools-1.0.dist-info").mkdir()
+    assert session._is_installed("onnxruntime")
+    assert session._is_installed("webrtcvad-wheels")
+    assert not session.has_gpu_build()
+    (tmp_path / "onnxruntime_gpu-1.22.0.dist-info").mkdir()
+    assert session.has_gpu_build()
+
+
 def test_both_onnxruntimes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_is_installed", lambda name: True)
     with pytest.raises(RuntimeSetupError, match="both installed"):
