@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from export.blocked import blocked
-from export.to_onnx import is_pack
+from export.to_onnx import is_pack, say_what_is_gone, variants_in
 from export.verify import ParityError, open_session
 from s2f_edge.errors import S2FError
 from s2f_edge.manifest import MANIFEST
@@ -86,11 +86,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pack", type=Path, required=True, help="folder of a pack")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pack to write; may be the same")
     given = parser.parse_args(argv)
+    replaced = variants_in(given.out)
     try:
         largest = rewrite_pack(given.pack, given.out)
     except (S2FError, ParityError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    say_what_is_gone(replaced)
     print(f"{given.out}: the largest difference from {given.pack} is {largest:.1e}.")
     return 0
 

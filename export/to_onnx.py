@@ -309,6 +309,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--pack is for --single-file, and writes no other pack")
     if not arguments.pack and not arguments.out:
         parser.error("--out is needed: the folder of the pack to write")
+    replaced = variants_in(arguments.out) if arguments.out else []
     try:
         manifest = None if arguments.pack else _export(arguments)
         single = None
@@ -320,6 +321,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, S2FError, OSError) as error:  # CheckpointError, PublishedError and ParityError are ValueErrors
         print(f"error: {error}", file=sys.stderr)
         return 1
+    say_what_is_gone(replaced)
     if arguments.json:
         print(json.dumps({"manifest": manifest, "single_file": single}))
         return 0
@@ -331,6 +333,21 @@ def main(argv: list[str] | None = None) -> int:
     if single:
         _print_single(single)
     return 0
+
+
+def variants_in(folder: Path) -> list[str]:
+    """The variants that lie in a pack's folder, by name; none where there is no pack."""
+    return [name for name in PRECISIONS if (folder / name / MANIFEST).exists()]
+
+
+def say_what_is_gone(variants: list[str]) -> None:
+    """Tells on standard error that a pack took the place of one that had variants: they were made from that one."""
+    if variants:
+        print(
+            f"The pack that was there had the variants {', '.join(variants)}, which are gone with it. "
+            "python -m export.variants makes them of the new one.",
+            file=sys.stderr,
+        )
 
 
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:

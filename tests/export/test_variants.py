@@ -27,8 +27,10 @@ from s2f_edge import Speech2Face
 from s2f_edge.errors import PackNotFoundError
 from s2f_edge.pack import Pack
 from s2f_edge.pack import variants as precisions_of
+from s2f_train import checkpoint
 from s2f_train.models import campplus
 from s2f_train.models.generator import Generator
+from s2f_train.models.voice import GE2EEncoder
 
 CLIPS = 12
 
@@ -247,6 +249,20 @@ def test_a_pack_with_variants_is_replaced_and_nothing_else(
     before = everything(pack)
     assert make(pack, clips, "int8") == 1
     assert everything(pack) == before
+
+
+def test_an_export_over_a_pack_says_which_variants_went_with_it(
+    with_int8: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = copied(with_int8, tmp_path)
+    networks = {"voice": GE2EEncoder(16, 8, 1).eval(), "generator_general": Generator(8, (16, 16, 8, 8, 8)).eval()}
+    checkpoint.save(tmp_path / "run", networks, {"noise": 0.05})
+    words = ["--checkpoint", str(tmp_path / "run"), "--out", str(pack)]
+    assert to_onnx.main(words) == 0
+    assert "had the variants int8, which are gone" in capsys.readouterr().err
+    assert not (pack / "int8").exists()
+    assert to_onnx.main(words) == 0
+    assert not capsys.readouterr().err
 
 
 def test_a_failure_leaves_the_variant_that_was_there(
