@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from export.blocked import blocked
-from export.to_onnx import is_pack, say_what_is_gone, variants_in
+from export.to_onnx import is_pack, say_what_is_gone
 from export.verify import ParityError, open_session
 from s2f_edge.errors import S2FError
 from s2f_edge.manifest import MANIFEST
-from s2f_edge.pack import Pack
+from s2f_edge.pack import Pack, variants_inside
 from s2f_edge.pipeline import Speech2Face
 from s2f_train.folders import written_whole
 
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pack", type=Path, required=True, help="folder of a pack")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pack to write; may be the same")
     given = parser.parse_args(argv)
-    replaced = variants_in(given.out)
+    replaced = variants_inside(given.out)
     try:
         largest = rewrite_pack(given.pack, given.out)
     except (S2FError, ParityError, ValueError, OSError) as error:

@@ -22,6 +22,7 @@ import io
 import json
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from export.single_file import GENERATORS
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
 from s2f_edge.manifest import GENDERS, MANIFEST, PRECISIONS, SCHEMA
-from s2f_edge.pack import Pack
+from s2f_edge.pack import Pack, variants_inside
 from s2f_edge.pipeline import Speech2Face
 from s2f_train.folders import written_whole
 from s2f_train.models.speech2face import FaceDecoder
@@ -309,7 +310,6 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--pack is for --single-file, and writes no other pack")
     if not arguments.pack and not arguments.out:
         parser.error("--out is needed: the folder of the pack to write")
-    replaced = variants_in(arguments.out) if arguments.out else []
     try:
         manifest = None if arguments.pack else _export(arguments)
         single = None
@@ -321,7 +321,6 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, S2FError, OSError) as error:  # CheckpointError, PublishedError and ParityError are ValueErrors
         print(f"error: {error}", file=sys.stderr)
         return 1
-    say_what_is_gone(replaced)
     if arguments.json:
         print(json.dumps({"manifest": manifest, "single_file": single}))
         return 0
@@ -335,12 +334,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def variants_in(folder: Path) -> list[str]:
-    """The variants that lie in a pack's folder, by name; none where there is no pack."""
-    return [name for name in PRECISIONS if (folder / name / MANIFEST).exists()]
-
-
-def say_what_is_gone(variants: list[str]) -> None:
+def say_what_is_gone(variants: Iterable[str]) -> None:
     """Tells on standard error that a pack took the place of one that had variants: they were made from that one."""
     if variants:
         print(
@@ -358,7 +352,8 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
         voice, generator = arguments.published
         networks = load_published(voice, generator, tanh=arguments.tanh)
         training, licence = {"recipe": "published by Wen et al. 2019", "noise": NOISE}, PUBLISHED_LICENCE
-    return export_pack(
+    replaced = variants_inside(arguments.out)
+    manifest = export_pack(
         networks,
         training,
         arguments.out,
@@ -367,6 +362,8 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.licence or licence,
         arguments.float16,
     )
+    say_what_is_gone(replaced)
+    return manifest
 
 
 def _print_single(single: dict[str, Any]) -> None:

@@ -117,8 +117,13 @@ def variants(folder: str | Path | None = None) -> dict[str, Path]:
         PackNotFoundError, ManifestError: see `Pack.open`. What is wrong with a variant says `Pack.open` of it.
     """
     pack = Pack.open(folder)
-    inside = {name: pack.folder / name for name in PRECISIONS if (pack.folder / name / MANIFEST).exists()}
+    inside = variants_inside(pack.folder)
     return {pack.manifest.weights: pack.folder} | {k: v for k, v in inside.items() if k != pack.manifest.weights}
+
+
+def variants_inside(folder: Path) -> dict[str, Path]:
+    """The variants that lie in a pack's folder, by name; none where there is no pack. Opens nothing."""
+    return {name: folder / name for name in PRECISIONS if (folder / name / MANIFEST).exists()}
 
 
 def every_variant(folder: str | Path | None = None) -> list[Pack]:

@@ -206,7 +206,7 @@ def texts(provenance: Provenance) -> dict[str, str]:
     """What a PNG says of its origin, by the keywords of its chunks: XMP and facts as iTXt, the others as tEXt."""
     facts = asdict(provenance)
     quoted = {
-        key: html.escape(value, quote=False).replace('"', "&quot;")  # saxutils would load urllib and ssl
+        key: html.escape(value, quote=False).replace('"', "&quot;")  # saxutils would load ssl and http
         for key, value in (facts | {"facts": json.dumps(facts)}).items()
     }
     return {
