@@ -54,7 +54,6 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    context: typer.Context,
     out: Annotated[Path, typer.Option(metavar="STORE", help="Folder of the store; what is finished in it is kept.")],
     voxceleb1: Annotated[Path | None, _source("DIR", "VoxCeleb1, sounds. Needs --vox1-meta.")] = None,
     vox1_meta: Annotated[Path | None, _source("CSV", "vox1_meta.csv.")] = None,
@@ -105,6 +104,8 @@ def prepare(
 
     The same command goes on where it stopped.
     """
+    given = dict(locals())  # not a context's params: before 0.29, typer has paths there as strings
+
     from s2f_train.data.items import SourceError
     from s2f_train.data.store import StoreError
     from s2f_train.prepare.item import Settings
@@ -117,7 +118,7 @@ def prepare(
     settings = Settings(keep.value, max_seconds, face_size, zoom)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster that takes the machine back
     try:
-        planned = plan(read_sources(context.params), choice, settings)
+        planned = plan(read_sources(given), choice, settings)
         if dry_run:
             _estimate(planned)
         else:
