@@ -20,11 +20,15 @@ from torch.optim import Optimizer
 
 from s2f_edge.errors import OutputError
 from s2f_train.folders import written_whole
+from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
 from s2f_train.models.light import LightEncoder
 from s2f_train.models.projected import ProjectedEncoder
+from s2f_train.models.projected_critics import ProjectedCritics
+from s2f_train.models.renderer import Renderer
+from s2f_train.models.sketch import SketchSpace
 from s2f_train.models.speech2face import FaceDecoder, SpeechEncoder
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.vgg_face import VggFace
@@ -39,6 +43,10 @@ KINDS: dict[str, type[nn.Module]] = {
     "oh-cnn": SpeechEncoder,
     "light": LightEncoder,
     "generator": Generator,
+    "appearance-generator": AppearanceGenerator,
+    "renderer": Renderer,
+    "sketch": SketchSpace,
+    "projected-critics": ProjectedCritics,
     "face-decoder": FaceDecoder,
     "vgg-face": VggFace,
     "voice-traits": VoiceTraits,

@@ -46,6 +46,12 @@ def register(app: typer.Typer) -> None:
 
     fits.command("vae", help="Train a face decoder, then a voice encoder whose latents it shows.")(_command("vae"))
     fits.command("light", help="Train a light voice network that says what the one of a pack says.")(_command("light"))
+    fits.command("renderer", help="Train what draws a photograph from a sketch of a face, on portraits.")(
+        _command("renderer")
+    )
+    fits.command("appearance", help="Train what makes the sketch of a face from a voice, for a renderer.")(
+        _command("appearance")
+    )
 
     @app.command()
     def sample(
@@ -201,6 +207,14 @@ def make_task(kind: str, settings: Any, fabric: Fabric, for_plan: bool = False) 
         from s2f_train.fit_light import LightTask
 
         return LightTask(settings, fabric, for_plan)
+    if kind == "renderer":
+        from s2f_train.fit_renderer import RendererTask
+
+        return RendererTask(settings, fabric, for_plan)
+    if kind == "appearance":
+        from s2f_train.fit_appearance import AppearanceTask
+
+        return AppearanceTask(settings, fabric, for_plan)
     from s2f_train.fit_voice import VoiceTask
 
     return VoiceTask(settings, fabric, for_plan)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from s2f_train.prepare.unit import Unit
 
 FACE_SIZES = (64, 224)
+OPTIONAL = ("avspeech_times", "portraits_csv")  # what a data set can do without
 
 
 class Split(StrEnum):
@@ -68,6 +69,10 @@ def prepare(
     avspeech_times: Annotated[Path | None, _source("CSV", "AVSpeech's csv, for full recordings.")] = None,
     librispeech: Annotated[Path | None, _source("DIR", "LibriSpeech.")] = None,
     utkface: Annotated[Path | None, _source("DIR|TAR", "UTKFace, pictures.")] = None,
+    portraits: Annotated[Path | None, _source("DIR|TAR", "Portraits, large pictures of heads.")] = None,
+    portraits_csv: Annotated[
+        Path | None, _source("CSV", "What is known of them: name, source, gender, age, identity.")
+    ] = None,
     s2f_data: Annotated[Path | None, _source("DIR", "The folder that S2F_DATA names; it holds data/.")] = None,
     split: Annotated[Split, _choice(help="Identities to splits, by a hash or the first letter.")] = Split.hash,
     keep: Annotated[Keep, _choice(help="Of voices: sound, log-mel features, or both.")] = Keep.both,
@@ -158,6 +163,7 @@ def read_sources(given: dict[str, Any]) -> list[Source]:
     from s2f_train.data.items import SourceError
     from s2f_train.prepare.sources.avspeech import avspeech
     from s2f_train.prepare.sources.librispeech import librispeech
+    from s2f_train.prepare.sources.portraits import portraits
     from s2f_train.prepare.sources.s2f_tars import s2f_tars
     from s2f_train.prepare.sources.utkface import utkface
     from s2f_train.prepare.sources.vggface import vggface
@@ -173,17 +179,22 @@ def read_sources(given: dict[str, Any]) -> list[Source]:
         "avspeech": (avspeech, ("avspeech_times",)),
         "librispeech": (librispeech, ()),
         "utkface": (utkface, ()),
+        "portraits": (portraits, ("portraits_csv",)),
         "s2f_data": (s2f_tars, ()),
     }
     sources: list[Source] = []
     for name, (read, others) in readers.items():
-        absent = [other for other in others if given[other] is None and other != "avspeech_times"]
+        absent = [other for other in others if given[other] is None and other not in OPTIONAL]
         if given[name] is not None:
             if absent:
                 raise SourceError(f"{_option(name)} needs {' and '.join(map(_option, absent))} too.")
             found = read(given[name], *(given[other] for other in others))
             sources += found if isinstance(found, list) else [found]
-    for name, other in (("wen_fbank", "wen_faces"), ("avspeech", "avspeech_times")):
+    for name, other in (
+        ("wen_fbank", "wen_faces"),
+        ("avspeech", "avspeech_times"),
+        ("portraits", "portraits_csv"),
+    ):
         if given[other] is not None and given[name] is None:
             raise SourceError(f"{_option(other)} needs {_option(name)} too.")
     if not sources:

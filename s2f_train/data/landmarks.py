@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2f_train.prepare.align import Aligner, Picture, model_file
+from s2f_train.prepare.align import LANDMARKS_68, Aligner, Picture, model_file
 
 # 300-W's 68 points, a file of face-recognition-models: not for commercial use.
-LANDMARKS = "shape_predictor_68_face_landmarks.dat"
+LANDMARKS = LANDMARKS_68
 # Of each of the 68 points, which is its counterpart in the mirror: chin, brows, nose, eyes, mouth.
 MIRRORED = (
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,

@@ -7,7 +7,8 @@
       voices/000000.tar   samples KEY.flac (voiced speech, 16 kHz), KEY.logmel.npy (float16, (frames, 64),
                           normalised), KEY.json (identity, gender, age, split, source, clip, seconds)
       voices/000000.jsonl the index of that shard: first a line about the shard, then one line a sample
-      faces/000000.tar    samples KEY.png or KEY.jpg, KEY.json
+      faces/000000.tar    samples KEY.png or KEY.jpg, KEY.json; portraits (view "portrait", 256x256) also
+                          KEY.points.npy (float16, (68, 2), see `frame`)
       report.html         counts, hours, genders, faces, durations
 
 The tars are plain, so a member is bytes at an offset: a training process maps the shards and reads

@@ -18,6 +18,7 @@ Points = NDArray[np.float64]
 
 PACKAGES = "pip install dlib-bin face-recognition-models"
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"  # public domain; the 68 points beside it are not for commercial use
+LANDMARKS_68 = "shape_predictor_68_face_landmarks.dat"
 # Other formats of Pillow start programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 MAX_PIXELS = 50_000_000

@@ -16,6 +16,7 @@ from s2f_edge._version import __version__
 from s2f_train.data.items import Identity
 from s2f_train.data.store import FORMAT, KINDS, Sample, Store, read_index, read_lines
 from s2f_train.prepare import store_report
+from s2f_train.prepare.doubles import leave_out_doubles
 from s2f_train.prepare.plan import Plan
 from s2f_train.prepare.unit import PART, Unit, head_of, is_done
 from s2f_train.prepare.worker import PrepareError
@@ -92,6 +93,7 @@ def prepare(plan: Plan, folder: Path, engine: Engine, todo: Sequence[Unit]) -> S
             with closing(engine(todo)) as units:  # closed before the sweep, whatever happens
                 for unit in units:
                     log.debug("%s is written", unit.shard)
+        leave_out_doubles(plan.units, folder)
         return _finish(plan, folder)
     except OSError as error:
         raise PrepareError(

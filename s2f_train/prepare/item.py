@@ -17,9 +17,11 @@ from PIL import Image, ImageOps
 from s2f_edge import audio, features
 from s2f_edge.features import HOP, SAMPLE_RATE, Float32s
 from s2f_edge.vad import SpeechFinder
+from s2f_train.data.frame import POINTS
 from s2f_train.data.items import Identity, Item, Place
 from s2f_train.data.store import BINS
 from s2f_train.prepare.align import Aligner, read_picture, resize_aligned
+from s2f_train.prepare.portrait import Portrait, PortraitMaker
 
 MIN_SPEECH = SAMPLE_RATE // 2  # training takes clips of half a second of speech and more
 PNG_UP_TO = 96  # pixels a side; larger faces become JPEG
@@ -98,6 +100,7 @@ class Maker:
 
     settings: Settings
     _aligner: Aligner | None = field(default=None, repr=False)
+    _portraits: PortraitMaker | None = field(default=None, repr=False)
 
     def __call__(self, job: Job) -> Made | Skipped:
         try:
@@ -121,6 +124,9 @@ class Maker:
             # A paired picture lies on the template; a photo that others have aligned lies as they wanted it.
             zoom = 1.0 if item.view == "photo" else self.settings.zoom
             return face(job, Image.fromarray(resize_aligned(square, self.settings.face_size, zoom)))
+        if content == "portrait":
+            self._portraits = self._portraits or PortraitMaker()
+            return portrait(job, self._portraits(picture))
         if self._aligner is None:
             self._aligner = Aligner(self.settings.face_size, self.settings.zoom)
         found = self._aligner(picture)
@@ -207,15 +213,29 @@ def stored_logmel(job: Job, data: bytes, settings: Settings) -> Made:
 
 
 def face(job: Job, image: Image.Image) -> Made:
+    if image.width > PNG_UP_TO:
+        return _sample(job, {"jpg": _jpeg(image)})
     file = io.BytesIO()
-    if image.width <= PNG_UP_TO:
-        image.save(file, "PNG")
-        return _sample(job, {"png": file.getvalue()})
+    image.save(file, "PNG")
+    return _sample(job, {"png": file.getvalue()})
+
+
+def portrait(job: Job, made: Portrait) -> Made:
+    points = io.BytesIO()
+    np.save(points, made.points, allow_pickle=False)
+    members = {"jpg": _jpeg(Image.fromarray(made.pixels)), POINTS: points.getvalue()}
+    return _sample(job, members, enlarged=round(made.enlarged, 3), fingerprint=made.fingerprint)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    file = io.BytesIO()
     image.save(file, "JPEG", quality=95, subsampling=0)
-    return _sample(job, {"jpg": file.getvalue()})
+    return file.getvalue()
 
 
-def _sample(job: Job, members: dict[str, bytes], seconds: float = 0.0, frames: int = 0, cut: bool = False) -> Made:
+def _sample(
+    job: Job, members: dict[str, bytes], seconds: float = 0.0, frames: int = 0, cut: bool = False, **more: float | str
+) -> Made:
     item, who = job.item, job.identity
     seconds = round(seconds, 3)
     facts = {
@@ -228,6 +248,7 @@ def _sample(job: Job, members: dict[str, bytes], seconds: float = 0.0, frames: i
         "view": job.view,
         "name": item.name,
         "seconds": seconds,
+        **more,
     }
     return Made(members | {"json": json.dumps(facts).encode()}, seconds, frames, cut)
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal
 
+from s2f_train.data.frame import VIEW
 from s2f_train.data.items import Identity, Item, Source, joined, split_of
 from s2f_train.data.store import FORMAT
+from s2f_train.prepare import portrait
 from s2f_train.prepare.item import Job, Settings
 from s2f_train.prepare.unit import Unit
 from s2f_train.prepare.worker import PrepareError
@@ -75,15 +77,25 @@ def plan(sources: Sequence[Source], choice: Choice, settings: Settings) -> Plan:
     people = {name: replace(who, split=split_of(who, choice.split)) for name, who in joined(sources).items()}
     chosen = [*_chosen(sources, "voice", choice), *_chosen(sources, "face", choice)]
     jobs = [Job(key, item, people[item.identity]) for key, item in zip(_keys(chosen), chosen, strict=True)]
+    portraits = _digest_of_portraits(jobs)
     units = []
     for kind, folder in FOLDER_OF.items():
         of_kind = tuple(job for job in jobs if job.item.kind == kind)
         size = choice.shard_items or UNIT_ITEMS[kind]
         for number, start in enumerate(range(0, len(of_kind), size)):
-            units.append(Unit.of(f"{folder}/{number:06d}.tar", of_kind[start : start + size], settings))
+            units.append(Unit.of(f"{folder}/{number:06d}.tar", of_kind[start : start + size], settings, portraits))
     if not units:
         raise PrepareError("The sources have no voices and no faces.")
     return Plan(sources, choice, settings, people, units)
+
+
+def _digest_of_portraits(jobs: list[Job]) -> str:
+    """Of all portraits: each may be left out for another that is the same picture."""
+    digest = hashlib.sha256(str(portrait.RECIPE).encode())
+    for job in jobs:
+        if job.item.content == "portrait":
+            digest.update(repr(job).encode())
+    return digest.hexdigest()
 
 
 def _chosen(sources: Sequence[Source], kind: str, choice: Choice) -> list[Item]:
@@ -126,6 +138,6 @@ def _keys(items: list[Item]) -> list[str]:
 
 
 def _plain_key(item: Item) -> str:
-    known = item.kind == "voice" or item.view == "photo" or item.name.endswith(item.view)
+    known = item.kind == "voice" or item.view in ("photo", VIEW) or item.name.endswith(item.view)
     view = "" if known else f"-{item.view}"
     return re.sub(r"[^A-Za-z0-9_-]", "_", f"{item.source}-{item.name}{view}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2f_train.data.store import read_lines
 from s2f_train.prepare.item import Job, Made, Settings, Skipped
 from s2f_train.prepare.worker import PrepareError, Worker
 
@@ -31,9 +32,17 @@ class Unit:
     jobs: tuple[Job, ...]
     digest: str  # of all that the shard depends on, but for the content of the files
 
+    @property
+    def has_portraits(self) -> bool:
+        return any(job.item.content == "portrait" for job in self.jobs)
+
     @classmethod
-    def of(cls, shard: str, jobs: tuple[Job, ...], settings: Settings) -> Unit:
-        rule = json.dumps([RECIPE, settings.of_kind(jobs[0].item.kind)], sort_keys=True)
+    def of(cls, shard: str, jobs: tuple[Job, ...], settings: Settings, portraits: str = "") -> Unit:
+        """`portraits`: a digest of all of the plan, on which a shard depends that has some."""
+        rules: list[Any] = [RECIPE, settings.of_kind(jobs[0].item.kind)]
+        if any(job.item.content == "portrait" for job in jobs):
+            rules.append(portraits)
+        rule = json.dumps(rules, sort_keys=True)
         digest = hashlib.sha256(rule.encode())
         for job in jobs:
             digest.update(repr(job).encode())
@@ -54,9 +63,7 @@ def make_unit(unit: Unit, folder: Path, worker: Worker, tick: Tick) -> None:
     try:
         made = _write_shard(unit, new_shard, worker, tick)
         _write_index(unit, made, new_shard, new_index)
-        index.unlink(missing_ok=True)  # so that it never stands beside another shard than its own
-        new_shard.replace(shard)
-        new_index.replace(index)
+        _publish(shard, new_shard, new_index)
     except ModuleNotFoundError as error:
         raise PrepareError(f"{error}. It comes with: pip install -e '.[train]'") from None
     except OSError as error:
@@ -96,6 +103,37 @@ def _write_shard(unit: Unit, path: Path, worker: Worker, tick: Tick) -> list[Mad
             f" ({first.why}). Is the data still there? Run the same command again when it is."  # type: ignore[union-attr]
         )
     return results
+
+
+def _publish(shard: Path, new_shard: Path, new_index: Path) -> None:
+    index = shard.with_suffix(".jsonl")
+    index.unlink(missing_ok=True)  # so that it never stands beside another shard than its own
+    new_shard.replace(shard)
+    new_index.replace(index)
+
+
+def leave_out(unit: Unit, folder: Path, why: dict[str, str]) -> None:
+    """Takes samples out of a shard that is made; `why` is by their keys.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    shard = folder / unit.shard
+    new_shard, new_index = (path.with_name(f".{path.name}{PART}") for path in (shard, shard.with_suffix(".jsonl")))
+    _, *rows = read_lines(shard.with_suffix(".jsonl"))
+    with tarfile.open(shard, "r:") as old, new_shard.open("wb") as file:
+        with tarfile.open(fileobj=file, mode="w") as new:
+            for member in old:
+                if member.name.split(".", 1)[0] not in why:
+                    new.addfile(member, old.extractfile(member))
+        file.flush()
+        os.fsync(file.fileno())
+    results: list[Made | Skipped] = []
+    for job, row in zip(unit.jobs, rows, strict=True):
+        reason = row.get("why") or why.get(job.key)
+        results.append(Skipped(reason) if reason else Made({}, row["seconds"], row["frames"]))
+    _write_index(unit, results, new_shard, new_index)
+    _publish(shard, new_shard, new_index)
 
 
 def _is_lost(made: Made | Skipped) -> bool:

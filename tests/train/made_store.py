@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2f_edge.features import HOP, SAMPLE_RATE, logmel, normalise_logmel
+from s2f_train.data.frame import MEAN_SHAPE, POINTS, VIEW
+from s2f_train.data.frame import SIDE as FRAME
 from s2f_train.data.store import BINS, FORMAT, KINDS, Store
 
 SIDE = 64
@@ -32,6 +34,7 @@ class Person:
         clips: how many of the recordings have pictures beside them.
         views: of these pictures, one of each.
         frames: shortest and longest recording, in frames of 10 ms.
+        portraits: how many pictures of view "portrait", 256 pixels with 68 points.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Person:
     views: tuple[str, ...] = ("face", "s2f")
     source: str = "made"
     frames: tuple[int, int] = (320, 420)
+    portraits: int = 0
 
 
 def crowd(train: int = 6, valid: int = 2, test: int = 2, **each: Any) -> list[Person]:
@@ -97,6 +101,9 @@ def made_store(
         samples["faces"] += [
             (_row(person, view="photo"), _picture(rng, person.name, jpg)) for _ in range(person.photos)
         ]
+        samples["faces"] += [
+            (_row(person, view=VIEW), portrait(rng, person.name, jpg)) for _ in range(person.portraits)
+        ]
     shards = {kind: _write_shards(folder, kind, samples[kind], people, shard_items) for kind in KINDS}
     counts = {kind: Counter(about["identity"] for about, _ in samples[kind]) for kind in KINDS}
     _write_lines(
@@ -142,6 +149,15 @@ def face_pixels(rng: np.random.Generator, name: str) -> NDArray[np.uint8]:
     pixels = np.where(inside[..., None], skin, back)
     pixels = np.where((inside & eyes)[..., None], 20, pixels) + rng.normal(0, 4, (SIDE, SIDE, 3))
     return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def portrait(rng: np.random.Generator, name: str, jpg: bool) -> dict[str, bytes]:
+    """A face of the person's colours, 256 pixels, and points a little off the mean shape."""
+    pixels = Image.fromarray(face_pixels(rng, name)).resize((FRAME, FRAME), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    pixels.save(file, "JPEG" if jpg else "PNG", quality=95)
+    points = MEAN_SHAPE + rng.normal(0, 0.004, MEAN_SHAPE.shape)
+    return {"jpg" if jpg else "png": file.getvalue(), POINTS: _npy(points.astype(np.float16))}
 
 
 def _own(name: str) -> np.random.Generator:

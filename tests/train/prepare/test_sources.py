@@ -16,6 +16,7 @@ from s2f_train.data.s2f_data import clips
 from s2f_train.prepare.sources import scan
 from s2f_train.prepare.sources.avspeech import avspeech
 from s2f_train.prepare.sources.librispeech import librispeech
+from s2f_train.prepare.sources.portraits import portraits
 from s2f_train.prepare.sources.s2f_tars import s2f_tars
 from s2f_train.prepare.sources.utkface import utkface
 from s2f_train.prepare.sources.vggface import vggface
@@ -507,6 +508,104 @@ def test_utkface_errors(tmp_path: Path) -> None:
         utkface(tmp_path / "cut.tar")
 
 
+# Portraits
+
+WHO = "name,source,gender,age,identity,group\n"
+
+
+def test_portraits_of_a_folder_without_a_csv(tmp_path: Path) -> None:
+    (found,) = portraits(tree(tmp_path, "b.PNG", "a.webp", "deep/er/a.jpg", "a.jpg", ".hidden.jpg", "readme.txt"))
+    check(found)
+    assert found.name == "portraits"
+    assert [item.name.partition("-")[0] for item in found.items] == ["a", "a", "b", "deep"]
+    assert found.items[-1].name == "deep-er-a"
+    assert {(item.kind, item.content, item.view, item.clip) for item in found.items} == {
+        ("face", "portrait", "portrait", "")
+    }
+    assert found.identities == {
+        item.identity: Identity(f"portraits-{item.name}") for item in found.items
+    }  # each is someone else
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_portraits_with_the_csv_that_lies_there(tmp_path: Path, form: str) -> None:
+    files = ("x_1.webp", "x_2.webp", "y/z.jpg", "y/w.jpg", "odd.png")
+    given = tree(tmp_path, *files) if form == "folder" else tar(tmp_path / "p.tar", *(f"./{name}" for name in files))
+    rows = "x_1,synth,f,30.5,,asian\nx_2,synth,M,,,\nz,,m,200,Ann,\ny/w,portraits-real,,,Ann,\n"
+    text(tmp_path / "who.csv", "\ufeff" + WHO + rows + "gone,synth,,,,\nx_1,synth,m,,,\n")
+    text(tmp_path / "other.csv", "title,source\n")  # has no column `name`
+    text(tmp_path / "._who.csv", WHO)
+    sources = {source.name: source for source in portraits(given)}
+    assert list(sources) == ["portraits", "portraits-real", "portraits-synth"]
+    for source in sources.values():
+        check(source)
+    assert {name: names(source, "face") for name, source in sources.items()} == {
+        "portraits": ["odd", "y-z"], "portraits-real": ["y-w"], "portraits-synth": ["x_1", "x_2"],
+    }  # fmt: skip
+    assert joined(sources.values()) == {
+        "portraits-x_1": Identity("portraits-x_1", "f", 30.5),
+        "portraits-x_2": Identity("portraits-x_2", "m"),
+        "Ann": Identity("Ann", "m", 200.0),
+        "portraits-odd": Identity("portraits-odd"),
+    }
+    assert sources["portraits"].notes == (
+        "Pictures without a row in who.csv, taken: 1 (odd.png).",
+        "Rows of who.csv without a picture: 1 (gone).",
+        "Rows of who.csv given again, left out: 1 (x_1).",
+    )
+    assert sources["portraits-synth"].notes == sources["portraits-real"].notes == ()
+    if form == "tar":
+        assert sources["portraits-real"].items[0].place.read() == b"./y/w.jpg"
+
+
+def test_portraits_with_a_named_csv(tmp_path: Path) -> None:
+    root = tree(tmp_path / "p", "a.jpg", "b.jpg", "c.jpg")
+    for name in ("one.csv", "two.csv"):
+        text(root / name, "name,gender\na,f\n")
+    (found,) = portraits(root)
+    assert {who.gender for who in found.identities.values()} == {""}
+    assert found.notes == ("CSVs of which none was taken; --portraits-csv names one: 2 (one.csv, two.csv).",)
+    table = text(tmp_path / "t.csv", "person,name,age,gender\nAnn,a,30,f\nAnn,b,33,m\n,c,old,x\n,,1,f\n")
+    (found,) = portraits(root, table)
+    check(found)
+    assert found.identities == {
+        "Ann": Identity("Ann", "", 31.5),  # of two genders: perhaps two people
+        "portraits-c": Identity("portraits-c"),
+    }
+    assert found.notes == ("Rows of t.csv with a gender or age that is none, taken without: 1 (c).",)
+
+
+def test_portraits_errors(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"does not exist. Needed is a folder with pictures"):
+        portraits(tmp_path / "none")
+    with pytest.raises(SourceError, match=r"such as x\.txt\. Needed is pictures \(jpg, png or webp\)"):
+        portraits(tree(tmp_path / "texts", "x.txt"))
+    with pytest.raises(SourceError, match="has no such files"):
+        portraits(tar(tmp_path / "empty.tar", "readme.txt"))
+    with pytest.raises(SourceError, match="uncompressed tar"):
+        portraits(tar(tmp_path / "p.tar.gz", "a.jpg", mode="w:gz"))
+    root = tree(tmp_path / "p", "a.jpg")
+    with pytest.raises(SourceError, match=r"t\.csv cannot be read: No such file"):
+        portraits(root, tmp_path / "t.csv")
+    with pytest.raises(SourceError, match=r"has no column 'name' in its first line\. Needed are the columns name"):
+        portraits(root, text(tmp_path / "t.csv", "file,gender\na,f\n"))
+    with pytest.raises(SourceError, match="has no column 'name'"):
+        portraits(root, text(tmp_path / "t.csv", ""))
+
+
+def test_portraits_of_the_real_data(s2f_data: Path) -> None:
+    sources = {source.name: source for source in portraits(s2f_data / "data" / "faces" / "faces.tar")}
+    for source in sources.values():
+        check(source)
+        assert source.notes == ()
+    assert sum(len(source.items) for source in sources.values()) == 4786
+    assert len(sources["portraits-synth"].items) == 3530
+    genders = Counter(who.gender for who in joined(sources.values()).values())
+    assert genders == {"f": 2438, "m": 1092, "": 1256}
+    assert sources["portraits-london"].items[0].place.read().startswith(b"RIFF")
+
+
 # The tars of S2F_DATA
 
 
@@ -583,7 +682,7 @@ def test_s2f_tars_of_the_real_data(s2f_data: Path) -> None:
     assert len(found["librispeech"].identities) == 261
     corpora = ("baved", "dspspeech", "poznan", "ravdess", "urdu")
     assert sum(len(found[corpus].items) for corpus in corpora) == 4362
-    assert len(found["utkface"].items) == len(found["utkface"].identities) == 20_208
+    assert len(found["utkface"].items) == len(found["utkface"].identities) == 4_000
 
     real = clips(s2f_data)
     people = {item.name: item.identity for source in found.values() for item in source.items if item.kind == "voice"}
