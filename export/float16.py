@@ -14,13 +14,16 @@ SMALL = 2048  # numbers; below that (biases, norms) there is nothing to save
 def weights_as_float16(data: bytes) -> bytes:
     """Keeps large weights as float16, each with a cast to float32 that a runtime folds away when it loads the file.
 
+    What says places in a picture (what a GridSample's grid is computed of) stays float32: there 11 bits are a part of a
+    pixel.
+
     Raises:
         ValueError: a weight is beyond what float16 holds (65,504).
     """
     model = onnx.load_from_string(data)
-    casts = []
+    casts, places = [], _places(model.graph)
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
+        if tensor.name in places or tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
             continue
         name, values = tensor.name, numpy_helper.to_array(tensor)
         largest = float(np.abs(values).max())
@@ -36,6 +39,20 @@ def weights_as_float16(data: bytes) -> bytes:
     onnx.checker.check_model(model)
     kept: bytes = model.SerializeToString()
     return kept
+
+
+def _places(graph: onnx.GraphProto) -> set[str]:
+    """Names of all that grids are computed of."""
+    # What has its length alone in a grid is no part of it.
+    makers = {name: node for node in graph.node if node.op_type != "Shape" for name in node.output}
+    found: set[str] = set()
+    waiting = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += makers[name].input if name in makers else []
+    return found
 
 
 def weights_as_float32(data: bytes) -> bytes:

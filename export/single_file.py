@@ -4,8 +4,8 @@ Inputs (all are needed):
 
 - `waveform`  float32 (samples,): speech at 16 kHz, mono, in [-1, 1], without its pauses; of any length from 1 s
 - `generator` int32 (1,): 0 by the voice, 1 general, 2 male, 3 female (missing from a file with one generator)
-- `noise`     float32 (faces, embedding): a row of zeros for the face of the voice; normally distributed numbers
-              for others like it
+- `noise`     float32 (faces, n): a row of zeros for the face of the voice; normally distributed numbers for other
+              candidates. n is the length of the latent of packs with a renderer, else that of the embedding
 
 Outputs:
 
@@ -22,7 +22,9 @@ What is not in the file: decoding, resampling, and the voice activity detector t
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,14 +33,17 @@ from onnx import TensorProto
 
 from export.front_ends import embedding_of
 from export.gate_graph import sound_of
-from export.graphs import Graph, Value
+from export.graphs import Graph, Shape, Value
 from export.verify import ParityError, open_session
+from s2f_edge import faces
 from s2f_edge.features import SAMPLE_RATE, Float32s, LogMelStream
 from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.manifest import NetworkFile
 from s2f_edge.pack import Pack
-from s2f_edge.picture import NOTICE, SOURCE_TYPE
+from s2f_edge.picture import NOTICE, SOURCE_TYPE, Pixels
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
 from s2f_edge.results import SURE_OF_GENDER
+from s2f_edge.roles import TensorInfo
 from s2f_edge.speech_gate import CLASSES, Windows
 
 GENERATORS = ("auto", "general", "male", "female")
@@ -101,18 +106,26 @@ def single_file(pack: Pack, generator: str = "auto") -> bytes:
             (traits["surprise"].shaped(1), "surprise", TensorProto.FLOAT, [1]),
         ]
     used = _used(graph, wanted if generator == "auto" else None, male, names)
-    noisy = embedding + noise * manifest.noise
-    length = (noisy * noisy).sum(1, keep=True).apply("Sqrt").apply("Max", 1e-12)
     models = {name: read(manifest.generators[name]) for name in names}
-    side = manifest.files[manifest.generators[names[0]]].outputs[0].shape[-1] or "side"
-    faces = _faces(graph, noisy / length, used, models, side)
+    side = manifest.face_size or "side"
+    if manifest.renderer:
+        info = manifest.files[manifest.renderer]
+        appearance = _appearance(graph, embedding, noise, used, models, info.inputs)
+        level = _drawn(graph, read(manifest.renderer), appearance, info)
+    else:
+        noisy = embedding + noise * manifest.noise
+        length = (noisy * noisy).sum(1, keep=True).apply("Sqrt").apply("Max", 1e-12)
+        given = {"embedding": noisy / length}
+        level = _by_generator(
+            graph, used, models, lambda model: graph.network(model, **given)["face"], ("faces", 3, side, side)
+        )
     outputs += [
-        (faces, "faces", TensorProto.UINT8, ["faces", side, side, 3]),
+        (_pixels(level), "faces", TensorProto.UINT8, ["faces", side, side, 3]),
         (used, "generator_used", TensorProto.INT32, [1]),
     ]
     inputs: list[tuple[str, int, list[int | str]]] = [("waveform", TensorProto.FLOAT, ["samples"])]
     inputs += [("generator", TensorProto.INT32, [1])] if generator == "auto" else []
-    inputs += [("noise", TensorProto.FLOAT, ["faces", size])]
+    inputs += [("noise", TensorProto.FLOAT, ["faces", manifest.noise_size])]
     order = ("faces", "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds")
     outputs.sort(key=lambda output: order.index(output[1]))
     data: bytes = graph.model(inputs, outputs, _facts(pack, generator, names)).SerializeToString()
@@ -138,20 +151,68 @@ def _used(graph: Graph, wanted: Value | None, male: Value | None, names: list[st
     return graph.op("Where", known, asked, graph.value(general))
 
 
-def _faces(graph: Graph, embeddings: Value, used: Value, models: dict[str, onnx.ModelProto], side: int | str) -> Value:
-    """Pixels as `Speech2Face.generate` gives them."""
-    shape = ("faces", 3, side, side)
-
-    def drawn(name: str) -> Value:
-        return graph.network(models[name], embedding=embeddings)["face"]
+def _by_generator(
+    graph: Graph,
+    used: Value,
+    models: dict[str, onnx.ModelProto],
+    made: Callable[[onnx.ModelProto], Value],
+    shape: Shape,
+) -> Value:
+    """What is made with the generator that runs; the others do not run."""
 
     def by(names: list[str]) -> Value:
         if len(names) == 1:
-            return drawn(names[0])
+            return made(models[names[0]])
         this = used.apply("Equal", np.array([GENERATORS.index(names[0])], np.int32))
-        return graph.either(this, lambda: drawn(names[0]), lambda: by(names[1:]), shape)
+        return graph.either(this, lambda: made(models[names[0]]), lambda: by(names[1:]), shape)
 
-    level = by(sorted(models, key=GENERATORS.index, reverse=True)) * 127.5 + 127.5
+    return by(sorted(models, key=GENERATORS.index, reverse=True))
+
+
+def _appearance(
+    graph: Graph,
+    embedding: Value,
+    latents: Value,
+    used: Value,
+    models: dict[str, onnx.ModelProto],
+    tensors: tuple[TensorInfo, ...],
+) -> list[Value]:
+    """The tensors of the appearance, one row for each latent, each flat: a branch gives a single value."""
+    rows = graph.joined(graph.length(latents), embedding.apply("Shape"))
+    given = {"embedding": graph.op("Expand", embedding, rows), "latent": latents}
+    lengths = [int(np.prod([length or 1 for length in tensor.shape[1:]])) for tensor in tensors]
+
+    def flat(model: onnx.ModelProto) -> Value:
+        made = graph.network(model, **given)
+        parts = [made[tensor.name].shaped(-1, length) for tensor, length in zip(tensors, lengths, strict=True)]
+        return graph.joined(*parts, axis=1)
+
+    together = _by_generator(graph, used, models, flat, ("faces", sum(lengths)))
+    ends = np.cumsum([0, *lengths])
+    return [together.cut(1, int(start), int(end)) for start, end in pairwise(ends)]
+
+
+def _drawn(graph: Graph, renderer: onnx.ModelProto, appearance: list[Value], info: NetworkFile) -> Value:
+    """Faces, one after the other, so that many need no more memory than one."""
+    side = info.outputs[0].shape[-1] or 0
+
+    def one(*parts: Value) -> tuple[Value, ...]:
+        given = {
+            tensor.name: part.shaped(1, *(length or 1 for length in tensor.shape[1:]))
+            for tensor, part in zip(info.inputs, parts, strict=True)
+        }
+        return (graph.network(renderer, **given)["face"].shaped(3, side, side),)
+
+    lengths = [int(np.prod([length or 1 for length in tensor.shape[1:]])) for tensor in info.inputs]
+    sequences = [
+        (part, TensorProto.FLOAT, (length,)) for part, length in zip(appearance, lengths, strict=True)
+    ]  # fmt: skip
+    return graph.scan(one, sequences, outputs=((3, side, side),))[0]
+
+
+def _pixels(faces: Value) -> Value:
+    """As `faces.pixels` has them."""
+    level = faces * 127.5 + 127.5
     rounded = level.apply("Clip", np.float32(0.0), np.float32(255.0)).apply("Round")
     return rounded.cast(TensorProto.UINT8).apply("Transpose", perm=[0, 2, 3, 1])
 
@@ -169,6 +230,8 @@ def _facts(pack: Pack, generator: str, names: list[str]) -> dict[str, str]:
         "sample_rate": str(SAMPLE_RATE),
         "least_samples": str(int(MIN_SPEECH_S * SAMPLE_RATE)),
         "embedding_size": str(manifest.voice.embedding_size),
+        "noise_size": str(manifest.noise_size),
+        "face_size": str(manifest.face_size),
         "generator": generator,
         "generators": json.dumps({name: GENERATORS.index(name) for name in names}),
         "sounds": json.dumps(CLASSES),
@@ -183,7 +246,7 @@ def _facts(pack: Pack, generator: str, names: list[str]) -> dict[str, str]:
 
 
 def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto") -> Judged:
-    """Runs the file and the pipeline on the same speech.
+    """Runs the file and the pipeline on the same speech: the face of the voice, and another candidate.
 
     Args:
         clips: float32, speech without its pauses.
@@ -194,12 +257,13 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
     model = Speech2Face(pack.folder, device="cpu")
     session = open_session(data)
     cosines, ratios, differences = [], [], []
-    for clip in clips:
+    for number, clip in enumerate(clips):
         front_end = FRONT_ENDS[pack.manifest.voice.features]()
         front_end.push(clip)
         total = model.embed_windows(front_end.inputs())
         wanted = (total / np.linalg.norm(total)).astype(np.float32)
-        found = run(session, clip, np.zeros((1, len(wanted)), np.float32))
+        noise = faces.latents(pack.manifest.noise_size, 2, number)
+        found = run(session, clip, noise)
         cosines.append(float(found["embedding"] @ wanted / np.linalg.norm(found["embedding"])))
         used = GENERATORS[int(found["generator_used"][0])]
         male = model._traits(wanted)[0]
@@ -207,8 +271,9 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
             heard = "general" if max(male, 1 - male) < SURE_OF_GENDER else "male" if male > 0.5 else "female"
             if used != (heard if heard in pack.manifest.generators else "general"):
                 raise ParityError(f"The file chose the {used} generator; the voice is {heard} with {male:.3f}.")
-        difference = found["faces"].astype(np.float64) - model.generate(wanted[None], used)
-        ratios.append(10.0 * np.log10(255.0**2 / max(float(np.square(difference).mean()), 1e-4)))
+        pictures = found["faces"].astype(np.float64)
+        for ours, theirs in zip(pictures, _candidates(model, wanted, noise, used), strict=True):
+            ratios.append(10.0 * np.log10(255.0**2 / max(float(np.square(ours - theirs).mean()), 1e-4)))
         differences.append(abs(float(found["speech_probability"][0]) - speech_probability(clip)))
     judged = Judged(len(clips), min(cosines), float(min(ratios)), max(differences))
     if not (judged.least_cosine >= LEAST_COSINE and judged.least_psnr_db >= LEAST_PSNR_DB):
@@ -217,6 +282,14 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
             f"({LEAST_COSINE} is needed), the least PSNR of faces {judged.least_psnr_db:.1f} dB ({LEAST_PSNR_DB:.0f})."
         )
     return judged
+
+
+def _candidates(model: Speech2Face, embedding: Float32s, noise: Float32s, generator: str) -> Pixels:
+    """What the pipeline makes of an embedding with that noise."""
+    manifest = model.pack.manifest
+    if manifest.renderer:
+        return model.generate(np.repeat(embedding[None], len(noise), axis=0), generator, noise)
+    return model.generate(faces.unit(embedding + manifest.noise * noise), generator)
 
 
 def speech_probability(clip: Float32s) -> float:

@@ -119,6 +119,7 @@ def _facts(pack: Pack) -> dict[str, Any]:
         "notice": NOTICE,
         "generators": {generator: GENERATORS.index(generator) for generator in generators},
         "embedding_size": manifest.voice.embedding_size,
+        "noise_size": manifest.noise_size,
         "sounds": list(CLASSES),
         "gate_offset": SpeechGate.load().offset,
         "least_speech_seconds": MIN_SPEECH_S,

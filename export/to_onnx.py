@@ -1,6 +1,7 @@
 """Turn a checkpoint into a model pack that s2f-edge runs.
 
     python -m export.to_onnx --checkpoint runs/00001-gan-general runs/00002-gan-male --out packs/mine
+    python -m export.to_onnx --checkpoint runs/00003-appearance runs/00002-renderer --out packs/mine
     python -m export.to_onnx --published voice_embedding.pth generator.pth --out packs/wen2019
     python -m export.to_onnx --pack artifacts/default --single-file face.onnx
 
@@ -10,6 +11,8 @@ Each is compared with torch at several lengths and batch sizes; a difference abo
 the export and leaves nothing behind. The manifest says what the pack is: feature settings,
 shapes, hashes, training, parity, licence.
 
+Generators make pictures, or appearances, which a renderer draws: then the pack has one renderer for all of them.
+
 --single-file makes one model of a pack, from waveform to face, for phones and browsers; it is
 compared with the pipeline. See docs/phones.md.
 """
@@ -17,18 +20,21 @@ compared with the pipeline. See docs/phones.md.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import io
 import json
 import sys
 import warnings
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export.blocked import blocked
 from export.checkpoints import load_checkpoints
@@ -38,10 +44,13 @@ from export.published import load_published
 from export.single_file import GENERATORS
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
-from s2f_edge.manifest import GENDERS, MANIFEST, PRECISIONS, SCHEMA
+from s2f_edge.manifest import GENDERS, MANIFEST, PRECISIONS, RENDERER_SCHEMA, SCHEMA
 from s2f_edge.pack import Pack, variants_inside
 from s2f_edge.pipeline import Speech2Face
+from s2f_edge.roles import APPEARANCE
 from s2f_train.folders import written_whole
+from s2f_train.models.appearance_generator import AppearanceGenerator
+from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, Renderer
 from s2f_train.models.speech2face import FaceDecoder
 from s2f_train.models.traits import VoiceTraits
 
@@ -63,7 +72,7 @@ def export_pack(
 
     Args:
         networks: `voice`, `generator_general`, `generator_male`, `generator_female` (at
-            least one generator) and, where there is one, `traits`.
+            least one generator) and, where there are such, `traits` and `renderer`.
         training: what the manifest says of the training.
         float16: keep the weights as float16, see `export.float16`.
         out: folder; replaced if it is a pack already, and not touched if anything fails.
@@ -75,10 +84,36 @@ def export_pack(
     """
     if "voice" not in networks or not any(name.startswith("generator_") for name in networks):
         raise ValueError(f"A pack needs a voice network and a generator; there are {', '.join(networks) or 'none'}.")
+    _check_halves(networks)
     with written_whole(out, is_pack) as folder:
         manifest = _write(networks, training, folder, name, version, licence, float16)
         Speech2Face(folder, device="cpu")  # loads as a user would load it
     return manifest
+
+
+def _check_halves(networks: dict[str, nn.Module]) -> None:
+    """Appearances need a renderer, pictures have no use for one, and all generators make the same of the two."""
+    generators = {name: network for name, network in networks.items() if name.startswith("generator_")}
+    halves = [name for name, network in generators.items() if isinstance(network, AppearanceGenerator)]
+    whole = [name for name in generators if name not in halves]
+    if halves and whole:
+        raise ValueError(
+            f"{', '.join(halves)} makes appearances and {', '.join(whole)} pictures; the generators of a pack make the "
+            "same of the two. Give runs of one kind."
+        )
+    renderer = networks.get("renderer")
+    if halves and renderer is None:
+        raise ValueError(
+            f"{', '.join(halves)} makes appearances, which a renderer draws, and there is none; give the run of "
+            "`fit renderer` too."
+        )
+    if whole and renderer is not None:
+        raise ValueError(
+            f"{', '.join(whole)} makes pictures itself, and there is a renderer too; leave the run of `fit renderer` "
+            "out, or give one of `fit appearance`."
+        )
+    if renderer is not None and not isinstance(renderer, Renderer):
+        raise ValueError(f"The network called renderer is a {type(renderer).__name__} and draws no appearances.")
 
 
 def is_pack(folder: Path) -> bool:
@@ -130,7 +165,7 @@ def _write(
             "outputs": outputs,
         }
     manifest = {
-        "schema": SCHEMA,
+        "schema": RENDERER_SCHEMA if "renderer" in networks else SCHEMA,
         "name": name,
         "version": version,
         "licence": licence,
@@ -145,12 +180,14 @@ def _write(
         "traits": None,
         "generators": {gender: f"generator_{gender}.onnx" for gender in GENDERS if f"generator_{gender}" in networks},
         "generator_settings": {k: n.settings for k, n in networks.items() if k.startswith("generator_")},
-        "noise": training.get("noise", NOISE),
+        "noise": 0.0 if "renderer" in networks else training.get("noise", NOISE),
         "files": files,
         "weights": "float16" if float16 else "float32",
         "training": training,
         "parity": parity,
     }
+    if "renderer" in networks:
+        manifest["renderer"] = {"file": "renderer.onnx", "settings": networks["renderer"].settings}
     if isinstance(networks.get("traits"), VoiceTraits):
         measured = training["traits"]
         manifest["traits"] = {
@@ -169,7 +206,7 @@ def network_file(
     """A network as the bytes of its file, and how near they are to the module.
 
     Args:
-        key: `voice`, `traits` or `generator_...`.
+        key: `voice`, `traits`, `renderer` or `generator_...`.
         size: of the voice embedding.
         facts: see `facts_of`; they come to stand in the file.
         float16: keep the weights as float16, see `export.float16`.
@@ -195,9 +232,16 @@ def facts_of(name: str, version: str, licence: str, features: str) -> dict[str, 
 def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]]:
     """Seeded inputs of every batch size and, for a voice network, several lengths."""
     generator = torch.Generator().manual_seed(7)
+    if isinstance(network, Renderer):
+        return [_appearance(network, n, generator) for n in BATCHES]
     if key != "voice":
         rows = [torch.randn(n, size, generator=generator) for n in BATCHES]
-        return [{"embedding": nn.functional.normalize(r)} for r in rows]
+        examples = [{"embedding": nn.functional.normalize(r)} for r in rows]
+        if isinstance(network, AppearanceGenerator):
+            latents = [torch.randn(n, network.settings["latent_size"], generator=generator) for n in BATCHES]
+            latents[0].zero_()  # the face of a voice
+            return [{**example, "latent": latent} for example, latent in zip(examples, latents, strict=True)]
+        return examples
     if network.features == "logmel-64":
         return [
             {"features": torch.randn(n, 64, t, generator=generator)} for n in BATCHES for t in (1000, 1001, 1037, 3000)
@@ -219,10 +263,26 @@ def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]
     ]
 
 
+def _appearance(network: Renderer, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Sketches that are smooth, as real ones are, with detail in them, and shapes near the mean one."""
+    parts = {}
+    for name, side in (("inner", INNER_SIDE), ("outer", OUTER_SIDE)):
+        coarse = nn.functional.interpolate(
+            torch.rand(count, 3, 6, 6, generator=generator) * 2 - 1, side, mode="bilinear"
+        )
+        parts[name] = (coarse + 0.1 * torch.randn(coarse.shape, generator=generator)).clamp(-1.0, 1.0)
+    points = network.points
+    return {**parts, "shape": points + 0.02 * torch.randn(count, *points.shape, generator=generator)}
+
+
 def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
     """One module as ONNX with dynamic batch and frames."""
-    outputs = ["male", "surprise"] if isinstance(module, VoiceTraits) else None
-    outputs = outputs or (["embedding"] if "features" in example else ["face"])
+    if isinstance(module, VoiceTraits):
+        outputs = ["male", "surprise"]
+    elif isinstance(module, AppearanceGenerator):
+        outputs = list(APPEARANCE)
+    else:
+        outputs = ["embedding"] if "features" in example else ["face"]
     axes = {name: {0: "batch"} for name in (*example, *outputs)}
     if "features" in example:
         axes["features"][{"logmel-64": 2, "stft-257": 3}.get(str(module.features), 1)] = "frames"
@@ -231,16 +291,42 @@ def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
         # The TorchScript-based exporter is marked as old; its graphs of these networks are plain and checked below.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(),
+            _folded(module.eval()) if isinstance(module, Renderer) else module.eval(),
             tuple(example.values()),
             buffer,  # type: ignore[arg-type]
             input_names=list(example),
             output_names=outputs,
             dynamic_axes=axes,
             opset_version=OPSET,
+            # Folded, the noise of every block would stand there for each of its maps; a runtime folds it when it loads.
+            do_constant_folding=not isinstance(module, Renderer),
             dynamo=False,
         )
+    if isinstance(module, Renderer):
+        return _with_lengths(buffer.getvalue(), module, example)
     return buffer.getvalue()
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    """A copy whose batch norms are inside the convolutions before them, which the exporter does with all or nothing."""
+    module = copy.deepcopy(module)
+    for parent in list(module.modules()):
+        for (before, convolution), (name, norm) in pairwise(parent.named_children()):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, before, fuse_conv_bn_eval(convolution, norm))
+                setattr(parent, name, nn.Identity())
+    return module
+
+
+def _with_lengths(data: bytes, module: nn.Module, example: dict[str, Tensor]) -> bytes:
+    """The lengths of the picture, which the exporter loses at GridSample."""
+    with torch.inference_mode():
+        face = module(**example)
+    model = onnx.load_from_string(data)
+    for dimension, length in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], face.shape[1:], strict=True):
+        dimension.dim_value = length
+    said: bytes = model.SerializeToString()
+    return said
 
 
 def _with_facts(data: bytes, facts: dict[str, str]) -> bytes:

@@ -32,9 +32,10 @@ from s2f_edge.errors import (
 
 if TYPE_CHECKING:
     from s2f_edge.pipeline import Speech2Face
-    from s2f_edge.results import FaceResult, Voice
+    from s2f_edge.results import Appearance, FaceResult, Voice
 
 __all__ = [
+    "Appearance",
     "AudioError",
     "DeviceError",
     "FaceResult",
@@ -60,7 +61,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The pipeline, and numpy with it, when it is first asked for: `s2f-edge --help` needs neither."""
-    if name in ("FaceResult", "Speech2Face", "Voice"):
+    if name in ("Appearance", "FaceResult", "Speech2Face", "Voice"):
         from s2f_edge import pipeline
 
         return getattr(pipeline, name)

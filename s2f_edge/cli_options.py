@@ -264,7 +264,9 @@ def pack_lines(pack: Pack) -> list[str]:
         f"  sha256      {pack.sha256}",
         f"  voice       {manifest.voice.network}, {manifest.voice.features}, {manifest.voice.embedding_size} numbers",
         f"  generators  {', '.join(manifest.generators)}",
-        f"  noise       {manifest.noise}",
+        f"  renderer    draws {manifest.face_size} pixels squared; candidates differ by {manifest.latent_size} numbers"
+        if manifest.renderer
+        else f"  noise       {manifest.noise}",
         f"  licence     {manifest.licence}",
     ]
     for file in manifest.files.values():

@@ -13,24 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2f_edge.errors import ManifestError
-from s2f_edge.frontend import FRONT_ENDS, INPUT_SHAPES
+from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.roles import TensorInfo, check_roles
 
-SCHEMA = 1
+SCHEMA = 1  # of a pack whose generators make pictures
+RENDERER_SCHEMA = 2  # of one whose generators make appearances, which a renderer draws
 MANIFEST = "manifest.json"
 GENDERS = ("general", "male", "female")
 PRECISIONS = ("float32", "float16", "int8", "light")  # light: a smaller voice network, its weights float16
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """A named input or output; None in the shape stands for any length."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,8 @@ class Manifest:
     """What a pack is. What one call wants (gender, samples, seed) stands elsewhere.
 
     `kind` says which branch made it, gan or vae; nothing depends on it. `weights` is one of PRECISIONS;
-    `variant` is there if the pack was made of another one.
+    `variant` is there if the pack was made of another one. `renderer` is the file of the network that draws the
+    appearances which the generators make; None where they make pictures themselves.
     """
 
     name: str
@@ -116,6 +110,24 @@ class Manifest:
     parity: Mapping[str, Any] = field(default_factory=dict)
     weights: str = "float32"
     variant: VariantInfo | None = None
+    renderer: str | None = None
+
+    @property
+    def latent_size(self) -> int | None:
+        """How many numbers the generators take that the voice does not say; None where they take the voice alone."""
+        if self.renderer is None:
+            return None
+        return self.files[next(iter(self.generators.values()))].inputs[1].shape[1]
+
+    @property
+    def noise_size(self) -> int:
+        """How many normal numbers another candidate is drawn with: latent ones, or as many as the embedding has."""
+        return self.latent_size or self.voice.embedding_size
+
+    @property
+    def face_size(self) -> int:
+        """Width and height of the faces, in pixels; 0 where the pack does not say."""
+        return self.files[self.renderer or next(iter(self.generators.values()))].outputs[0].shape[-1] or 0
 
 
 def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
@@ -130,9 +142,17 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         raise ManifestError(f"{where} is no JSON ({error}).") from None
     reader = _Reader(where, root)
     schema = reader.get("schema", int)
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, RENDERER_SCHEMA):
         raise ManifestError(
-            f"{where} has schema {schema}; this version reads schema {SCHEMA}. Install a version of s2f-edge that fits."
+            f"{where} has schema {schema}; this version reads schema {SCHEMA} and {RENDERER_SCHEMA}. Install a version "
+            "of s2f-edge that fits."
+        )
+    renderer = reader.at("renderer").get("file", str) if root.get("renderer") is not None else None
+    if (renderer is not None) != (schema == RENDERER_SCHEMA):
+        has = "no renderer" if renderer is None else "a renderer"
+        raise ManifestError(
+            f"{where} has schema {schema} and {has}; a pack with a renderer has schema {RENDERER_SCHEMA}, one without "
+            f"{SCHEMA}."
         )
     files = {name: _network_file(name, reader.at("files", name)) for name in reader.get("files", dict)}
     voice = reader.at("voice")
@@ -159,6 +179,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         parity=reader.get("parity", dict) if "parity" in root else {},
         weights=reader.get("weights", str) if "weights" in root else "float32",
         variant=_variant(reader.at("variant")) if "variant" in root else None,
+        renderer=renderer,
     )
     _check(manifest, where)
     return manifest
@@ -180,48 +201,11 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENDERS)}.")
     used = [manifest.voice.file, *manifest.generators.values()]
     used += [manifest.traits.file] if manifest.traits else []
+    used += [manifest.renderer] if manifest.renderer else []
     for name in used:
         if name not in manifest.files:
             raise ManifestError(f"{where}: {name} is used but does not stand under files.")
-    _check_roles(manifest, where)
-
-
-def _check_roles(manifest: Manifest, where: str) -> None:
-    """Each network must take and give what the pipeline hands on."""
-    size = manifest.voice.embedding_size
-    features = _any_of("features", INPUT_SHAPES[manifest.voice.features])
-    embedding = _any_of("embedding", (None, size))
-    face = _any_of("face", (None, 3, None, None))
-    roles: list[tuple[str, tuple[TensorInfo, ...], tuple[TensorInfo, ...]]]
-    roles = [(manifest.voice.file, (features,), (embedding,))]
-    roles += [(name, (embedding,), (face,)) for name in manifest.generators.values()]
-    if manifest.traits:
-        roles.append((manifest.traits.file, (embedding,), (_any_of("male", (None,)), _any_of("surprise", (None,)))))
-    for name, inputs, outputs in roles:
-        file = manifest.files[name]
-        for side, found, wanted in (("inputs", file.inputs, inputs), ("outputs", file.outputs, outputs)):
-            if len(found) != len(wanted) or not all(map(_fits, found, wanted)):
-                raise ManifestError(
-                    f"{where}: {name} has {side} {listed(found)}; in its place {listed(wanted)} is needed."
-                )
-
-
-def _any_of(name: str, shape: tuple[int | None, ...]) -> TensorInfo:
-    return TensorInfo(name, "float32", shape)
-
-
-def _fits(found: TensorInfo, wanted: TensorInfo) -> bool:
-    """The same name and type, and no length that the pipeline may not meet; a wanted None takes any."""
-    return (
-        (found.name, found.dtype, len(found.shape)) == (wanted.name, wanted.dtype, len(wanted.shape))
-        and found.shape[0] is None  # the batch
-        and all(b is None or a == b for a, b in zip(found.shape, wanted.shape, strict=True))
-    )
-
-
-def listed(tensors: tuple[TensorInfo, ...]) -> str:
-    """Tensors in words, for messages."""
-    return ", ".join(f"{t.name} {t.dtype} {['any' if n is None else n for n in t.shape]}" for t in tensors) or "none"
+    check_roles(manifest, where)
 
 
 class _Reader:

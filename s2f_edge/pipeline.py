@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge import audio, quality
+from s2f_edge import audio, faces, quality
+from s2f_edge.clock import Clock
 from s2f_edge.denoise import NoiseReducer
 from s2f_edge.errors import UsageError
 from s2f_edge.features import Float32s
@@ -19,15 +18,13 @@ from s2f_edge.frontend import FRONT_ENDS, FrontEnd
 from s2f_edge.pack import Pack
 from s2f_edge.picture import Pixels
 from s2f_edge.quality import QualityWarning, SpeechQuality
-from s2f_edge.results import FaceResult, Voice
+from s2f_edge.results import Appearance, FaceResult, Voice
 from s2f_edge.session import Network
 from s2f_edge.vad import SpeechStream
 
 GENDER_CHOICES = ("auto", "general", "male", "female")
 MIN_SPEECH_S = 1.0
 MAX_SAMPLES = 64
-
-T_co = TypeVar("T_co", covariant=True)
 
 
 class Speech2Face:
@@ -67,9 +64,8 @@ class Speech2Face:
 
     @property
     def face_size(self) -> int:
-        """Width and height of the faces of the generators, in pixels."""
-        manifest = self.pack.manifest
-        return manifest.files[next(iter(manifest.generators.values()))].outputs[0].shape[-1] or 0
+        """Width and height of the faces, in pixels: 64 or 256 with the packs that there are."""
+        return self.pack.manifest.face_size
 
     def load(self) -> None:
         """Loads and checks every network now, which the first calls do otherwise.
@@ -78,7 +74,8 @@ class Speech2Face:
             PackError, DeviceError: see `Network`.
         """
         manifest = self.pack.manifest
-        for name in (*manifest.generators.values(), *([manifest.traits.file] if manifest.traits else [])):
+        others = (manifest.traits.file if manifest.traits else None, manifest.renderer)
+        for name in (*manifest.generators.values(), *(name for name in others if name)):
             self._network(name)
 
     def infer(
@@ -98,8 +95,9 @@ class Speech2Face:
             sample_rate: of numpy samples, in Hz.
             gender: which generator: male, female, general, or auto (by the voice; general
                 where that is unsure).
-            samples: how many faces, 1 to 64: the first without noise, the others drawn
-                around the embedding with the pack's noise.
+            samples: how many faces, 1 to 64: the first is that of the voice, the others are drawn: with
+                latent numbers where the pack has a renderer, around the embedding with the pack's noise
+                where it has none.
             seed: what the others are drawn with; None draws one, and the result has it.
             denoise: lowers steady noise first; the default pack does better without.
 
@@ -117,7 +115,7 @@ class Speech2Face:
 
     def embed_blocks(self, blocks: Iterator[Float32s], *, denoise: bool = False) -> Voice:
         """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them."""
-        clock = _Clock()
+        clock = Clock()
         measured, front_end = self._listen(blocks, clock, denoise)
         return self.voice_of(measured, front_end.inputs(), clock.ms)
 
@@ -139,11 +137,11 @@ class Speech2Face:
         Raises:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
         """
-        clock = _Clock(timings_ms)
+        clock = Clock(timings_ms)
         quality.require_speech(measured, MIN_SPEECH_S)
         with clock("embedding"):
             total = self.embed_windows(windows)
-            embedding = _unit(total if settled is None else settled + total)
+            embedding = faces.unit(total if settled is None else settled + total)
         male, surprise, notes = self._traits(embedding)
         warnings = (*quality.warnings(measured), *notes)
         return Voice(embedding, measured, male, surprise, warnings, clock.ms, self._voice.provider)
@@ -162,28 +160,83 @@ class Speech2Face:
     def face(self, voice: Voice, *, gender: str = "auto", samples: int = 1, seed: int | None = None) -> FaceResult:
         """Faces for a voice that `embed` gave; the arguments are those of `infer`."""
         self._check(gender, samples, seed)
-        clock = _Clock(dict(voice.timings_ms))
+        clock = Clock(dict(voice.timings_ms))
         chosen, notes = self._choose(gender, voice)
         seed = secrets.randbits(32) if seed is None else seed
-        with clock("generator"):
-            faces = self.generate(self._candidates(voice.embedding, samples, seed), chosen)
+        manifest = self.pack.manifest
+        if manifest.renderer is None:
+            with clock("generator"):
+                made = self.generate(faces.around(voice.embedding, manifest.noise, samples, seed), chosen)
+        else:
+            with clock("generator"):
+                appearance = self._appearance(voice.embedding, chosen, samples, seed)
+            with clock("renderer"):
+                made = self.render(appearance)
         timings = {**clock.ms, "total": sum(clock.ms.values())}
-        provider = self._network(self.pack.manifest.generators[chosen]).provider
+        provider = self._network(manifest.renderer or manifest.generators[chosen]).provider
         return FaceResult(
-            faces, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256, provider,
+            made, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256, provider,
             timings,
         )  # fmt: skip
 
-    def generate(self, embeddings: Float32s, generator: str) -> Pixels:
-        """The faces of embeddings: float32 (n, embedding), of unit length, to uint8 (n, height, width, 3), RGB."""
-        output = self._network(self.pack.manifest.generators[generator]).run({"embedding": embeddings})["face"]
-        # (x - 127.5) / 127.5 undone
-        faces = np.rint(np.clip(output * 127.5 + 127.5, 0.0, 255.0)).astype(np.uint8).transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(faces)
+    def appearance(
+        self, voice: Voice, *, gender: str = "auto", samples: int = 1, seed: int | None = None
+    ) -> Appearance:
+        """The first half of `face`, for packs with a renderer; `render` is the other.
+
+        With the same arguments and a seed, the two joined make the faces of `face`. `generator_for` says which
+        generator it takes.
+
+        Args:
+            voice, gender, samples, seed: as of `face`.
+
+        Raises:
+            UsageError: an argument is out of its range, or the pack has no renderer.
+        """
+        self._check(gender, samples, seed)
+        self._need_renderer()
+        chosen, _ = self._choose(gender, voice)
+        seed = secrets.randbits(32) if seed is None else seed
+        return self._appearance(voice.embedding, chosen, samples, seed)
+
+    def render(self, appearance: Appearance) -> Pixels:
+        """The pictures of appearances: uint8 (n, side, side, 3), RGB.
+
+        Faces are drawn one after the other: many need no more memory than one, and none depends on the others.
+
+        Raises:
+            UsageError: the pack has no renderer, or the arrays have other shapes than it takes.
+        """
+        renderer = self._need_renderer()
+        return faces.drawn(self._network(renderer), self.pack.manifest.files[renderer], appearance)
+
+    def generate(self, embeddings: Float32s, generator: str, latents: Float32s | None = None) -> Pixels:
+        """The faces of embeddings.
+
+        Args:
+            embeddings: float32 (n, embedding), of unit length.
+            generator: general, male or female.
+            latents: float32 (n, latent), for packs with a renderer alone; None is 0, the faces of the voices.
+
+        Returns:
+            uint8 (n, height, width, 3), RGB.
+
+        Raises:
+            UsageError: there are latents, and the pack takes none.
+        """
+        manifest = self.pack.manifest
+        network = self._network(manifest.generators[generator])
+        if manifest.renderer is None:
+            if latents is not None:
+                raise UsageError(f"The pack {self.pack_name} takes no latents: it has no renderer.")
+            return faces.pixels(network.run({"embedding": embeddings})["face"])
+        if latents is None:
+            latents = np.zeros((len(embeddings), manifest.noise_size), np.float32)
+        return self.render(faces.appearance_of(network, embeddings, latents))
 
     # ---------------------------------------------------------------------------- stages
 
-    def _listen(self, blocks: Iterator[Float32s], clock: _Clock, denoise: bool) -> tuple[SpeechQuality, FrontEnd]:
+    def _listen(self, blocks: Iterator[Float32s], clock: Clock, denoise: bool) -> tuple[SpeechQuality, FrontEnd]:
         """Reads the recording once, block by block; only features are kept."""
         front_end = FRONT_ENDS[self.pack.manifest.voice.features]()
         meter = quality.SpeechMeter()
@@ -254,64 +307,24 @@ class Speech2Face:
         note = f"The voice sounds {voice.gender}, and the pack has no such generator; auto took the general one."
         return "general", [QualityWarning("no-generator", note)]
 
-    def _candidates(self, embedding: Float32s, samples: int, seed: int) -> Float32s:
-        """float32 (samples, embedding): the embedding, then noisy copies of unit length (SPEC section 3)."""
-        if samples == 1:
-            return _unit(embedding[None])  # numpy.random is not imported for nothing
-        noise = np.random.default_rng(seed).standard_normal((samples, len(embedding)))
-        noise[0] = 0.0
-        return _unit(embedding + self.pack.manifest.noise * noise)
+    def _appearance(self, embedding: Float32s, generator: str, samples: int, seed: int) -> Appearance:
+        """Of the voice, and of other candidates: the embedding stays as it is, and latent numbers are drawn."""
+        manifest = self.pack.manifest
+        embeddings = np.repeat(faces.unit(embedding[None]), samples, axis=0)
+        latents = faces.latents(manifest.noise_size, samples, seed)
+        return faces.appearance_of(self._network(manifest.generators[generator]), embeddings, latents)
+
+    def _need_renderer(self) -> str:
+        """The file of the renderer."""
+        if self.pack.manifest.renderer is None:
+            raise UsageError(
+                f"The pack {self.pack_name} has no renderer: its generators make pictures at once. `face` gives them; "
+                "appearances need a pack with a renderer."
+            )
+        return self.pack.manifest.renderer
 
     def _network(self, name: str) -> Network:
         # Two threads may both load it at first; the second is dropped, and nothing waits.
         if name not in self._networks:
             self._networks[name] = Network(self.pack, name, self.device, self._threads)
         return self._networks[name]
-
-
-class _Step(Protocol[T_co]):
-    """A stage that works on blocks as they come."""
-
-    def push(self, samples: Float32s) -> T_co: ...
-
-    def finish(self) -> T_co: ...
-
-
-class _Clock:
-    """Adds up milliseconds by stage."""
-
-    def __init__(self, ms: dict[str, float] | None = None) -> None:
-        self.ms = ms if ms is not None else {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[stage] = self.ms.get(stage, 0.0) + (perf_counter() - began) * 1e3
-
-    def each(self, stage: str, items: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-        """Passes items on; the time that each takes to come is the stage's."""
-        while True:
-            with self(stage):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
-
-    def through(self, stage: str, step: _Step[T_co], blocks: Iterator[Float32s]) -> Iterator[T_co]:
-        """What a step that takes blocks makes of each, and of their end; the time is the stage's."""
-        for block in blocks:
-            with self(stage):
-                made = step.push(block)
-            yield made
-        with self(stage):
-            made = step.finish()
-        yield made
-
-
-def _unit(vector: NDArray[np.floating[Any]]) -> Float32s:
-    """L2-normalises the last axis; zeros stay zeros."""
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return np.asarray(vector / np.maximum(length, 1e-12), np.float32)

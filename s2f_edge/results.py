@@ -49,19 +49,39 @@ class Voice:
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """What faces look like, before they are drawn; of packs with a renderer (`Speech2Face.appearance`, `render`).
+
+    A face that moves keeps `inner` and `outer`, and its `shape` changes.
+
+    Attributes:
+        inner: float32, (samples, 3, 64, 64), RGB in [-1, 1]: a sketch of the inner face, on the mean shape.
+        outer: float32, (samples, 3, 16, 16), RGB in [-1, 1]: one of the whole picture.
+        shape: float32, (samples, 68, 2): x and y of dlib's points, in units of the picture's side.
+    """
+
+    inner: Float32s
+    outer: Float32s
+    shape: Float32s
+
+    def __len__(self) -> int:
+        return len(self.shape)
+
+
+@dataclass(frozen=True)
 class FaceResult:
     """Plausible faces for a voice. They are not the speaker, and identify nobody.
 
     Attributes:
-        faces: uint8, (samples, 64, 64, 3), RGB. The first is the face of the embedding
-            itself; the others are candidates drawn around it.
+        faces: uint8, (samples, side, side, 3), RGB; the side is `Speech2Face.face_size`. The first is the
+            face of the voice; the others are candidates for it.
         voice: what the recording says about the voice.
         generator: general, male or female: the one that ran.
         asked_gender: what the call asked for.
         seed: what the candidates were drawn with.
         warnings: about the recording and the choice of the generator.
         pack, pack_sha256: name and version of the pack, sha256 of its manifest.
-        provider: the execution provider that ran the generator.
+        provider: the execution provider that drew the faces.
         timings_ms: milliseconds by stage, and `total`.
     """
 
@@ -78,7 +98,7 @@ class FaceResult:
 
     @property
     def face(self) -> Pixels:
-        """The first face, uint8, (64, 64, 3), RGB."""
+        """The first face, uint8, (side, side, 3), RGB."""
         first: Pixels = self.faces[0]
         return first
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from s2f_edge.errors import DeviceError, PackIntegrityError, RuntimeSetupError, UsageError
 from s2f_edge.features import Float32s
-from s2f_edge.manifest import NetworkFile, TensorInfo, listed
+from s2f_edge.manifest import NetworkFile
 from s2f_edge.pack import Pack
+from s2f_edge.roles import TensorInfo, listed
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _whom = functools.partial(typer.Option, rich_help_panel="On whom")
 _judge = functools.partial(typer.Option, rich_help_panel="Judges")
+_realism = functools.partial(typer.Option, rich_help_panel="Realism")
 _running = functools.partial(typer.Option, rich_help_panel="Running")
 
 
@@ -77,6 +78,18 @@ def evaluate(
     copies: Annotated[
         bool, _running("--copies", help="Hold made faces against all pictures of training: does it show someone?")
     ] = False,
+    photographs: Annotated[
+        str | None,
+        _realism(
+            metavar="STORE|FOLDER",
+            help="Photographs that no training saw: a store's held-out portraits, or a folder (default: not measured).",
+        ),
+    ] = None,
+    photograph_set: Annotated[
+        list[str] | None,
+        _realism(metavar="NAME[+NAME]", help="Sets of these that count as photographs (default: all, each alone)."),
+    ] = None,
+    pairs: Annotated[int, _realism(min=0, help="Pairs on the page on which people tell them apart; 0: no page.")] = 40,
     seed: Annotated[int, _running(min=0, help="Of every choice and every trial.")] = 0,
     jobs: Annotated[int | None, _running(min=1, help="Processes for the judges (default: all cores).")] = None,
     cache: Annotated[
@@ -86,14 +99,15 @@ def evaluate(
 ) -> None:
     """Measure the faces that packs make for voices they were not trained on, and write a report.
 
-    The report folder holds report.html, report.json and trials.csv. Faces of another system, or a view
-    of the store, are measured by the same protocols and stand beside. A face from a voice is never an identification.
+    The report folder holds report.html, report.json and trials.csv, with --photographs also pairs.html.
+    Faces of another system, or a view of the store, are measured by the same protocols and stand beside.
+    A face from a voice is never an identification.
     """
     from s2f_edge import S2FError
     from s2f_train.data.store import StoreError
     from s2f_train.evaluate.cache import VectorCache
     from s2f_train.evaluate.evaluation import Settings, evaluate
-    from s2f_train.evaluate.judges import open_attributes, open_features, open_recogniser
+    from s2f_train.evaluate.judges import open_attributes, open_close, open_features, open_recogniser
     from s2f_train.evaluate.judging import JudgeError
     from s2f_train.evaluate.looking import Judges
     from s2f_train.evaluate.report import is_report, write_report
@@ -107,10 +121,13 @@ def evaluate(
             references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()), oracle=oracle,
             people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,
             trained_with=_hashes(trained_with or []), trials=trials, draws=draws, voice_side=voice_side, seed=seed,
-            copies=copies,
+            copies=copies, photographs=photographs or "", photograph_sets=tuple(photograph_set or ()), pairs=pairs,
         )  # fmt: skip
         opened = open_recogniser(recogniser)
-        judges = Judges(opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs)
+        close = open_close(attributes) if photographs else None
+        judges = Judges(
+            opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs, close
+        )
         result, listed = evaluate(settings, judges, cache.parent)
         write_report(result, out, listed)
     except (S2FError, StoreError, EvaluateError, JudgeError, OSError, ModuleNotFoundError) as error:

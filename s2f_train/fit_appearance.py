@@ -108,7 +108,7 @@ class AppearanceTask(Task):
         # From the middle of women's and men's: that is laid onto the middle of the photographs.
         told, shapes = (x - (x[male].mean(dim=0) + x[~male].mean(dim=0)) / 2 for x in (told, shapes))
         self.shape_basis = torch.linalg.svd(shapes, full_matrices=False)[2][:SHAPE_NUMBERS]
-        self.shape_scale = (shapes @ self.shape_basis.T).std(dim=0)
+        self.shape_scale = (shapes @ self.shape_basis.T).std(dim=0).clamp_min(1e-6)
         values = torch.cat([told, shapes @ self.shape_basis.T / self.shape_scale], dim=1)
         stretch = torch.full(values.shape[1:], s.stretch)
         stretch[space.told :] = s.shape_stretch
@@ -119,7 +119,7 @@ class AppearanceTask(Task):
 
     def _build(self, voice: nn.Module, traits: VoiceTraits, embeddings: Tensor) -> None:
         s, space = self.settings, self.space
-        size, told = embeddings.shape[1], space.told + SHAPE_NUMBERS + 1
+        size, told = embeddings.shape[1], space.told + len(self.shape_basis) + 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(s.seed)
             mix, centre = _own_latents(embeddings, s.own_directions, space.latent)
@@ -134,7 +134,7 @@ class AppearanceTask(Task):
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
         self.generators = {name: network.to(**place) for name, network in made.items()}
         self.networks: dict[str, nn.Module] = {
-            "voice": voice.eval().requires_grad_(False), "traits": traits, **self.generators
+            "voice": voice.eval().requires_grad_(False), "traits": traits, **self.generators, "renderer": self.renderer,
         }  # fmt: skip
         self.parameters = [p for network in self.generators.values() for p in network.parameters()]
         self.optimisers = {"generators": make_optimiser("adam", self.parameters, s.rate)}
@@ -147,9 +147,9 @@ class AppearanceTask(Task):
         """What a generator makes of its numbers, which is linear: a row for each number, and what 0 gives."""
         s, space = self.settings, self.space
         told, latent = space.told, space.latent
-        count = told + SHAPE_NUMBERS + 1 + latent
+        count = told + len(self.shape_basis) + 1 + latent
         rows = torch.cat([torch.zeros(1, count), torch.eye(count)])
-        parts = torch.split(rows, [told, SHAPE_NUMBERS, 1, latent], dim=1)
+        parts = torch.split(rows, [told, len(self.shape_basis), 1, latent], dim=1)
         numbers, shape = space.completed(parts[0], parts[2][:, 0], parts[3])
         # The detail of the inner face and of the shape has a scale of its own: more of it is more variety, and less of
         # what the voice says.
@@ -172,7 +172,8 @@ class AppearanceTask(Task):
             generator.train()
             wanted = teacher(mixed)
             found = generator.told(mixed.to(self.dtype))
-            figures[gender] = (found - wanted.to(found)).square().mean()
+            error = (found - wanted.to(found)).square().mean()
+            figures[gender] = error / wanted.var(dim=0).mean().to(error)  # the share that is not explained
             total = total + figures[gender]
         descend(self.fabric, self.optimisers["generators"], total, self.parameters, self.settings.clip_gradient)
         return figures

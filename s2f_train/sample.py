@@ -18,6 +18,7 @@ from s2f_edge.vad import find_speech
 from s2f_train import checkpoint
 from s2f_train.data.embeddings import windows_of_speech
 from s2f_train.data.faces import as_pixels, sheet
+from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.traits import mean_embedding
 from s2f_train.run import RunError, newest_checkpoint
 
@@ -38,13 +39,23 @@ def sample(run: Path, clips: list[Path], out: Path) -> None:
         raise RunError(f"{run} has no generator to sample; it has {', '.join(networks)}.")
     embeddings = torch.stack([embedding_of(clip, networks["voice"]) for clip in clips])
     with torch.inference_mode():
-        rows = [as_pixels(generator(embeddings)) for generator in generators]
+        rows = [as_pixels(_faces(generator, networks.get("renderer"), embeddings)) for generator in generators]
     picture = Image.fromarray(sheet(rows))
     times = max(1, ENLARGED // rows[0].shape[1])
     larger = picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     larger.save(buffer, "PNG")
     write_whole(out, buffer.getvalue())
+
+
+def _faces(generator: nn.Module, renderer: nn.Module | None, embeddings: Tensor) -> Tensor:
+    """The face of each voice, (n, 3, side, side)."""
+    if isinstance(generator, AppearanceGenerator) and renderer is not None:
+        latent = torch.zeros(len(embeddings), generator.settings["latent_size"])
+        faces: Tensor = renderer(*generator(embeddings, latent))
+    else:
+        faces = generator(embeddings)
+    return faces
 
 
 def embedding_of(clip: Path, voice: nn.Module) -> Tensor:

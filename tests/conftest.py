@@ -121,6 +121,12 @@ def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_drawn_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a renderer."""
+    return make_pack(tmp_path_factory.mktemp("tiny") / "drawn", renderer=True)
+
+
+@pytest.fixture(scope="session")
 def examples() -> Path:
     """The folder of the two synthetic clips."""
     return ROOT / "examples"

@@ -1,6 +1,6 @@
 """Tiny model packs with random weights, made without torch: the unit tests need no big file.
 
-python tests/tiny_packs.py FOLDER     writes one to look at
+python tests/tiny_packs.py FOLDER [renderer]     writes one to look at
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SIZE = 8  # length of the embedding
+LATENT = 5  # numbers that the voice does not say
+APPEARANCE = {"inner": [3, 64, 64], "outer": [3, 16, 16], "shape": [68, 2]}
+SIDE = 256  # of a face that a renderer draws
 OPSET = 17
 # By front end: frequencies, axes to take the mean over, shape of the input.
 SHAPES: dict[str, tuple[int, list[int], list[Any]]] = {
@@ -27,31 +30,43 @@ SHAPES: dict[str, tuple[int, list[int], list[Any]]] = {
 
 
 def make_pack(
-    folder: Path, features: str = "melpower-40", traits: bool = True, generators: str = "general male female"
+    folder: Path,
+    features: str = "melpower-40",
+    traits: bool = True,
+    generators: str = "general male female",
+    renderer: bool = False,
 ) -> Path:
-    """Writes a pack whose networks have the shapes of real ones and no meaning."""
+    """Writes a pack whose networks have the shapes of real ones and no meaning.
+
+    Args:
+        renderer: generators make appearances, and a renderer draws them; else they make pictures.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     models = {"voice.onnx": voice_model(features)}
     if traits:
         models["traits.onnx"] = traits_model()
     for seed, gender in enumerate(generators.split()):
-        models[f"generator_{gender}.onnx"] = generator_model(seed)
+        models[f"generator_{gender}.onnx"] = appearance_model(seed) if renderer else generator_model(seed)
+    if renderer:
+        models["renderer.onnx"] = renderer_model()
     files = {}
     for name, model in models.items():
         data = model.SerializeToString()
         (folder / name).write_bytes(data)
         files[name] = entry(model, data)
     manifest = {
-        "schema": 1,
+        "schema": 2 if renderer else 1,
         "name": "tiny",
         "version": "1",
         "licence": "public domain",
         "voice": {"file": "voice.onnx", "network": "tiny", "features": features, "embedding_size": SIZE},
         "traits": {"file": "traits.onnx", "unusual": 50.0, "strange": 100.0} if traits else None,
         "generators": {gender: f"generator_{gender}.onnx" for gender in generators.split()},
-        "noise": 0.05,
+        "noise": 0.0 if renderer else 0.05,
         "files": files,
     }
+    if renderer:
+        manifest["renderer"] = {"file": "renderer.onnx"}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return folder
 
@@ -129,6 +144,73 @@ def generator_model(seed: int) -> onnx.ModelProto:
     return _model(nodes, {"embedding": ["batch", SIZE]}, {"face": ["batch", 3, 64, 64]}, weights)
 
 
+def appearance_model(seed: int) -> onnx.ModelProto:
+    """Matrix products of embedding and latent, tanh, and the shapes of an appearance. Sketches are of 4 x 4 patches:
+    nobody would find a watermark in noise."""
+    rng = np.random.default_rng(seed)
+    lengths = [int(np.prod(shape)) for shape in APPEARANCE.values()]
+
+    def rows(count: int) -> np.ndarray:
+        patches = [np.kron(rng.normal(size=(count, 3, 4, 4)), np.ones((n, n))).reshape(count, -1) for n in (16, 4)]
+        return np.concatenate([*patches, rng.normal(size=(count, lengths[-1]))], axis=1).astype(np.float32)
+
+    weights = {
+        "told": rows(SIZE),
+        "moved": np.float32(0.3) * rows(LATENT),
+        "lengths": np.array(lengths, np.int64),
+        **{f"{name}.shape": np.array([-1, *shape], np.int64) for name, shape in APPEARANCE.items()},
+    }
+    nodes = [
+        helper.make_node("MatMul", ["embedding", "told"], ["of_voice"]),
+        helper.make_node("MatMul", ["latent", "moved"], ["of_chance"]),
+        helper.make_node("Add", ["of_voice", "of_chance"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["limited"]),
+        helper.make_node("Split", ["limited", "lengths"], [f"{name}.flat" for name in APPEARANCE], axis=1),
+        *(helper.make_node("Reshape", [f"{name}.flat", f"{name}.shape"], [name]) for name in APPEARANCE),
+    ]
+    inputs = {"embedding": ["batch", SIZE], "latent": ["batch", LATENT]}
+    return _model(nodes, inputs, {name: ["batch", *shape] for name, shape in APPEARANCE.items()}, weights)
+
+
+def renderer_model() -> onnx.ModelProto:
+    """The inner sketch over the outer one, enlarged, as bright as the first point lies to the right, and moved a little
+    with GridSample, as real ones move it."""
+    ends = np.linspace(-0.95, 0.95, SIDE, dtype=np.float32)
+    weights = {
+        "large": np.array([1, 1, 4, 4], np.float32),
+        "larger": np.array([1, 1, 16, 16], np.float32),
+        "none": np.zeros(0, np.float32),
+        "half": np.array(0.4, np.float32),
+        "first": np.array([1], np.int64),
+        "zero": np.array([0], np.int64),
+        "column": np.array([-1, 1, 1, 1], np.int64),
+        "places": np.stack(np.meshgrid(ends, ends), axis=-1)[None],
+    }
+    nodes = [
+        helper.make_node("Resize", ["inner", "none", "large"], ["inside"], mode="linear"),
+        helper.make_node("Resize", ["outer", "none", "larger"], ["outside"], mode="linear"),
+        helper.make_node("Add", ["inside", "outside"], ["both"]),
+        helper.make_node("Slice", ["shape", "zero", "first", "first"], ["point"]),
+        helper.make_node("Slice", ["point", "zero", "first", "two"], ["across"]),
+        helper.make_node("Reshape", ["across", "column"], ["level"]),
+        helper.make_node("Add", ["both", "level"], ["lit"]),
+        helper.make_node("Mul", ["lit", "half"], ["dim"]),
+        helper.make_node("Shape", ["shape"], ["count"], start=0, end=1),
+        helper.make_node("Concat", ["count", "ones"], ["times"], axis=0),
+        helper.make_node("Tile", ["places", "times"], ["grid"]),
+        helper.make_node("GridSample", ["dim", "grid"], ["moved"], mode="bilinear", padding_mode="border"),
+        helper.make_node("Clip", ["moved", "least", "most"], ["face"]),
+    ]
+    weights |= {
+        "two": np.array([2], np.int64),
+        "ones": np.array([1, 1, 1], np.int64),
+        "least": np.array(-1, np.float32),
+        "most": np.array(1, np.float32),
+    }
+    inputs = {name: ["batch", *shape] for name, shape in APPEARANCE.items()}
+    return _model(nodes, inputs, {"face": ["batch", 3, SIDE, SIDE]}, weights)
+
+
 def traits_model() -> onnx.ModelProto:
     """A sigmoid of the first number of the embedding, and a sum of squares."""
     weights = {
@@ -148,4 +230,4 @@ def traits_model() -> onnx.ModelProto:
 
 
 if __name__ == "__main__":
-    make_pack(Path(sys.argv[1]))
+    make_pack(Path(sys.argv[1]), renderer="renderer" in sys.argv[2:])

@@ -172,7 +172,9 @@ class Info(BaseModel):
     pack: str
     pack_sha256: str
     generators: list[str]
-    face_size: int
+    face_size: int = Field(
+        description="Side in pixels of the faces that the pack makes; other sizes are resized from it."
+    )
     limits: Limits
     key_needed: bool
     formats: list[str]

@@ -47,7 +47,9 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 1 << 20  # bytes
 HEARD_EVERY_S = 0.2  # of sound, between two messages of what was heard
-STEP_S = 0.5  # more speech than at the last face, before another one is tried
+# More speech than at the last face, before another one is tried. It bounds what a stream costs: generator, renderer
+# and picture at most twice a second of speech, however often sound comes.
+STEP_S = 0.5
 STEP_SHARE = 0.1  # or this much more, when there is a lot
 SAME = 0.999  # cosine of two embeddings whose faces nobody can tell apart
 PACKET_TIME_S = 5.0

@@ -31,14 +31,26 @@ def face_directions(pack: Pack, embeddings: Float32s) -> Float32s:
     products = voices.T @ voices
     products += (RIDGE * np.trace(products) / len(products) + 1e-12) * np.eye(len(products))
     squared = np.zeros_like(products)
+    renderer = Network(pack, pack.manifest.renderer, "cpu", 1) if pack.manifest.renderer else None
     for name in pack.manifest.generators.values():
         network = Network(pack, name, "cpu", 1)
-        faces = np.stack([_small(network.run({"embedding": voice[None]})["face"][0]) for voice in embeddings])
+        faces = np.stack([_small(_face(pack, network, renderer, voice)) for voice in embeddings])
         faces -= faces.mean(axis=0)
         slope = np.linalg.solve(products, voices.T @ faces)
         squared += slope @ slope.T / max(float(np.square(faces).sum(axis=1).mean()), 1e-12)
     values, vectors = np.linalg.eigh(squared / len(pack.manifest.generators))
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), np.float32)
+
+
+def _face(pack: Pack, generator: Network, renderer: Network | None, voice: Float32s) -> Float32s:
+    """(3, side, side), in [-1, 1]."""
+    given = {"embedding": voice[None]}
+    if renderer is None:
+        faces = generator.run(given)["face"]
+    else:
+        latent = np.zeros((1, pack.manifest.noise_size), np.float32)
+        faces = renderer.run(generator.run({**given, "latent": latent}))["face"]
+    return np.asarray(faces[0], np.float32)
 
 
 def _small(face: Float32s) -> NDArray[np.float64]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from s2f_train.evaluate.attributes import age_band, age_row, gender_row
+from s2f_train.evaluate.attributes import BANDS, age_band, age_row, gender_row
 from s2f_train.evaluate.identity_tables import SYSTEM, Rights
 from s2f_train.evaluate.matching import cosines
-from s2f_train.evaluate.seen import Row, Scene
+from s2f_train.evaluate.seen import Row, Scene, Seen
 from s2f_train.evaluate.tables import Column, Figure, Table
 
 BESIDE = ("mean face of the gender", "shuffled voices")  # the baselines that groups are told by
@@ -115,11 +115,10 @@ def age_table(scene: Scene, rows: list[Row]) -> Table:
 def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Table:
     """The same figures for women and men, and for ages apart: where a system serves some people worse, it shows."""
     age = scene.age_of_group[scene.person]
-    bands = np.array([age_band(a) for a in age])
+    bands = np.array([age_band(a) for a in age], dtype="<U16")
     gender, label = scene.gender[scene.person], scene.label[scene.person]
     groups = [("women", gender == "f"), ("men", gender == "m")]
-    order = sorted(set(bands) - {""}, key=lambda band: float(np.nanmin(age[bands == band])))
-    groups += [(f"age {band}", bands == band) for band in order]
+    groups += [(f"age {band}", bands == band) for band in BANDS if (bands == band).any()]
     trials = scene.trials[False, 2]
     table: list[dict[str, Any]] = []
     for row in rows:
@@ -128,8 +127,10 @@ def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Tab
         own = cosines(np.nan_to_num(row.seen.embeddings), scene.real.embeddings[scene.subjects.own_face])
         read = row.seen.readings.reads(label)
         right = given[row.system.name][False, 2]
+        looks = bands_read(row.seen)
         for name, members in groups:
-            of_group = members[trials.voice]
+            of_group, band = members[trials.voice], name.removeprefix("age ") if name.startswith("age ") else ""
+            as_band = np.where(row.seen.there, looks == band, np.nan)
             table.append(
                 {
                     **row.start,
@@ -137,18 +138,26 @@ def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Tab
                     "voices": int(members.sum()),
                     "gender": _mean(scene, read[members], scene.person[members]),
                     "matching": _mean(scene, right[of_group], scene.person[trials.voice[of_group]]),
+                    "below": _known(scene.draw.less_all(right, of_group, scene.person[trials.voice])),
                     "cosine": _mean(scene, own[members], scene.person[members]),
+                    "of_age": _mean(scene, as_band[members], scene.person[members]) if band else None,
+                    "faces_of_age": int(np.nansum(as_band)) if band else None,
                 }
             )
     columns = [
         SYSTEM, Column("group", "group", "text"), Column("voices", "voices", "count"),
         Column("gender", "gender right", better="higher"),
         Column("matching", "matching 1:2, all", better="higher"),
+        Column("below", "matching less that of all voices", better="higher"),
         Column("cosine", "cosine, speaker", "figure", 3, "higher"),
+        Column("of_age", "made faces read as of this age", better="higher"),
+        Column("faces_of_age", "of all made faces, so many", "count"),
     ]  # fmt: skip
     note = (
         "Groups by gender (label, or where there is none what the judge surely reads on the real face) and by age "
-        "(label, or the judge's). Gender is right or wrong by the label alone. Small groups have wide intervals."
+        "(label, or the judge's). Gender is right or wrong by the label alone. Small groups have wide intervals. "
+        "Made faces read as of this age: of the group's voices, those whose face the judge of age reads so; then how "
+        "many of the faces for all voices it reads so. 0 is a system without faces of that age."
     )
     return Table("groups", "By group", note, columns, table)
 
@@ -157,6 +166,29 @@ def _avspeech(scene: Scene) -> bool:
     return any(voice.source == "avspeech" for voice in scene.subjects.voices)
 
 
+def without_faces_of(scene: Scene, rows: list[Row]) -> list[str]:
+    """A sentence for each age of some of the speakers that a system makes no face of."""
+    bands = np.array([age_band(age) for age in scene.age_of_group[scene.person]], dtype="<U16")
+    return [
+        f"{row.system.name} makes no face that the judge reads as {band}, for {int((bands == band).sum())} voices of "
+        "people of that age."
+        for row in rows
+        if row.system.kind == "system"
+        for band in BANDS
+        if (bands == band).any() and not (bands_read(row.seen) == band).any()
+    ]
+
+
+def bands_read(seen: Seen) -> np.ndarray[Any, Any]:
+    """Of each picture the age that the judge reads, as one of `BANDS`; "" where it finds no face."""
+    readings = seen.readings
+    said = [age_band(age) if found else "" for age, found in zip(readings.age, readings.found, strict=True)]
+    return np.array(said, dtype="<U16")
+
+
 def _mean(scene: Scene, values: np.ndarray[Any, Any], person: np.ndarray[Any, Any]) -> Figure | None:
-    figure = scene.draw.mean(values, person)
+    return _known(scene.draw.mean(values, person))
+
+
+def _known(figure: Figure) -> Figure | None:
     return figure if figure.n else None

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from s2f_train.evaluate.intervals import Bootstrap
 
 UNSURE = 0.3, 0.7  # between these probabilities of male a judge abstains
-AGE_BANDS = (0, 18, 30, 45, 60, 200)
+YOUNG, OLD = 30, 60  # years: under the first, and over the second
+BANDS = (f"under {YOUNG}", f"{YOUNG} to {OLD}", f"over {OLD}")
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,7 @@ def age_row(
 
 
 def age_band(age: float) -> str:
-    """The band of an age, such as "18 to 29"; "" where it is not known."""
+    """The one of `BANDS` that an age in years is in, both ends in the middle one; "" where it is not known."""
     if not np.isfinite(age):
         return ""
-    place = int(np.searchsorted(AGE_BANDS, age, "right"))
-    low, high = AGE_BANDS[place - 1], AGE_BANDS[min(place, len(AGE_BANDS) - 1)]
-    return f"{low} and over" if place >= len(AGE_BANDS) - 1 else f"under {high}" if not low else f"{low} to {high - 1}"
+    return BANDS[0] if age < YOUNG else BANDS[1] if age <= OLD else BANDS[2]

@@ -27,6 +27,7 @@ def baselines(
     systems: list[System],
     models: dict[str, Speech2Face],
     seed: int,
+    side: int = SIDE,
 ) -> list[System]:
     """Random face, mean face, mean face of the gender, shuffled voices, silence, noise, oracle.
 
@@ -34,6 +35,7 @@ def baselines(
         gender: of each person, "m", "f" or "" where nobody knows.
         systems: of these, the first that no gender was asked of is shuffled.
         models: name -> pack; silence and noise are put into each.
+        side: of the mean faces, in pixels.
     """
     rng = np.random.default_rng([seed, 13])
     count = len(subjects.voices)
@@ -43,7 +45,7 @@ def baselines(
         pool, whose = subjects.faces, subjects.face_person
     stored = StoredPictures(store, pool)
     found = [System("random face", "baseline", [stored[i] for i in _of_another(rng, subjects.voice_person, whose)])]
-    means = _means(store, pool, stored)
+    means = _means(store, pool, stored, side)
     found.append(System("mean face", "baseline", [means[""]] * count))
     of_gender = [means.get(gender[person], means[""]) for person in subjects.voice_person]
     found.append(System("mean face of the gender", "baseline", list(of_gender)))
@@ -83,12 +85,12 @@ def _of_another(rng: np.random.Generator, person: NDArray[np.int64], whose: NDAr
     return [int(i) for i in drawn + (end - begin) * (drawn >= begin)]
 
 
-def _means(store: Store, pool: list[Sample], stored: StoredPictures) -> dict[str, Picture]:
+def _means(store: Store, pool: list[Sample], stored: StoredPictures, side: int) -> dict[str, Picture]:
     """The mean picture of all faces (""), and of those whose person is known to be a man ("m") or a woman ("f")."""
-    sums = {name: np.zeros((SIDE, SIDE, 3)) for name in ("", "m", "f")}
+    sums = {name: np.zeros((side, side, 3)) for name in ("", "m", "f")}
     counts = dict.fromkeys(sums, 0)
     for i in each(range(len(pool)), "mean face", len(pool)):
-        picture = resized(stored[i])
+        picture = resized(stored[i], side)
         for name in {"", store.identities[pool[i].identity].gender}:
             sums[name] += picture
             counts[name] += 1

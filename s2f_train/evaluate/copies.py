@@ -13,11 +13,13 @@ from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.identity_tables import SYSTEM
 from s2f_train.evaluate.intervals import Bootstrap
 from s2f_train.evaluate.looking import Judges
-from s2f_train.evaluate.matching import distances, parts
+from s2f_train.evaluate.matching import nearest
+from s2f_train.evaluate.photographs import VIEW as PORTRAIT
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
 from s2f_train.evaluate.systems import System
-from s2f_train.evaluate.tables import Column, Grid, Picture, Section, Table
+from s2f_train.evaluate.tables import Column, Grid, Part, Picture, Section, Table
+from s2f_train.evaluate.whole_pictures import Whole, compare_whole, whole_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,9 +44,13 @@ class Faceless:
 def copies_section(
     scene: Scene, rows: list[Row], store: Store, judges: Judges, faceless: Sequence[Faceless] = ()
 ) -> Section:
-    """Looks at all pictures of the training split, of the data sets that the people are of."""
+    """Looks at all pictures of the training split, of the data sets that the people are of, and at all portraits."""
     alike = {face.source for face in scene.subjects.faces}
-    learnt = [f for f in store.faces if store.identities[f.identity].split == "train" and f.source in alike]
+    learnt = [
+        f
+        for f in store.faces
+        if store.identities[f.identity].split == "train" and (f.source in alike or f.view == PORTRAIT)
+    ]
     text = (
         "A pack that has learnt pictures by heart makes faces that are nearer to pictures of training than to as many "
         "pictures that it never saw, and nearer than real faces of other people are."
@@ -57,7 +63,24 @@ def copies_section(
     for more in faceless:
         made = judges.embed(more.pictures, more.name)
         table.rows.extend(_faceless_rows(scene, more, made, learnt, judged, judges.recogniser.same_person))
-    return Section("Copies", text, [table, *_grids(scene, shown[:1], learnt, judged, store)])
+    parts: list[Part] = [table]
+    wholes = [
+        whole
+        for view in _views_of(scene, learnt)
+        if (whole := compare_whole(scene, shown, learnt, view, store, judges))
+    ]
+    if wholes:
+        parts.append(whole_table(wholes))
+    for row in shown[:1]:
+        parts += _grids(scene, row, learnt, judged, store)
+        parts += [_whole_grid(scene, row, whole, store) for whole in wholes]
+    return Section("Copies", text, parts)
+
+
+def _views_of(scene: Scene, learnt: list[Sample]) -> list[str]:
+    """The views whose pictures are photographs: that of the real faces, and portraits, where there are some."""
+    views = {face.view for face in learnt}
+    return [view for view in dict.fromkeys([scene.subjects.faces[0].view, PORTRAIT]) if view in views]
 
 
 def _table(scene: Scene, rows: list[Row], learnt: list[Sample], judged: Floats, threshold: float | None) -> Table:
@@ -125,48 +148,46 @@ def _beside_unseen(scene: Scene, made: Floats, person: Ints, pictures: Floats) -
     }
 
 
-def nearest(
-    made: Floats, known: Floats, made_person: Ints | None = None, known_person: Ints | None = None
-) -> tuple[Floats, Ints]:
-    """The L2 distance of each made face to the nearest known one, and which that is.
-
-    Args:
-        made, known: embeddings, (n, d) and (m, d).
-        made_person, known_person: whose each is; with them, those of one person are passed over.
-    """
-    far, which = np.empty(len(made)), np.empty(len(made), np.int64)
-    for part in parts(len(made), known.size):
-        found = distances(made[part], known, "L2")
-        if made_person is not None and known_person is not None:
-            found[made_person[part][:, None] == known_person] = np.inf
-        which[part], far[part] = found.argmin(axis=1), found.min(axis=1)
-    return far, which
-
-
-def _grids(scene: Scene, rows: list[Row], learnt: list[Sample], judged: Floats, store: Store) -> list[Grid]:
-    """The nearest pairs of the first system, every picture of training once, with the speaker's own face beside."""
-    if not rows:
-        return []
-    row, pictures, real = rows[0], StoredPictures(store, learnt), StoredPictures(store, scene.subjects.faces)
-    own_view = scene.subjects.faces[0].view
-    photographs = np.array([i for i, face in enumerate(learnt) if face.view == own_view], np.int64)
+def _grids(scene: Scene, row: Row, learnt: list[Sample], judged: Floats, store: Store) -> Iterator[Grid]:
+    """The nearest pairs by the judge, of each view of photographs."""
     voices = np.flatnonzero(row.seen.there)
-    if not len(photographs):
-        return []
-    far, which = nearest(row.seen.embeddings[voices], judged[photographs])
+    for view in _views_of(scene, learnt) if len(voices) else ():
+        photographs = np.array([i for i, face in enumerate(learnt) if face.view == view], np.int64)
+        far, which = nearest(row.seen.embeddings[voices], judged[photographs])
+        known = [learnt[int(i)] for i in photographs]
+        key = "copies_nearest" if view == scene.subjects.faces[0].view else f"copies_nearest_{view}"
+        note = f"The made faces that are nearest to a {view} of training, each of these once, with the distance."
+        yield _pairs(scene, row, voices, far, which, known, store, (key, f"The nearest pairs, {view}", note, view), 3)
+
+
+def _whole_grid(scene: Scene, row: Row, whole: Whole, store: Store) -> Grid:
+    note = (
+        f"The made faces whose whole picture, hair and ground too, is nearest to a {whole.view} of training at 32x32 "
+        "(or to its mirror image), with the face of both on one frame: each of these once, with the mean difference."
+    )
+    head = (f"copies_whole_{whole.view}", f"The nearest pairs by the whole picture, {whole.view}", note, whole.view)
+    voices, (far, which) = np.flatnonzero(row.seen.there), whole.framed[row.system.name]
+    return _pairs(scene, row, voices, far, which, whole.learnt, store, head, 1)
+
+
+def _pairs(
+    scene: Scene, row: Row, voices: Ints, far: Floats, which: Ints, known: list[Sample], store: Store,
+    head: tuple[str, str, str, str], digits: int,
+) -> Grid:  # fmt: skip
+    """Every picture of training once, with the speaker's own face beside; `head` is key, title, note and view."""
+    pictures, real = StoredPictures(store, known), StoredPictures(store, scene.subjects.faces)
     order = np.argsort(far, kind="stable")
     _, first = np.unique(which[order], return_index=True)
     lines = [
         (
-            f"{far[i]:.3f}",
+            f"{far[i]:.{digits}f}",
             [
                 row.system.pictures[voices[i]],
-                pictures[int(photographs[which[i]])],
+                pictures[int(which[i])],
                 real[int(scene.subjects.own_face[voices[i]])],
             ],
         )
         for i in order[np.sort(first)[:NEAREST_PAIRS]].tolist()
     ]
-    note = f"The made faces that are nearest to a {own_view} of training, each of these once, with the distance."
-    columns = [row.system.name, f"{own_view} of training", "the speaker's real face"]
-    return [Grid("copies_nearest", "The nearest pairs", note, columns, lines)]
+    key, title, note, view = head
+    return Grid(key, title, note, [row.system.name, f"{view} of training", "the speaker's real face"], lines)

@@ -13,16 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from s2f_edge import Speech2Face, __version__
+from s2f_edge import Speech2Face
+from s2f_train.data.pictures import SIDE, read_face
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate import attribute_tables, identity_tables, picture_tables
+from s2f_train.evaluate.about import cautions, facts_of
 from s2f_train.evaluate.baselines import baselines
 from s2f_train.evaluate.copies import Faceless, copies_section
-from s2f_train.evaluate.grids import grids
+from s2f_train.evaluate.grids import grids, sheets
 from s2f_train.evaluate.hearing import face_of, hear_all, speech_of
 from s2f_train.evaluate.intervals import Bootstrap
-from s2f_train.evaluate.judging import Judge
 from s2f_train.evaluate.looking import Judges
+from s2f_train.evaluate.pairs import FILE as PAIRS
+from s2f_train.evaluate.pairs import pairs_of, pairs_page
+from s2f_train.evaluate.photographs import Photographs, open_photographs
+from s2f_train.evaluate.realism_tables import NEEDED, TITLE, realism_section
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.stability import stability_table
 from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
@@ -33,7 +38,7 @@ from s2f_train.evaluate.voices import Clip, VoiceTrial, voice_side
 from s2f_train.speakers import few_of_each
 
 FEWEST_OTHERS = 50  # real faces of other people that the judges look at
-FEW_LABELS = 20
+MOST_SIDE = 256  # pixels at which the network of features sees pictures, at most
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ class Settings:
         draws: of the bootstrap.
         voice_side: whether voices are tested too, with noise and codecs.
         copies: whether made faces are held against all pictures of training.
+        photographs: a store with portraits or a folder of pictures that realism is measured by; "": it is not.
+        photograph_sets: which of its sets count as photographs, "A+B" as one; none: all.
+        pairs: of a photograph and a made face, on the page of pairs.
         seed: of every choice and every trial.
     """
 
@@ -72,6 +80,9 @@ class Settings:
     draws: int = 1000
     voice_side: bool = True
     copies: bool = False
+    photographs: str = ""
+    photograph_sets: tuple[str, ...] = ()
+    pairs: int = 40
     seed: int = 0
 
 
@@ -95,20 +106,27 @@ def evaluate(settings: Settings, judges: Judges, store_cache: Path = Path("runs/
         store, settings.split, settings.view, settings.sources, settings.voices_per_person, settings.faces_per_person,
         settings.people, settings.oracle, settings.seed,
     )  # fmt: skip
-    return _Run(settings, judges, store, subjects).result()
+    photographs = None
+    if settings.photographs:  # before the work: what is missing is told at once
+        photographs = open_photographs(settings.photographs, settings.photograph_sets, settings.seed, store_cache)
+    return _Run(settings, judges, store, subjects, photographs).result()
 
 
 class _Run:
     """One evaluation: the pictures and what the judges saw, then the sections that follow from it."""
 
-    def __init__(self, settings: Settings, judges: Judges, store: Store, subjects: Subjects):
-        self.settings, self.judges, self.store = settings, judges, store
+    def __init__(
+        self, settings: Settings, judges: Judges, store: Store, subjects: Subjects, photographs: Photographs | None
+    ):
+        self.settings, self.judges, self.store, self.photographs = settings, judges, store, photographs
         self.models = {name: Speech2Face(folder, device="cpu") for name, folder in settings.packs.items()}
         self.warnings: list[str] = []
         self.refused: dict[str, dict[str, int]] = {}
         self.subjects, systems = self._common(subjects, self._systems(subjects.voices))
         self.scene = self._scene()
-        beside = baselines(store, self.subjects, self.scene.gender, systems, self.models, settings.seed)
+        beside = baselines(
+            store, self.subjects, self.scene.gender, systems, self.models, settings.seed, self.scene.side
+        )
         _require_names_apart([*systems, *beside])
         self.rows = [self._row(system) for system in [*systems, *beside]]
 
@@ -150,13 +168,16 @@ class _Run:
     def _scene(self) -> Scene:
         settings, subjects = self.settings, self.subjects
         others = subjects.others[: max(len(subjects.faces), len(subjects.voices), FEWEST_OTHERS)]
+        # All are compared at the size of the real faces, within reason.
+        side = min(MOST_SIDE, max(SIDE, min(read_face(self.store, subjects.faces[0]).shape[:2])))
         return Scene(
             subjects,
-            self.judges.see(list(StoredPictures(self.store, subjects.faces)), "real faces"),
-            self.judges.see(list(StoredPictures(self.store, others)), "real faces of others"),
+            self.judges.see(list(StoredPictures(self.store, subjects.faces)), "real faces", side),
+            self.judges.see(list(StoredPictures(self.store, others)), "real faces of others", side),
             settings.trials,
             settings.seed,
             Bootstrap(len(subjects.people), settings.draws, settings.seed),
+            side,
         )
 
     def _row(self, system: System) -> Row:
@@ -164,12 +185,12 @@ class _Run:
         note = f"Its training used {', '.join(used)}, which judges here." if used else ""
         if used:
             self.warnings.append(f"{system.name} is in no headline table: its training used {', '.join(used)}.")
-        return Row(system, self.judges.see(system.pictures, system.name), note)
+        return Row(system, self.judges.see(system.pictures, system.name, self.scene.side), note)
 
     # ----------------------------------------------------------------------------- sections
 
     def result(self) -> tuple[Evaluation, bytes]:
-        self._warn()
+        self.warnings += cautions(self.scene, self.settings.split, self.store, self.models)
         scene, label = self.scene, self.judges.features.label
         every = [row for row in self.rows if not row.note]
         free = [row for row in every if not row.system.asked]
@@ -195,6 +216,9 @@ class _Run:
             Section("As pictures", "", seen),
             Section("The thesis's figures", "", thesis),
         ]
+        self.warnings += attribute_tables.without_faces_of(scene, free)
+        realism, pages = self._realism_section(every)
+        sections.append(realism)
         sections += self._refused_section()
         voice_trials: dict[str, list[VoiceTrial]] = {}
         for name in self.models if self.settings.voice_side else ():
@@ -202,12 +226,14 @@ class _Run:
             sections.append(section)
         if self.settings.copies:
             sections.append(copies_section(scene, every, self.store, self.judges, list(self._faceless())))
-        pictures = Section("To look at", "", list(grids(scene, self.rows, self.store)))
+        looks: list[Part] = [*grids(scene, self.rows, self.store), *sheets(scene, self.rows)]
+        pictures = Section("To look at", "", looks)
         sections.append(pictures)
         names = ", ".join([*self.models, *self.settings.pictures, *self.settings.references])
         title = f"{names} on {len(self.subjects.voices)} voices"
         tiles = summary(scene, free, sections)
-        return Evaluation(title, tiles, self._facts(), self.warnings, sections), trials_csv(scene, given, voice_trials)
+        found = Evaluation(title, tiles, self._facts(), self.warnings, sections, pages)
+        return found, trials_csv(scene, given, voice_trials)
 
     def _refused_section(self) -> list[Section]:
         rows = [row for row in self.rows if row.note]
@@ -217,6 +243,17 @@ class _Run:
         table, _ = identity_tables.matching_table(self.scene, rows)
         table = dataclasses.replace(table, key="matching_refused", title="Matching, refused for the headline")
         return [Section("Not to be compared", text, [table])]
+
+    def _realism_section(self, rows: list[Row]) -> tuple[Section, dict[str, str]]:
+        """The section, and the page of pairs of the first system by the name of its file."""
+        judge, scene = self.judges.close, self.scene
+        if self.photographs is None or judge is None:
+            return Section(TITLE, NEEDED, []), {}
+        real = StoredPictures(self.store, self.subjects.faces)
+        section = realism_section(scene, rows, self.photographs, judge, self.judges, real)
+        first = next((row for row in rows if row.system.compared), None)
+        pairs = pairs_of(scene, first, self.photographs, self.settings.pairs) if first and self.settings.pairs else []
+        return section, {PAIRS: pairs_page(pairs, first.system.name)} if first and pairs else {}
 
     def _voice_section(self, name: str) -> tuple[Section, list[VoiceTrial]]:
         people = self.store.identities
@@ -264,59 +301,18 @@ class _Run:
                 np.array([numbers[voice.identity] for voice, _ in taken], np.int64),
             )
 
-    def _warn(self) -> None:
-        people, labelled = len(self.subjects.people), int((self.scene.label != "").sum())
-        heard = len(np.unique(self.subjects.voice_person))
-        if self.settings.split == "train":
-            self.warnings.append("The split is train: packs may have learnt from these people.")
-        if heard < people:
-            self.warnings.append(f"Voices are of {heard} people; galleries and impostors of {people}.")
-        if people < identity_tables.GALLERY:
-            self.warnings.append(f"The gallery holds {people} people; others state figures for 100.")
-        if labelled < FEW_LABELS:
-            self.warnings.append(f"The data say the gender of {labelled} of {people} people: gender figures are rough.")
-        rule = self.store.made_of["split"]
-        for name, model in self.models.items():
-            if main_generator(model) != "general":
-                self.warnings.append(f"{name} has no general generator: it stands in the tables of the flag alone.")
-            known = model.pack.manifest.training.get("store")
-            if not isinstance(known, dict):
-                self.warnings.append(f"{name} does not say on which store it was fitted: it may know these people.")
-            elif known.get("split") != rule:
-                self.warnings.append(
-                    f"{name} was trained on a store whose split goes by {known.get('split')}, this one's by {rule}: it "
-                    "may have learnt from these people."
-                )
-
     def _facts(self) -> dict[str, Any]:
-        scene, judges, settings = self.scene, self.judges, self.settings
         chosen = (
             "split", "view", "sources", "oracle", "people", "voices_per_person", "faces_per_person", "trials", "draws",
             "seed",
         )  # fmt: skip
-        roles: list[tuple[str, Judge]] = [("recogniser", judges.recogniser), ("gender and age", judges.attributes)]
-        roles.append((judges.features.label, judges.features))
         return {
-            "made_by": f"s2f {__version__}",
-            "people": len(self.subjects.people),
-            "voices": len(self.subjects.voices),
-            "voices whose speaker has no real face": len(self.subjects.alone),
-            "real faces": len(self.subjects.faces),
-            "real faces of others": len(scene.others.found),
-            "gender": {
-                "by the data": int((scene.label != "").sum()),
-                "by the judge, for impostors and groups alone": int(((scene.label == "") & (scene.gender != "")).sum()),
-                "not known": int((scene.gender == "").sum()),
-            },
-            "judges": {role: {"name": judge.name, "sha256": judge.sha256} for role, judge in roles},
-            "packs": {
-                name: {"name": model.pack_name, "sha256": model.pack.sha256, "refused voices": self.refused[name]}
-                for name, model in self.models.items()
-            },
-            "pictures": list(settings.pictures),
-            "references": list(settings.references),
+            **facts_of(self.scene, self.judges, self.models, self.refused),
+            "pictures": list(self.settings.pictures),
+            "references": list(self.settings.references),
+            **(self.photographs.facts if self.photographs else {}),
             "store": self.store.made_of,
-            "settings": {name: getattr(settings, name) for name in chosen},
+            "settings": {name: getattr(self.settings, name) for name in chosen},
         }
 
 

@@ -11,8 +11,9 @@ from s2f_train.evaluate.attributes import age_band
 from s2f_train.evaluate.matching import cosines
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
-from s2f_train.evaluate.tables import Grid, Picture
+from s2f_train.evaluate.tables import Grid, Picture, Sheet
 
+SHEET = 64  # voices of a sheet
 VOICES = 16  # rows of the grid of all kinds of voices
 ENDS = 4  # rows of the nearest, of the middle, of the farthest
 FAILURES = 24
@@ -58,6 +59,18 @@ def grids(scene: Scene, rows: list[Row], store: Store) -> Iterator[Grid]:
             f"Of {first.system.name}, by the labels, which are wrong now and then; women first, then by age.",
             columns, [shown(v, _who(scene, v)) for v in wrong],
         )  # fmt: skip
+
+
+def sheets(scene: Scene, rows: list[Row]) -> Iterator[Sheet]:
+    """The faces of each system for the same voices, chosen by the seed, as large as they are."""
+    order = np.random.default_rng([scene.seed, 30]).permutation(len(scene.person))
+    chosen = sorted(order[:SHEET].tolist())
+    for i, row in enumerate(row for row in rows if row.system.compared):
+        pictures = [picture for voice in chosen if (picture := row.system.pictures[voice]) is not None]
+        sizes = {f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures}
+        size = ", ".join(sorted(sizes))
+        said = f"{len(pictures)} voices chosen by the seed, the same for each system; pictures of {size}."
+        yield Sheet(f"sheet {row.system.name}", f"{row.system.name}, voice by voice", said, pictures, folded=i > 0)
 
 
 def _who(scene: Scene, voice: int) -> str:

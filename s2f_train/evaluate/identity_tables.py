@@ -183,10 +183,10 @@ def similarity_table(scene: Scene, rows: list[Row]) -> Table:
             }
         )
     note = (
-        "Cosine of the judge's embeddings and mean difference per pixel (0 to 255, at 64x64) of a made face and a real "
-        "one: the speaker's, and those of the impostors of the 1:2 trials. Only the difference says anything about the "
-        "voice. Face found is the share of made faces in which the detector finds one; the others are cut where an "
-        "aligned face lies, and none is left out."
+        "Cosine of the judge's embeddings and mean difference per pixel (0 to 255, at "
+        f"{scene.real.size}) of a made face and a real one: the speaker's, and those of the impostors of the 1:2 "
+        "trials. Only the difference says anything about the voice. Face found is the share of made faces in which the "
+        "detector finds one; the others are cut where an aligned face lies, and none is left out."
     )
     return Table("similarity", "Similarity", note, columns, table)
 
@@ -211,7 +211,7 @@ def spread_table(scene: Scene, rows: list[Row]) -> Table:
         )
     note = (
         "Mean cosine of the faces made for two different people (lower is more diverse), and the standard deviation of "
-        "a pixel over all faces. A system that always makes one face has 1 and 0."
+        f"a pixel over all faces, at {scene.real.size}. A system that always makes one face has 1 and 0."
     )
     return Table("diversity", "Diversity", note, columns, table)
 

@@ -56,6 +56,19 @@ class Bootstrap:
             lambda w: np.mean([(w @ s) / (w @ c) for s, c in zip(sums, counts, strict=True)], axis=0), len(values)
         )
 
+    def less_all(self, values: Array, members: Array, person: Array) -> Figure:
+        """The mean of some values less the mean of all: below 0 where these fare worse than the rest.
+
+        Args:
+            members: (n,), whether each value is of these.
+        """
+        values, person, members = _known(values, person, members)
+        sums, counts = self._per_person(values, person), self._per_person(np.ones(len(values)), person)
+        mine = members.astype(bool)
+        of_mine = self._per_person(values[mine], person[mine])
+        count_mine = self._per_person(np.ones(int(mine.sum())), person[mine])
+        return self._figure(lambda w: (w @ of_mine) / (w @ count_mine) - (w @ sums) / (w @ counts), int(mine.sum()))
+
     def correlation(self, x: Array, y: Array, person: Array) -> Figure:
         """Pearson's correlation."""
         x, person, y = _known(x, person, y)

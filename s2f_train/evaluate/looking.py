@@ -16,6 +16,8 @@ from s2f_train.evaluate.judging import FaceFeatures, Judge, judge_all
 from s2f_train.evaluate.seen import Seen
 from s2f_train.evaluate.tables import Picture
 
+MOST_PIXELS = 128  # a side on which pixels are compared: more costs memory and tells no more
+
 
 @dataclass(frozen=True)
 class Judges:
@@ -27,6 +29,7 @@ class Judges:
         features: of the Fréchet and the kernel distance.
         cache: what they have said before.
         jobs: processes; None: one for each core.
+        close: what faces look like close by, a `Realism`; None where that is not asked for.
     """
 
     recogniser: FaceFeatures
@@ -34,21 +37,26 @@ class Judges:
     features: FaceFeatures
     cache: VectorCache
     jobs: int | None = None
+    close: Judge | None = None
 
     @property
     def all(self) -> list[Judge]:
         """Each once."""
-        return list({j.sha256: j for j in (self.recogniser, self.attributes, self.features)}.values())
+        roles = (self.recogniser, self.attributes, self.features, *([self.close] if self.close else []))
+        return list({judge.sha256: judge for judge in roles}.values())
 
-    def see(self, pictures: Sequence[Picture | None], what: str) -> Seen:
-        """All judges look.
+    def see(self, pictures: Sequence[Picture | None], what: str, side: int = SIDE) -> Seen:
+        """All judges look: the network of features at one size, the others at the pictures as they are.
 
         Args:
             pictures: uint8 (h, w, 3); None leaves a gap.
             what: the stage, for the bar.
+            side: of that size, in pixels; pixels are kept at it, or at `MOST_PIXELS` where it is more.
         """
         shown = [picture for picture in pictures if picture is not None]
-        small = [resized(picture) for picture in shown]  # compared at one size: no system gains by its resolution
+        # Compared at one size, that of the real faces: no system gains by its resolution.
+        alike = [resized(picture, side) for picture in shown]
+        small = [resized(picture, min(side, MOST_PIXELS)) for picture in alike]
         attributes = self._judged(self.attributes, shown, f"{what}, gender and age")
         there = np.array([picture is not None for picture in pictures], bool)
 
@@ -58,8 +66,10 @@ class Judges:
             return found
 
         embeddings = self._judged(self.recogniser, shown, what)
-        features = self._judged(self.features, small, f"{what}, features")
-        pixels = np.stack(small) if small else np.zeros((0, SIDE, SIDE, 3), np.uint8)
+        features = self._judged(self.features, alike, f"{what}, features")
+        pixels = (
+            np.stack(small) if small else np.zeros((0, min(side, MOST_PIXELS), min(side, MOST_PIXELS), 3), np.uint8)
+        )
         male, age, found = attributes.T
         return Seen(
             embeddings=spread(embeddings[:, :-1], np.nan),

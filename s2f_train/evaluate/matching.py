@@ -184,6 +184,27 @@ def distances(a: NDArray[np.float64], b: NDArray[np.float64], metric: Metric) ->
     return found
 
 
+def nearest(
+    made: NDArray[np.float64],
+    known: NDArray[np.float64],
+    made_person: Ints | None = None,
+    known_person: Ints | None = None,
+) -> tuple[NDArray[np.float64], Ints]:
+    """The L2 distance of each made face to the nearest known one, and which that is.
+
+    Args:
+        made, known: embeddings, (n, d) and (m, d).
+        made_person, known_person: whose each is; with them, those of one person are passed over.
+    """
+    far, which = np.empty(len(made)), np.empty(len(made), np.int64)
+    for part in parts(len(made), known.size):
+        found = distances(made[part], known, "L2")
+        if made_person is not None and known_person is not None:
+            found[made_person[part][:, None] == known_person] = np.inf
+        which[part], far[part] = found.argmin(axis=1), found.min(axis=1)
+    return far, which
+
+
 def cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
     """Of row with row, (n,)."""
     found: NDArray[np.float64] = (unit(a) * unit(b)).sum(axis=1)

@@ -55,10 +55,10 @@ def distance_table(scene: Scene, rows: list[Row], label: str) -> Table:
             beside["fid"] = frechet_distance(made, real.features)
         table.append({**row.start, "n": len(made), "m": len(real.features), **beside})
     note = (
-        "All pictures at 64x64. The kernel distance (KID, times 1,000) has no bias and is the figure to read; its "
-        f"interval is by jackknife over people. Under {SMALL:,} pictures the Fréchet distance is mostly bias: real "
-        "from real is what as many real faces of other people score against the same ones. Where fewer are at hand, it "
-        "is missing, and the Fréchet distance cannot be read."
+        f"All pictures at {scene.side}x{scene.side}. The kernel distance (KID, times 1,000) has no bias and is the "
+        f"figure to read; its interval is by jackknife over people. Under {SMALL:,} pictures the Fréchet distance is "
+        "mostly bias: real from real is what as many real faces of other people score against the same ones. Where "
+        "fewer are at hand, it is missing, and the Fréchet distance cannot be read."
     )
     return Table("distance", "Distance to real faces", note, columns, table)
 
@@ -110,7 +110,7 @@ def thesis_table(scene: Scene, rows: list[Row], label: str) -> Table:
         f"What the thesis measured, on {THESIS_N} pictures: the mean of 20 draws and their standard deviation. Read "
         "the distance beside that of real faces from other real faces at the same number: so much of it is bias. The "
         "kernel distance of all pictures is the one to trust. L1 and cosine are of a made face and the speaker's "
-        "real one."
+        f"real one, L1 at {scene.real.size}."
     )
     return Table("thesis", "Table 5.2 of the thesis, by its own protocol", note, columns, table)
 

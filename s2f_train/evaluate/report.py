@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from s2f_edge import __version__
 from s2f_train.evaluate.charts import digits_of, interval, known_interval, line_chart
-from s2f_train.evaluate.tables import Chart, Column, Evaluation, Figure, Grid, Kind, Section, Table, finite
+from s2f_train.evaluate.report_pictures import grid_html, sheet_html
+from s2f_train.evaluate.tables import Chart, Column, Evaluation, Figure, Grid, Kind, Part, Section, Sheet, Table, finite
 from s2f_train.folders import written_whole
-from s2f_train.page import data_uri, document, facts, number
+from s2f_train.page import document, facts, number
 
 FORMAT = "s2f evaluation 1"
 MADE_BY = f"s2f {__version__}"
-PIXELS = 160  # of a picture's side in the page, which shows it at 128: sharp, and a few kB each
 STYLE = Path(__file__).with_name("style.css")
 NOTICE = "A face from a voice is a plausible face, never an identification: it shows what such a voice often goes with."
 READING = (
@@ -35,7 +34,7 @@ STACKED = 4  # measured columns from which ranges stand below their values
 
 
 def write_report(evaluation: Evaluation, folder: Path, trials_csv: str | bytes) -> None:
-    """Writes `report.html`, `report.json` and `trials.csv`, all of them or none.
+    """Writes `report.html`, `report.json`, `trials.csv` and the evaluation's own pages, all of them or none.
 
     The same evaluation gives the same bytes.
 
@@ -51,6 +50,7 @@ def write_report(evaluation: Evaluation, folder: Path, trials_csv: str | bytes) 
         "report.html": page(evaluation).encode("utf-8", "replace"),
         "report.json": as_json(evaluation).encode("utf-8", "replace"),
         "trials.csv": trials_csv.encode("utf-8", "replace") if isinstance(trials_csv, str) else trials_csv,
+        **{name: text.encode("utf-8", "replace") for name, text in evaluation.pages.items()},
     }
     with written_whole(folder, is_report) as new:
         for name, data in files.items():
@@ -87,9 +87,9 @@ def as_json(evaluation: Evaluation) -> str:
     return json.dumps(_plain(whole), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _part_facts(part: Table | Chart | Grid) -> dict[str, Any]:
+def _part_facts(part: Part) -> dict[str, Any]:
     kind = type(part).__name__.lower()
-    if isinstance(part, Grid):
+    if isinstance(part, Grid | Sheet):
         return {"kind": kind, "key": part.key}
     return {"kind": kind, **vars(part)}
 
@@ -120,6 +120,7 @@ def page(evaluation: Evaluation) -> str:
         f"<p class='promise'>{NOTICE}</p></header>",
         _warnings(evaluation.warnings),
         _tiles(evaluation.summary),
+        _links(evaluation.pages),
         _facts(evaluation.facts),
         f"<p class='reading'>{READING}</p>",
         f"<div class='with-contents'>{_contents(evaluation.sections)}",
@@ -145,13 +146,23 @@ def _tiles(summary: Sequence[tuple[str, str]]) -> str:
     return f"<div class='tiles'>{''.join(cards)}</div>" if cards else ""
 
 
+def _links(pages: Mapping[str, str]) -> str:
+    """To what lies beside the report."""
+    shown = ", ".join(f"<a href='{escape(name, quote=True)}'>{escape(name)}</a>" for name in pages)
+    return (
+        f"<p class='reading'>Beside this page: {shown}, where a person says which picture is the photograph.</p>"
+        if pages
+        else ""
+    )
+
+
 def _contents(sections: Sequence[Section]) -> str:
     entries = []
     for i, section in enumerate(sections, 1):
         parts = "".join(
             f"<li><a href='#s{i}-{k}'>{escape(part.title)}</a></li>"
             for k, part in enumerate(section.parts, 1)
-            if not (isinstance(part, Table) and part.folded)
+            if not (isinstance(part, Table | Sheet) and part.folded)
         )
         below = f"<ul>{parts}</ul>" if parts else ""
         entries.append(f"<li><a href='#s{i}'>{escape(section.title)}</a>{below}</li>")
@@ -177,16 +188,18 @@ def _section(section: Section, i: int) -> str:
     return f"<section id='s{i}'><h2>{escape(section.title)}</h2>{_paragraphs(section.text)}{''.join(parts)}</section>"
 
 
-def _part(part: Table | Chart | Grid, name: str) -> str:
+def _part(part: Part, name: str) -> str:
     top = f"<h3>{escape(part.title)}</h3>{_paragraphs(part.note)}"
     if isinstance(part, Chart):
         numbers = f"<details><summary>Numbers</summary>{_table(_numbers(part), marks=False)}</details>"
         shown = f"<div class='scroll'>{line_chart(part, f'{name}-title')}</div>"
         return f"<div class='card' id='{name}'>{top}{shown}{numbers}</div>"
-    if isinstance(part, Table) and part.folded:
-        below = f"{_paragraphs(part.note)}{_table(part)}"
+    if isinstance(part, Table | Sheet) and part.folded:
+        below = f"{_paragraphs(part.note)}{_table(part) if isinstance(part, Table) else sheet_html(part)}"
         return f"<details class='part' id='{name}'><summary>{escape(part.title)}</summary>{below}</details>"
-    shown = _table(part) if isinstance(part, Table) else _grid(part)
+    shown = (
+        _table(part) if isinstance(part, Table) else sheet_html(part) if isinstance(part, Sheet) else grid_html(part)
+    )
     return f"<div class='part' id='{name}'>{top}{shown}</div>"
 
 
@@ -294,23 +307,3 @@ def _mark(value: float, ends: tuple[float, float], scale: tuple[float, float] | 
     low, high, at = (min(100.0, max(0.0, 100 * (end - scale[0]) / (scale[1] - scale[0]))) for end in (*ends, value))
     line = f"<i style='left:{low:.1f}%;width:{max(0.0, high - low):.1f}%'></i>"
     return f"<span class='whisker-of' aria-hidden='true'>{line}<b style='left:{at:.1f}%'></b></span>"
-
-
-# ------------------------------------------------------------------------------------ grids
-
-
-def _grid(grid: Grid) -> str:
-    head = "".join(f"<th scope='col'>{escape(column)}</th>" for column in grid.columns)
-    rows = []
-    for label, pictures in grid.rows:
-        cells = []
-        for column, picture in zip(grid.columns, pictures, strict=True):
-            if picture is None:
-                cells.append("<td><span class='none' title='no picture'>–</span></td>")
-                continue
-            told = escape(f"{column}: {label}")
-            cells.append(f"<td><img alt='{told}' src='{data_uri(Image.fromarray(picture), PIXELS)}'></td>")
-        rows.append(f"<tr><th scope='row'>{escape(label)}</th>{''.join(cells)}</tr>")
-    body = f"<tbody>{''.join(rows)}</tbody>"
-    empty = "" if grid.rows else "<p class='empty'>No pictures.</p>"
-    return f"<div class='card data grid'><table><thead><tr><th></th>{head}</tr></thead>{body}</table>{empty}</div>"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.data.pictures import SIDE
 from s2f_train.evaluate.attributes import Readings
 from s2f_train.evaluate.intervals import Bootstrap
 from s2f_train.evaluate.matching import Trials, draw_trials
@@ -28,7 +29,7 @@ class Seen:
         found: (n,), whether the recogniser found a face.
         readings: gender and age.
         features: float64 (n, k), of the network of the Fréchet and kernel distances.
-        pixels: uint8 (n, 64, 64, 3).
+        pixels: uint8 (n, side, side, 3), all of one evaluation of one side.
     """
 
     embeddings: NDArray[np.float64]
@@ -36,6 +37,11 @@ class Seen:
     readings: Readings
     features: NDArray[np.float64]
     pixels: NDArray[np.uint8]
+
+    @property
+    def size(self) -> str:
+        """Of the pixels, such as "64x64"."""
+        return f"{self.pixels.shape[2]}x{self.pixels.shape[1]}"
 
     @property
     def there(self) -> NDArray[np.bool_]:
@@ -77,6 +83,7 @@ class Scene:
         per_voice: trials a voice.
         seed: of the trials.
         draw: of the intervals.
+        side: in pixels, at which the network of features sees all pictures.
     """
 
     subjects: Subjects
@@ -85,6 +92,7 @@ class Scene:
     per_voice: int
     seed: int
     draw: Bootstrap
+    side: int = SIDE
 
     @cached_property
     def label(self) -> NDArray[np.str_]:

@@ -19,6 +19,7 @@ TILES = (
     ("retrieval_100_cosine", "r10", "R@10"),
     ("gender", "right", "gender right"),
     ("distance", "kid", "kernel distance to real faces, x1000"),
+    ("realism", "distance", "distance from photographs, whose sets are 1 apart"),
 )
 
 
@@ -29,6 +30,8 @@ def summary(scene: Scene, rows: list[Row], sections: list[Section]) -> list[tupl
     heard = len(np.unique(scene.person))
     tiles = [(str(heard), "people"), (str(len(scene.person)), "voices")]
     for key, column, what in TILES:
+        if key not in tables:
+            continue
         kind = next(c.kind for c in tables[key].columns if c.key == column)
         for row in tables[key].rows:
             figure = row.get(column)

@@ -103,7 +103,18 @@ class Grid:
     rows: list[tuple[str, list[Picture | None]]]
 
 
-Part = Table | Chart | Grid
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures side by side as they are, to look at: up to 256 pixels wide."""
+
+    key: str
+    title: str
+    note: str
+    pictures: Sequence[Picture]
+    folded: bool = False
+
+
+Part = Table | Chart | Grid | Sheet
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,7 @@ class Evaluation:
         facts: what was evaluated, on what, by which judges, with which settings; plain JSON values.
         warnings: sentences that a reader must see first.
         sections: in the order of the report.
+        pages: name of a file beside the report -> its HTML.
     """
 
     title: str
@@ -132,6 +144,7 @@ class Evaluation:
     facts: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
+    pages: dict[str, str] = field(default_factory=dict)
 
 
 def finite(value: float | None) -> float | None:

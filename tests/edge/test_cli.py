@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from s2f_edge import __version__
 from s2f_edge.cli import app
-from s2f_edge.provenance import read_metadata
+from s2f_edge.provenance import read, read_metadata
 
 MALE, FEMALE = "male.wav", "female.wav"
 
@@ -72,6 +72,21 @@ def test_infer_writes_a_face_and_says_where(run, examples: Path, tmp_path: Path)
     assert "male generator" in result.stdout
     assert Image.open(tmp_path / "out/face.png").size == (128, 128)
     assert read_metadata(tmp_path / "out/face.png")["generator"] == "male"
+
+
+def test_a_renderers_face_has_its_own_size_and_all_marks(run, examples: Path, tmp_path: Path, tiny_drawn_pack) -> None:
+    result = run("infer", examples / MALE, "--pack", tiny_drawn_pack, "--json", pack=False)
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert {"metadata", "watermark"} <= set(facts["marks"])
+    assert facts["timings_ms"]["renderer"] > 0
+    picture = tmp_path / "male.face.png"
+    assert Image.open(picture).size == (256, 256)
+    assert {"metadata", "watermark"} <= set(read(picture).layers)
+    assert (
+        "renderer    draws 256 pixels squared; candidates differ by 5 numbers"
+        in run("pack", "show", tiny_drawn_pack).stdout
+    )
 
 
 def test_default_name_is_in_this_folder(run, examples: Path, tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def test_a_pack_is_read(tiny_pack: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("schema",), 2, "schema 2"),
+        (("schema",), 3, "schema 3; this version reads schema 1 and 2"),
+        (("schema",), 2, "schema 2 and no renderer"),
+        (("renderer",), {"file": "voice.onnx"}, "schema 1 and a renderer"),
         (("schema",), "1", "int is needed"),
         (("name",), None, "str is needed"),
         (("noise",), "a", "finite number"),
@@ -82,6 +84,55 @@ def test_a_network_in_the_wrong_place_is_refused(
     test_a_wrong_manifest_is_refused(manifest, path, value, words)
 
 
+@pytest.fixture
+def drawn(tiny_drawn_pack: Path) -> dict[str, Any]:
+    """The manifest of a pack with a renderer."""
+    return json.loads((tiny_drawn_pack / "manifest.json").read_text())
+
+
+def test_a_pack_with_a_renderer_is_read(tiny_drawn_pack: Path, tiny_pack: Path) -> None:
+    found = Pack.open(tiny_drawn_pack).manifest
+    assert (found.renderer, found.latent_size, found.noise_size, found.face_size) == ("renderer.onnx", 5, 5, 256)
+    without = Pack.open(tiny_pack).manifest
+    assert (without.renderer, without.latent_size, without.noise_size, without.face_size) == (None, None, 8, 64)
+
+
+GENERAL, RENDERER = ("files", "generator_general.onnx"), ("files", "renderer.onnx")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("schema",), 1, "schema 1 and a renderer"),
+        (("renderer",), None, "schema 2 and no renderer"),
+        (("renderer",), "renderer.onnx", "dict is needed"),
+        (("renderer",), {}, "file is missing"),
+        (("renderer", "file"), "other.onnx", "does not stand under files"),
+        (("renderer", "file"), "voice.onnx", "voice.onnx has inputs"),
+        (("noise",), 0.05, "with a renderer it must be 0"),
+        (("generators", "male"), "traits.onnx", "traits.onnx has inputs"),
+        ((*GENERAL, "inputs", 1, "name"), "noise", r"has inputs .*latent float32 \['any', 'any'\] is needed"),
+        ((*GENERAL, "inputs", 1, "dtype"), "float16", "generator_general.onnx has inputs"),
+        ((*GENERAL, "inputs", 1, "shape"), [None, None], "generator_general.onnx any, generator_male.onnx 5"),
+        ((*GENERAL, "inputs", 1, "shape"), [None, 6], "generator_general.onnx 6, generator_male.onnx 5"),
+        ((*GENERAL, "inputs", 1, "shape"), [None, 5, 1], "generator_general.onnx has inputs"),
+        ((*GENERAL, "outputs", 0, "shape"), [None, 3, 32, 32], r"in its place inner float32 \['any', 3, 64, 64\]"),
+        ((*GENERAL, "outputs", 2, "name"), "points", "generator_general.onnx has outputs"),
+        ((*GENERAL, "outputs"), [], "generator_general.onnx has outputs none"),
+        ((*RENDERER, "inputs", 0, "shape"), [None, 3, None, 64], "all but the first length must be fixed"),
+        ((*RENDERER, "inputs", 2, "shape"), [None, 136], "renderer.onnx has inputs"),
+        ((*RENDERER, "outputs", 0, "shape"), [None, 3, None, None], "all but the first length must be fixed"),
+        ((*RENDERER, "outputs", 0, "shape"), [None, 3, 256, 128], "128 x 256 pixels; they must be square"),
+        ((*RENDERER, "outputs", 0, "shape"), [1, 3, 256, 256], "renderer.onnx has outputs"),
+        ((*RENDERER, "outputs", 0, "name"), "picture", "renderer.onnx has outputs"),
+    ],
+)
+def test_halves_that_do_not_fit_are_refused(
+    drawn: dict[str, Any], path: tuple[Any, ...], value: Any, words: str
+) -> None:
+    test_a_wrong_manifest_is_refused(drawn, path, value, words)
+
+
 @pytest.mark.parametrize("name", ["../voice.onnx", "/etc/passwd", "a/b.onnx", "..", "", ".hidden", "a\\b", "x" * 200])
 def test_file_names_cannot_leave_the_folder(manifest: dict[str, Any], name: str) -> None:
     manifest["files"][name] = manifest["files"]["voice.onnx"]
@@ -121,9 +172,10 @@ def test_fuzz_anything_is_refused_cleanly(data: bytes) -> None:
 
 @settings(max_examples=300)
 @given(st.data())
-def test_fuzz_one_changed_value(tiny_pack: Path, data: st.DataObject) -> None:
+def test_fuzz_one_changed_value(tiny_pack: Path, tiny_drawn_pack: Path, data: st.DataObject) -> None:
     """One value anywhere replaced by anything: understood or refused, never another error."""
-    root = json.loads((tiny_pack / "manifest.json").read_text())
+    pack = data.draw(st.sampled_from([tiny_pack, tiny_drawn_pack]))
+    root = json.loads((pack / "manifest.json").read_text())
     changed = copy.deepcopy(root)
     inner: Any = changed
     while True:

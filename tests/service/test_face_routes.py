@@ -149,12 +149,12 @@ def test_the_old_app_gets_an_address_of_its_picture(client: httpx.Client, male: 
     assert (broken.status_code, broken.json()["code"]) == (404, "not-found")
 
 
-def test_what_a_service_says_of_itself(client: httpx.Client) -> None:
+def test_what_a_service_says_of_itself(client: httpx.Client, model: Speech2Face) -> None:
     info = client.get("/v1/info").json()
     assert info["limits"] == {
         "bytes": 25 << 20, "seconds": 600, "samples": 16, "size": 1024, "batch": 32, "min_speech_seconds": 1.0,
     }  # fmt: skip
-    assert info["face_size"] == 64
+    assert info["face_size"] == model.face_size
     assert not info["key_needed"]
     assert client.get("/version").json()["pack"] == info["pack"]
     assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}

@@ -379,6 +379,8 @@ FREE = {
     "voice": ["store", "runs", "picture_view", "rate", "speaker_weight", "components", "steps", "seed", "compile"],
     "vae": ["store", "runs", "start", "face_weights", "rate", "kl_weight", "pixel_weight", "steps", "seed", "compile"],
     "light": ["store", "runs", "pack", "rate", "width", "last", "steps", "seed", "compile"],
+    "renderer": ["store", "runs", "start", "rate", "sketch_weight", "jitter", "steps", "seed", "compile"],
+    "appearance": ["store", "runs", "voice", "renderer", "rate", "stretch", "own_directions", "steps", "seed"],
 }
 
 

@@ -11,9 +11,10 @@ from s2f_edge.session import Network
 from s2f_train.data.face_directions import SIDE, face_directions
 
 
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    return Pack.open(make_pack(tmp_path_factory.mktemp("directions") / "pack", "fbank-80"))
+@pytest.fixture(scope="module", params=[False, True], ids=["pictures", "appearances"])
+def pack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Pack:
+    folder = tmp_path_factory.mktemp("directions") / "pack"
+    return Pack.open(make_pack(folder, "fbank-80", renderer=request.param))
 
 
 def voices(pack: Pack, count: int) -> np.ndarray:
@@ -24,8 +25,13 @@ def voices(pack: Pack, count: int) -> np.ndarray:
     return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
 
 
-def small(network: Network, embeddings: np.ndarray) -> np.ndarray:
-    faces = network.run({"embedding": embeddings})["face"]
+def small(pack: Pack, name: str, embeddings: np.ndarray) -> np.ndarray:
+    if pack.manifest.renderer:
+        zeros = np.zeros((len(embeddings), pack.manifest.noise_size), np.float32)
+        appearance = Network(pack, name, "cpu", 1).run({"embedding": embeddings, "latent": zeros})
+        faces = Network(pack, "renderer.onnx", "cpu", 1).run(appearance)["face"]
+    else:
+        faces = Network(pack, name, "cpu", 1).run({"embedding": embeddings})["face"]
     step = faces.shape[-1] // SIDE
     return faces.reshape(len(faces), 3, SIDE, step, SIDE, step).mean(axis=(3, 5)).reshape(len(faces), -1)
 
@@ -34,9 +40,8 @@ def test_distances_are_those_of_the_faces(pack: Pack) -> None:
     known, some, others = np.split(voices(pack, 360), [300, 330])
     expected = np.zeros(30)
     for name in pack.manifest.generators.values():
-        network = Network(pack, name, "cpu", 1)
-        different = np.square(small(network, some) - small(network, others)).sum(axis=1)
-        expected += different / small(network, known).var(axis=0).sum() / len(pack.manifest.generators)
+        different = np.square(small(pack, name, some) - small(pack, name, others)).sum(axis=1)
+        expected += different / small(pack, name, known).var(axis=0).sum() / len(pack.manifest.generators)
     found = np.square((some - others) @ face_directions(pack, known)).sum(axis=1)
     np.testing.assert_allclose(found, expected, rtol=0.15)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from fit_tools import assert_same_run, newest_run, one_thread, points_by_lightness, refused, s2f_train
 from made_store import crowd, made_store
+from PIL import Image
 
 from s2f_train import checkpoint
 from s2f_train.config import RendererSettings, build
@@ -127,7 +128,7 @@ def test_an_appearance_is_fitted_for_all_generators(run: Path, place: Path) -> N
     fitted = newest_run(place / "faces")
     networks, facts = checkpoint.load(newest_checkpoint(fitted))
     names = {"voice", "traits", "generator_general", "generator_male", "generator_female"}
-    assert set(networks) == names
+    assert set(networks) == {*names, "renderer"}
     assert all(isinstance(networks[n], AppearanceGenerator) for n in names if n.startswith("generator_"))
     assert facts["noise"] == 0
     assert {"landmarks", "efficientnet"} <= facts["outside_networks"].keys()
@@ -140,6 +141,16 @@ def test_an_appearance_is_fitted_for_all_generators(run: Path, place: Path) -> N
     for gender, asked in (("female", -1), ("male", 1)):  # the last of the numbers
         told = networks[f"generator_{gender}"].told(voices)[:, -1]
         assert told.mean().item() == pytest.approx(asked, abs=0.4)
+
+
+def test_faces_can_be_seen_before_any_export(run: Path, place: Path, examples: Path) -> None:
+    fitted = max((place / "faces").glob("*-appearance"))
+    result = s2f_train("sample", fitted, examples / "male.wav", examples / "female.wav", "--out", place / "sample.png")
+    assert result.exit_code == 0, result.output
+    with Image.open(place / "sample.png") as picture:
+        assert picture.size == (2 * 256, 3 * 256)
+        faces = np.asarray(picture)
+    assert (faces[:256, :256] != faces[:256, 256:]).any()
 
 
 def test_an_appearance_needs_a_renderer(place: Path) -> None:

@@ -248,3 +248,16 @@ def test_a_fault_of_the_code_is_no_message_for_the_user(call: Call, monkeypatch:
 
     monkeypatch.setattr(evaluation, "evaluate", broken)
     assert isinstance(call("--pack", "default").exception, ValueError)
+
+
+def test_photographs_for_realism(call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(judges, "open_close", lambda wheel: asked.append(wheel))
+    message = told(call("--pictures", folder / "pictures", "--photographs", tmp_path / "absent"))
+    assert "neither a store nor a folder of photographs" in message
+    message = told(call("--pictures", folder / "pictures", "--photographs", folder / "store"))
+    assert "no faces of view 'portrait'" in message
+    assert len(asked) == 2
+    done = call("--pictures", folder / "pictures", "--out", "report")
+    assert done.exit_code == 0, done.output
+    assert len(asked) == 2  # without photographs no network is opened for them

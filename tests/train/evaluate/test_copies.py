@@ -11,12 +11,18 @@ import pytest
 from made_scene import made_judges, made_scene, of, row, seen, value
 from made_store import Person, made_store
 
+from s2f_train.data.pictures import read_face
 from s2f_train.data.store import Sample
 from s2f_train.evaluate import matching
 from s2f_train.evaluate.cache import VectorCache
-from s2f_train.evaluate.copies import Faceless, _faceless_rows, _table, copies_section, nearest
+from s2f_train.evaluate.copies import Faceless, _faceless_rows, _table, copies_section
 from s2f_train.evaluate.evaluation import Settings, evaluate
+from s2f_train.evaluate.framing import SMALL
+from s2f_train.evaluate.matching import nearest
+from s2f_train.evaluate.seen import Row
+from s2f_train.evaluate.systems import System
 from s2f_train.evaluate.tables import Grid, Table
+from s2f_train.evaluate.whole_pictures import compare_whole, nearest_whole
 
 
 def test_the_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,12 +70,55 @@ def test_the_section_of_an_evaluation(tmp_path: Path) -> None:
     judges: Any = dataclasses.replace(made_judges(people), cache=VectorCache())
     found, _ = evaluate(settings, judges)
     (section,) = (s for s in found.sections if s.title == "Copies")
-    table, grid = section.parts
+    table, whole, *grids = section.parts
     assert isinstance(table, Table)
-    assert isinstance(grid, Grid)
+    assert isinstance(whole, Table)
     assert {r["system"] for r in table.rows} == {"face", "real faces"}
-    assert len(grid.columns) == 3
-    assert 1 <= len(grid.rows) <= 4
+    assert [r["system"] for r in whole.rows] == ["face", "photos that no training saw"]
+    assert [part.key for part in grids] == ["copies_nearest", "copies_whole_photo"]
+    for grid in grids:
+        assert isinstance(grid, Grid)
+        assert len(grid.columns) == 3
+        assert 1 <= len(grid.rows) <= 4
+
+
+def test_whole_pictures_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    known = rng.uniform(0, 255, (5, SMALL, SMALL, 3))
+    made = np.stack([known[3] + 2, known[1][:, ::-1], np.full((SMALL, SMALL, 3), 127.0)])
+    far, which = nearest_whole(made.reshape(3, -1), known.reshape(5, -1))
+    assert which[:2].tolist() == [3, 1]  # the second one by its mirror image
+    assert far[:2] == pytest.approx([2, 0])
+    assert far[2] > 50
+
+
+def test_a_copy_whose_hair_and_ground_are_learnt_is_seen(tmp_path: Path) -> None:
+    """A portrait of training that is shown again, mirrored, beside portraits that no training saw."""
+    voices = [Person(f"T{i}", "mf"[i % 2], 20.0, "test", voices=1, photos=1, clips=1) for i in range(4)]
+    portraits = [
+        Person(f"{split}{i}", "mf"[i % 2], 20.0, split, voices=1, photos=0, clips=1, views=("portrait",), source="more")
+        for split in ("train", "valid")
+        for i in range(4)
+    ]
+    people = [*voices, *portraits]
+    store = made_store(tmp_path / "s", people)
+    judges = made_judges(people)
+    scene = made_scene("mfmf", voices=1, faces=1)
+    by_split = {
+        split: [f for f in store.faces if f.view == "portrait" and store.identities[f.identity].split == split]
+        for split in ("train", "valid")
+    }
+    copied = [read_face(store, face)[:, ::-1] for face in by_split["train"]]
+    given = seen(np.eye(4))
+    shown = [Row(System("copies", "system", [*copied]), given)]
+    whole = compare_whole(scene, shown, by_split["train"], "portrait", store, judges)
+    assert whole
+    by_heart, unseen = whole.rows
+    assert unseen["system"] == "portraits that no training saw"
+    assert value(by_heart["plain"]) == 0
+    assert whole.rows[0]["pictures"] == 4
+    assert value(unseen["plain_least"]) > 5
+    assert compare_whole(scene, shown, by_split["train"], "photo", store, judges) is None
 
 
 def test_speakers_without_a_picture_are_held_against_the_training_too() -> None:

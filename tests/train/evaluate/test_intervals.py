@@ -267,3 +267,16 @@ def test_one_face_for_all_has_a_cosine_of_one(shared: float) -> None:
     rng = np.random.default_rng(0)
     vectors = shared * np.ones((300, 64)) + (1 - shared) * rng.standard_normal((300, 64))
     assert Bootstrap(300, 0).cosine_between(vectors, np.arange(300)).value == pytest.approx(shared, abs=0.003)
+
+
+def test_some_less_all_by_hand() -> None:
+    values, members, person = np.array([1.0, 0, 1, 1, np.nan]), np.array([True, True, False, False, True]), np.arange(5)
+    figure = Bootstrap(5, 200).less_all(values, members, person)
+    assert figure.value == pytest.approx(0.5 - 0.75)
+    assert figure.n == 2
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low < figure.value < figure.high
+    everyone = Bootstrap(5, 200).less_all(values, np.ones(5, bool), person)
+    assert (everyone.value, everyone.low, everyone.high) == (0, 0, 0)
+    assert Bootstrap(5, 20).less_all(values, np.zeros(5, bool), person).n == 0

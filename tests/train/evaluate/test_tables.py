@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_scene import made_scene, of, row, seen, value
 
-from s2f_train.evaluate.attribute_tables import age_table, gender_tables, groups_table
+from s2f_train.evaluate.attribute_tables import age_table, gender_tables, groups_table, without_faces_of
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.distribution import frechet_distance, kid, kid_figure
 from s2f_train.evaluate.identity_tables import (
@@ -276,7 +276,7 @@ def test_no_labels_at_all() -> None:
     assert np.isnan(value(of(table, "ours")["right"]))
     _, given = matching_table(scene, rows)
     groups = groups_table(scene, rows, given)
-    assert [(r["group"], r["voices"]) for r in groups.rows] == [("women", 0), ("men", 4), ("age 30 to 44", 8)]
+    assert [(r["group"], r["voices"]) for r in groups.rows] == [("women", 0), ("men", 4), ("age 30 to 60", 8)]
     assert all(r["gender"] is None for r in groups.rows)
     assert [r["matching"] if r["matching"] is None else value(r["matching"]) for r in groups.rows] == [None, 1, 1]
 
@@ -323,8 +323,7 @@ def test_groups_add_up() -> None:
     table = dataclasses.replace(table, rows=[r for r in table.rows if r["system"] == "ours"])
     voices = {r["group"]: r["voices"] for r in table.rows}
     assert voices == {
-        "women": 9, "men": 9, "age under 18": 3, "age 18 to 29": 6, "age 30 to 44": 6, "age 45 to 59": 3,
-        "age 60 and over": 3,
+        "women": 9, "men": 9, "age under 30": 9, "age 30 to 60": 9, "age over 60": 3,
     }  # fmt: skip
     ages = [r for r in table.rows if r["group"].startswith("age")]
     for key, whole in (
@@ -527,3 +526,34 @@ def test_at_most_so_many_pairs_a_person() -> None:
 def test_one_recording_each_has_no_pairs() -> None:
     scene = made_scene("mfm", voices=1)
     assert [r["system"] for r in stability(scene, row("theirs", own(scene))).rows] == ["real faces"]
+
+
+# -------------------------------------------------------------------------------- ages
+
+
+def test_groups_say_how_far_below_the_mean_and_whose_age_faces_have() -> None:
+    """Two young people and two old ones: the old get young faces, and others' faces are nearer to them."""
+    scene = made_scene("mmff", voices=1, faces=1, ages=[20, 25, 70, 80])
+    made = seen(np.eye(4)[[0, 1, 0, 1]], age=[22, 61, 24, 35])
+    rows = [row("ours", made)]
+    _, given = matching_table(scene, rows)
+    table = groups_table(scene, rows, given)
+    young, old = (next(r for r in table.rows if r["group"] == f"age {band}") for band in ("under 30", "over 60"))
+    assert [r["group"] for r in table.rows] == ["women", "men", "age under 30", "age over 60"]
+    assert value(young["matching"]) > value(old["matching"])
+    whole = given["ours"][False, 2].mean()
+    assert value(young["below"]) == pytest.approx(value(young["matching"]) - whole)
+    assert value(old["below"]) == pytest.approx(value(old["matching"]) - whole)
+    assert (value(young["of_age"]), young["faces_of_age"]) == (0.5, 2)
+    assert (value(old["of_age"]), old["faces_of_age"]) == (0, 1)  # the one face over 60 is of a young voice
+    women = next(r for r in table.rows if r["group"] == "women")
+    assert women["of_age"] is None
+    assert women["faces_of_age"] is None
+    assert without_faces_of(scene, rows) == []
+    younger = row("young", seen(np.eye(4), age=30))
+    nobody = row("nobody", seen(np.eye(4), age=70, found=False))
+    assert without_faces_of(scene, [younger, row("mean face", seen(np.eye(4), age=30), "baseline")]) == [
+        "young makes no face that the judge reads as under 30, for 2 voices of people of that age.",
+        "young makes no face that the judge reads as over 60, for 2 voices of people of that age.",
+    ]
+    assert len(without_faces_of(scene, [nobody])) == 2

@@ -55,16 +55,18 @@ async function load(manifest, base, progress) {
 }
 
 async function run(waveform, generator, rows) {
-  const { ort, session, manifest } = ready;
-  const size = manifest.embedding_size;
+  const { ort, session } = ready;
   const noise = Float32Array.from(rows.flat());
   const found = await session.run({
     waveform: new ort.Tensor("float32", waveform, [waveform.length]),
     generator: new ort.Tensor("int32", Int32Array.of(generator), [1]),
-    noise: new ort.Tensor("float32", noise, [rows.length, size]),
+    noise: new ort.Tensor("float32", noise, [rows.length, rows[0].length]),
   });
   return Object.fromEntries(Object.entries(found).map(([name, tensor]) => [name, tensor]));
 }
+
+/** How many normal numbers a candidate takes; folders of earlier versions do not say it. */
+const noiseSize = () => ready.manifest.noise_size ?? ready.manifest.embedding_size;
 
 /** Normally distributed numbers, by Box and Muller. */
 const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
@@ -72,7 +74,7 @@ const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * 
 /** What the gate says of a sound, or null where there is none. */
 async function judged(sound) {
   if (!sound) return null;
-  const { speech_probability: speech, sounds } = await run(sound, 1, [new Array(ready.manifest.embedding_size).fill(0)]);
+  const { speech_probability: speech, sounds } = await run(sound, 1, [new Array(noiseSize()).fill(0)]);
   return verdictOf({ speech_probability: speech.data[0], sounds: [...sounds.data] }, ready.manifest.sounds);
 }
 
@@ -91,7 +93,7 @@ async function faces({ samples: given, rate, gender, count, others }) {
   const voiced = voicedOf(samples, hearingGain(samples), detector);
   lap("vad");
 
-  const size = manifest.embedding_size;
+  const size = noiseSize();
   const rows = Array.from({ length: count }, (_, i) =>
     Array.from({ length: size }, () => (i === 0 && !others ? 0 : normal())),
   );
