@@ -35,12 +35,13 @@ import json, sys, torch
 from torch import nn
 from s2f_edge.pack import Pack
 from s2f_train.models.campplus import CamPlusPlus
-from s2f_train.models.generator import Generator
+from s2f_train.models.appearance_generator import AppearanceGenerator
+from s2f_train.models.renderer import Renderer
 facts = json.loads((Pack.open().folder / "manifest.json").read_text())
-shape, voice = facts["generator_settings"]["generator_general"], facts["voice"]
+shape, drawn, voice = facts["generator_settings"]["generator_general"], facts["renderer"]["settings"], facts["voice"]
 size, pooled = voice["embedding_size"], voice["settings"]["encoder_settings"]["embedding_size"]
-networks = [CamPlusPlus(pooled), nn.Linear(pooled, size), Generator(size, tuple(shape["channels"]), shape["variant"])]
-sizes = [size, pooled, list(shape["channels"]), shape["variant"]]
+networks = [CamPlusPlus(pooled), nn.Linear(pooled, size), AppearanceGenerator(**shape), Renderer(**drawn)]
+sizes = [size, pooled, shape, drawn]
 torch.save([network.state_dict() for network in networks] + [sizes], sys.argv[1])
 """
 
@@ -51,10 +52,12 @@ from PIL import Image
 from torch import nn
 from s2f_edge.fbank import fbank
 from s2f_train.models.campplus import CamPlusPlus
-from s2f_train.models.generator import Generator
-*states, (size, pooled, channels, variant) = torch.load(sys.argv[1], weights_only=True)
-voice, projection, generator = CamPlusPlus(pooled), nn.Linear(pooled, size), Generator(size, tuple(channels), variant)
-for network, state in zip((voice, projection, generator), states):
+from s2f_train.models.appearance_generator import AppearanceGenerator
+from s2f_train.models.renderer import Renderer
+*states, (size, pooled, shape, drawn) = torch.load(sys.argv[1], weights_only=True)
+voice, projection = CamPlusPlus(pooled), nn.Linear(pooled, size)
+generator, renderer = AppearanceGenerator(**shape), Renderer(**drawn)
+for network, state in zip((voice, projection, generator, renderer), states):
     network.load_state_dict(state)
     network.eval()
 samples, rate = soundfile.read(sys.argv[2], dtype="float32")
@@ -63,7 +66,7 @@ windows = np.stack([frames[i : i + 200] for i in range(0, len(frames) - 199, 200
 windows -= windows.mean(axis=1, keepdims=True)
 with torch.inference_mode():
     embedding = nn.functional.normalize(projection(voice(torch.from_numpy(windows))).sum(0, keepdim=True))
-    face = generator(embedding)[0]
+    face = renderer(*generator(embedding, torch.zeros(1, shape["latent_size"])))[0]
 Image.fromarray((face * 127.5 + 127.5).round().byte().permute(1, 2, 0).numpy()).save(sys.argv[3])
 """
 

@@ -1,6 +1,6 @@
 """What do the faces look like? The first voices of a data set that no training heard, women above and men below.
 
-    python benchmarks/gallery.py STORE [--pack PACK] [--source librispeech] [--each 8] [--generators] --out faces.png
+    python benchmarks/gallery.py STORE [--pack PACK] [--source librispeech] [--each 8] [--generators] --out faces.jpg
 
 Nothing is chosen: it takes the first clip of the first speakers of the store's test split, in the order of their names.
 With --generators each voice stands in three rows: general, male and female.
@@ -17,7 +17,7 @@ from PIL import Image
 from s2f_edge import AudioError, Speech2Face
 from s2f_train.data.store import Sample, Store
 
-ENLARGED = 2
+LEAST = 128  # pixels of a face: smaller ones are enlarged
 
 
 def main() -> None:
@@ -41,7 +41,9 @@ def main() -> None:
             faces = [face_of(model, store, voice, generator) for voice in voices]
             rows.append(np.concatenate(faces, axis=1))
     picture = Image.fromarray(np.concatenate(rows))
-    picture.resize((picture.width * ENLARGED, picture.height * ENLARGED), Image.Resampling.BICUBIC).save(arguments.out)
+    times = max(1, LEAST // model.face_size)
+    larger = picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC)
+    larger.save(arguments.out, quality=90)  # of a JPEG
     print(f"wrote {arguments.out}")
 
 

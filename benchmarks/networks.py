@@ -1,9 +1,10 @@
-"""How near to the machine's limit do voice network and generator run, and what does torch take for the same?
+"""How near to the machine's limit do the networks run, and what does torch take for the same?
 
     python benchmarks/networks.py [--threads 1] [--repeats 40] [--compile]
 
-The limit is the best rate of a product of two matrices in the same run. All are called in turn, so that a busy
-moment meets each; a figure is the median after a warm-up, with the least beside it. The last line is JSON.
+voice is the voice network, face the generator and the renderer, one after the other. The limit is the best rate of a
+product of two matrices in the same run. All are called in turn, so that a busy moment meets each; a figure is the
+median after a warm-up, with the least beside it. The last line is JSON.
 torch runs modules of the pack's shapes, with other weights: that changes nothing of the time.
 """
 
@@ -22,6 +23,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch_way import networks
 
+from s2f_edge import Speech2Face
 from s2f_edge.pack import Pack
 from s2f_edge.session import Network, onnxruntime
 
@@ -60,18 +62,18 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     pack = Pack.open()
-    voice, generator = networks("default")
-    modules = {"voice": voice, "generator": generator}
-    general = pack.manifest.generators["general"]
+    voice, face = networks("default")
+    modules = {"voice": voice, "face": face}
     size, random = pack.manifest.voice.embedding_size, np.random.default_rng(2)
-    ours = {
-        "voice": Network(pack, pack.manifest.voice.file, "cpu", given.threads),
-        "generator": Network(pack, general, "cpu", given.threads),
+    heard = Network(pack, pack.manifest.voice.file, "cpu", given.threads)
+    model = Speech2Face(device="cpu", threads=given.threads)
+    ours: dict[str, Callable[[np.ndarray], object]] = {
+        "voice": lambda x: heard.run({"features": x}),
+        "face": lambda x: model.generate(x, "general"),
     }
     calls: dict[str, Callable[[], object]] = {"limit": product(given.threads)}
     flops = {"limit": 2.0 * SIDE**3}
-    for kind, network in ours.items():
-        name = "features" if kind == "voice" else "embedding"
+    for kind, call in ours.items():
         one = (200, 80) if kind == "voice" else (size,)
         module = modules[kind]
         compiled = torch.compile(module) if given.compile else None
@@ -80,7 +82,7 @@ def main() -> None:
             tensor = torch.from_numpy(x)
             key = f"{kind} x{batch}"
             flops[key] = operations(module, tensor)
-            calls[f"{key}, ours"] = lambda network=network, name=name, x=x: network.run({name: x})
+            calls[f"{key}, ours"] = lambda call=call, x=x: call(x)
             calls[f"{key}, torch"] = lambda module=module, tensor=tensor: module(tensor)
             if compiled is not None:
                 calls[f"{key}, torch.compile"] = lambda compiled=compiled, tensor=tensor: compiled(tensor)

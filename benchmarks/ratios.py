@@ -49,10 +49,10 @@ BENCHMARKS: dict[str, tuple[list[str], dict[str, Ratio]]] = {
         {
             "voice, a window: share of the limit": of_limit("voice x1"),
             "voice, five windows: share of the limit": of_limit("voice x5"),
-            "generator, a face: share of the limit": of_limit("generator x1"),
+            "a face: share of the limit": of_limit("face x1"),
             "voice, a window: time of torch's": of_torch("voice x1"),
             "voice, five windows: time of torch's": of_torch("voice x5"),
-            "generator, a face: time of torch's": of_torch("generator x1"),
+            "a face: time of torch's": of_torch("face x1"),
         },
     ),
     "features": (

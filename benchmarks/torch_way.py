@@ -24,8 +24,12 @@ from torch.nn import functional
 from s2f_edge.fbank import FBANK_FFT, FBANK_FLOOR, POVEY_POWER, fbank_filters
 from s2f_edge.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW, Float32s, logmel_filters, repeat_to
 from s2f_edge.pack import Pack
+from s2f_train.data.inner_face import inner_mask
+from s2f_train.data.textures import mean_shape
+from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.generator import Generator
+from s2f_train.models.renderer import Renderer
 from s2f_train.models.voice import VoiceEmbeddingNetwork
 
 KINDS = ("default", "published")
@@ -44,15 +48,33 @@ class ProjectedVoice(nn.Module):
         return functional.normalize(self.projection(self.encoder(features)))
 
 
+class Face(nn.Module):
+    """The default pack's generator and its renderer, from an embedding to a picture."""
+
+    def __init__(self, generator: dict[str, Any], renderer: dict[str, Any]) -> None:
+        super().__init__()
+        self.generator, self.renderer = AppearanceGenerator(**generator), Renderer(**renderer)
+        with torch.no_grad():
+            self.renderer.set_frame(mean_shape(), inner_mask())
+            self.generator.mean[-2 * len(mean_shape()) :] = mean_shape().flatten()
+
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        latent = torch.zeros(len(embedding), self.generator.settings["latent_size"])
+        face: torch.Tensor = self.renderer(*self.generator(embedding, latent))
+        return face
+
+
 def networks(kind: str) -> tuple[nn.Module, nn.Module]:
-    """Voice network and generator."""
+    """Voice network, and what makes a picture of its embedding."""
     if kind == "published":
         return VoiceEmbeddingNetwork().eval(), Generator(variant="wen2019").eval()
     pack = Pack.open()
     facts: dict[str, Any] = json.loads((pack.folder / "manifest.json").read_text("utf-8"))
-    shape, size = facts["generator_settings"]["generator_general"], pack.manifest.voice.embedding_size
-    voice = ProjectedVoice(facts["voice"]["settings"]["encoder_settings"]["embedding_size"], size)
-    return voice.eval(), Generator(size, tuple(shape["channels"]), shape["variant"]).eval()
+    voice = ProjectedVoice(
+        facts["voice"]["settings"]["encoder_settings"]["embedding_size"], pack.manifest.voice.embedding_size
+    )
+    face = Face(facts["generator_settings"]["generator_general"], facts["renderer"]["settings"])
+    return voice.eval(), face.eval()
 
 
 def speech_of(samples: Float32s) -> Float32s:

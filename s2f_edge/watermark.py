@@ -41,7 +41,7 @@ MIN_SIZE = 256  # of a face that is marked; half of it is still found
 GENERATORS = ("general", "male", "female")
 VERSION = 1
 
-_STRENGTH = 0.65  # root mean square on smooth, bright skin, in grey levels
+_STRENGTH = 0.85  # root mean square on smooth, bright skin, in grey levels
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _strength(pixels: Pixels) -> Floats:
     small = grey(pixels, 64, 64)
     mean = box_mean(small, 1)
     change = np.sqrt(np.maximum(box_mean(small * small, 1) - mean * mean, 0.0))
-    strength = np.minimum(_STRENGTH + 0.045 * change, 1.2) * (0.6 + 0.4 * np.minimum(mean / 128, 1.0))
+    strength = np.minimum(_STRENGTH + 0.05 * change, 1.25) * (0.6 + 0.4 * np.minimum(mean / 128, 1.0))
     strength *= np.clip((262 - mean) / 24, 0.4, 1.0)  # white shows it, and cuts half of it off
     # A large picture fills more of what one sees, and needs less.
     return box_mean(strength.astype(np.float32), 1) * np.float32(max(0.6, (MIN_SIZE / len(pixels)) ** 0.35))

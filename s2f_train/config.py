@@ -240,7 +240,7 @@ class RendererSettings(RunSettings):
     jitter: float = _option(0.1, "standard deviation of the noise on the numbers of a sketch", least=0)
     cut_share: float = _option(0.4, "share of the sketches that keep only their first numbers", least=0)
     imagined_share: float = _option(0.25, "imagined faces beside the portraits of a batch, as a share of it", least=0)
-    stretch: tuple[float, ...] = _option((1.0, 2.2), "how far those are from the middle, lowest and highest")
+    stretch: tuple[float, ...] = _option((0.9, 1.7), "how far those are from the middle, lowest and highest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +257,7 @@ class AppearanceSettings(RunSettings):
     shape_stretch: float = _option(2.6, "the same of its shapes", least=0)
     gender_stretch: float = _option(1.8, "the same of the mean faces of women and men", least=0)
     detail: float = _option(0.4, "how much of a photograph's detail a face has that the voice does not tell", least=0)
-    hair: float = _option(0.7, "how much of its hair, clothes and ground", least=0)
+    hair: float = _option(0.3, "how much of its hair, clothes and ground", least=0)
     light: float = _option(0.7, "how much of its light, and of its asymmetry", least=0)
     own_directions: int = _option(24, "directions of the voices from which their own hair and details follow", least=1)
     mix_share: float = _option(0.7, "share of the voices that are mixed with another", least=0)

@@ -53,7 +53,7 @@ CUT_WEIGHT = 0.3  # of pixels and features of a portrait whose sketch was cut: t
 IMAGINED_OUTER = 0.3  # of the outer numbers of imagined faces: their hair need not be just that
 COMPARED = slice(1, 3)  # the features by which faces are compared: strides 4 and 8
 GREY = 14.0  # mean of the largest minus the smallest colour, of 255: below it a picture has no colour
-PLAIN_SPREAD, PLAIN_COLOUR = 0.07, 0.11  # of the ground in a portrait's upper corners, where 2 is black to white
+PLAIN_SPREAD, PLAIN_COLOUR = 0.12, 0.25  # of the ground in a portrait's upper corners, where 2 is black to white
 VOICE_VIEWS = ("s2f", "face")  # pictures that go with voices, in the order of preference
 
 

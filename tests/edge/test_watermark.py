@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from s2f_edge import Speech2Face
 from s2f_edge.errors import UsageError
-from s2f_edge.pack import Pack
 from s2f_edge.picture import grid
-from s2f_edge.session import Network
 from s2f_edge.watermark import (
     GENERATORS,
     MIN_SIZE,
@@ -33,16 +32,12 @@ COUNT = 24
 
 @functools.cache
 def faces() -> Pixels:
-    """uint8 (24, 64, 64, 3) of the default pack, for random voices."""
-    pack = Pack.open()
-    voices = np.random.default_rng(5).standard_normal((COUNT, pack.manifest.voice.embedding_size))
+    """uint8 (24, 256, 256, 3) of the default pack, for random voices."""
+    model = Speech2Face(device="cpu")
+    voices = np.random.default_rng(5).standard_normal((COUNT, model.pack.manifest.voice.embedding_size))
     voices = (voices / np.linalg.norm(voices, axis=1, keepdims=True)).astype(np.float32)
-    made = [
-        Network(pack, pack.manifest.generators[generator], "cpu").run({"embedding": some})["face"]
-        for generator, some in zip(GENERATORS, np.array_split(voices, 3), strict=True)
-    ]
-    pixels = np.clip(np.concatenate(made) * 127.5 + 127.5, 0, 255)
-    return np.rint(pixels).astype(np.uint8).transpose(0, 2, 3, 1)
+    parts = zip(GENERATORS, np.array_split(voices, 3), strict=True)
+    return np.concatenate([model.generate(some, generator) for generator, some in parts])
 
 
 def resize(pixels: Pixels, width: int, height: int | None = None) -> Pixels:

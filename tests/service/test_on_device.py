@@ -144,11 +144,11 @@ def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str
     page.context.on("request", lambda request: asked.append((request.method, request.url)))
     upload(page, examples / "male.wav")
     wait_for(page, "choose")
-    expect(page.locator("#device-about")).to_contain_text(re.compile(r"27\.\d MB are downloaded once"))
+    expect(page.locator("#device-about")).to_contain_text(re.compile(r"26\.\d MB are downloaded once"))
     switch_on(page)
     page.click("#send")
     expect(page.locator("#sending-state")).to_have_text("Downloading what is needed, once…")
-    expect(page.locator("#sending-loaded")).to_contain_text(re.compile(r"MB of 27\.\d MB"))
+    expect(page.locator("#sending-loaded")).to_contain_text(re.compile(r"MB of 26\.\d MB"))
     result(page)
     assert {method for method, _ in asked} == {"GET"}
     assert all(url.startswith((base, "blob:")) for _, url in asked)
@@ -456,7 +456,7 @@ def test_what_is_served(device_server: Server, live_server: Server, folder: Path
 
 def test_a_folder_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     sha256 = Pack.open().sha256
-    assert checked(folder, sha256)["pack"] == "default 2"
+    assert checked(folder, sha256)["pack"] == "default 3"
     with pytest.raises(SetupError, match="another pack"):
         checked(folder, "0" * 64)
     with pytest.raises(SetupError, match="has no files for browsers"):
