@@ -122,7 +122,8 @@ def test_an_appearance_is_fitted_for_all_generators(run: Path, place: Path) -> N
     voice = newest_run(place / "voices")
     result = s2f_train(
         "fit", "appearance", place / "recipe.toml", f"runs={place}/faces", f"voice={voice}", f"renderer={run}",
-        "steps=1000", "batch=32", "rate=5e-3", "save_every=500", "sample_every=1000", "mix_share=0", "noise=0", "hidden=64",
+        "steps=1000", "batch=32", "rate=5e-3", "save_every=500", "sample_every=1000",
+        "mix_share=0", "noise=0", "hidden=64",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     fitted = newest_run(place / "faces")
