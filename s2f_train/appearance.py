@@ -13,16 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from s2f_train.data.landmarks import MIRRORED, NOSE, RAYS
+from s2f_train.models.spline import BORDER, STIFFNESS, bend
 
 TEXTURE_SIDE = 96  # more than the pictures' 64, so that drawing twice loses little
 DRAWN_SIDE = 128  # faces are drawn so large and then shrunk, so that nothing aliases
 CELLS = 24  # a side of the grid on which a spline is solved: it is smooth in between
-STIFFNESS = 1e-4  # lets points that contradict each other give way
 AT_ONCE = 64
-# Points that stay: the border.
-_ENDS = torch.linspace(0, 1, 5)
-_ALL = torch.cartesian_prod(_ENDS, _ENDS)
-BORDER = _ALL[((_ALL == 0) | (_ALL == 1)).any(dim=1)]
 
 
 @dataclass(frozen=True)
@@ -94,16 +90,10 @@ def _spline(centres: Tensor, values: Tensor, at: Tensor) -> Tensor:
     affine = torch.cat([torch.ones_like(centres[..., :1]), centres], dim=2)
     stiff = STIFFNESS * torch.eye(points, dtype=torch.float64, device=centres.device)
     system = torch.zeros(count, points + 3, points + 3, dtype=torch.float64, device=centres.device)
-    system[:, :points, :points] = _bend(centres, centres) + stiff
+    system[:, :points, :points] = bend(centres, centres) + stiff
     system[:, :points, points:], system[:, points:, :points] = affine, affine.transpose(1, 2)
     weights = torch.linalg.solve(system, nn.functional.pad(values, (0, 0, 0, 3)))
     here = at.expand(count, *at.shape)
     plane = torch.cat([torch.ones_like(here[..., :1]), here], dim=2)
-    found: Tensor = _bend(here, centres) @ weights[:, :points] + plane @ weights[:, points:]
+    found: Tensor = bend(here, centres) @ weights[:, :points] + plane @ weights[:, points:]
     return found
-
-
-def _bend(a: Tensor, b: Tensor) -> Tensor:
-    """r^2 log r between points, (n, a, b)."""
-    squared = torch.cdist(a, b).square()
-    return squared * torch.log(squared.clamp_min(1e-12)) / 2

@@ -123,10 +123,10 @@ class AppearanceTask(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(s.seed)
             mix, centre = _own_latents(embeddings, s.own_directions, space.latent)
+            basis, mean = self._basis()
             made = {}
             for gender in GENDERS:
                 generator = AppearanceGenerator(size, space.latent, told, s.hidden)
-                basis, mean = self._basis()
                 for buffer, value in (("mix", mix), ("mix_mean", centre), ("basis", basis), ("mean", mean)):
                     getattr(generator, buffer).copy_(value)
                 made[f"generator_{gender}"] = generator

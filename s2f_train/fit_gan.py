@@ -47,7 +47,7 @@ from s2f_train.models.generator import Generator
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import load_ge2e, unit
-from s2f_train.optimisers import descend, make_optimiser
+from s2f_train.optimisers import average_weights, descend, make_optimiser
 from s2f_train.processes import dtype_of, synchronise_norms
 from s2f_train.regressed import Regressed, regressed
 from s2f_train.run import newest_checkpoint
@@ -208,7 +208,8 @@ class GanTask(Task):
                 loss = loss + s.symmetry_weight * figures["asymmetry"]
         descend(self.fabric, self.optimisers["generator"], loss, self.made_by, s.clip_gradient)
         _learn(self.judged_by, True)
-        self._average(step)
+        if s.ema:
+            average_weights(self.average, self.generator, s.ema, step)
         return figures
 
     def _critics_learn(self, batch: dict[str, Tensor], fake: Tensor, figures: dict[str, Tensor]) -> None:
@@ -285,15 +286,6 @@ class GanTask(Task):
             figures["feature"] = feature_loss(network.activations(fake), wanted, has_target)
             total = total + s.feature_weight * figures["feature"]
         return total
-
-    def _average(self, step: int) -> None:
-        if not self.settings.ema:
-            return
-        decay = min(self.settings.ema, (1 + step) / (10 + step))  # short at first: the beginning is forgotten
-        with torch.no_grad():
-            pairs = zip(self.average.state_dict().values(), self.generator.state_dict().values(), strict=True)
-            for slow, fast in pairs:
-                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
 
     # ------------------------------------------------------------------------------- sheets
 

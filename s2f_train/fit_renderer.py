@@ -42,7 +42,7 @@ from s2f_train.losses import wide
 from s2f_train.models.projected_critics import ProjectedCritics, ProjectedFeatures, efficientnet_weights
 from s2f_train.models.renderer import SIDE, Renderer
 from s2f_train.models.sketch import Numbers, SketchSpace, as_input
-from s2f_train.optimisers import descend, make_optimiser
+from s2f_train.optimisers import average_weights, descend, make_optimiser
 from s2f_train.processes import dtype_of, synchronise_norms
 from s2f_train.run import newest_checkpoint
 
@@ -204,7 +204,7 @@ class RendererTask(Task):
             + s.feature_weight * figures["feature"]
         )
         descend(self.fabric, self.optimisers["renderer"], loss, self.drawn_by, s.clip_gradient)
-        self._average(step)
+        average_weights(self.average, self.renderer, s.ema, step)
         return figures
 
     def _real(self, batch: dict[str, Tensor], half: bool) -> Tensor:
@@ -250,13 +250,6 @@ class RendererTask(Task):
         with torch.autocast(self.fabric.device.type, enabled=False):
             descend(self.fabric, self.optimisers["critics"], loss, self.judged_by, self.settings.clip_gradient)
         return figures
-
-    def _average(self, step: int) -> None:
-        decay = min(self.settings.ema, (1 + step) / (10 + step))  # short at first: the beginning is forgotten
-        with torch.no_grad():
-            pairs = zip(self.average.state_dict().values(), self.renderer.state_dict().values(), strict=True)
-            for slow, fast in pairs:
-                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
 
     # ------------------------------------------------------------------------------- sheets
 

@@ -42,6 +42,14 @@ def descend(fabric: Fabric, optimiser: Optimizer, loss: Tensor, parameters: list
     optimiser.step()
 
 
+@torch.no_grad()
+def average_weights(average: nn.Module, network: nn.Module, longest: float, step: int) -> None:
+    """Moves an average of a network's weights on by a step; its decay is at most `longest`."""
+    decay = min(longest, (1 + step) / (10 + step))  # short at first: the beginning is forgotten
+    for slow, fast in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
+
+
 def clip(parameters: list[nn.Parameter], longest: float) -> None:
     """Shortens the gradient of all parameters together to `longest`; 0 leaves it."""
     if longest:

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, POINTS
-
-INNER, OUTER, SHAPE = 3 * INNER_SIDE**2, 3 * OUTER_SIDE**2, 2 * POINTS
+from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, POINTS, SHAPE
 
 
 class AppearanceGenerator(nn.Module):

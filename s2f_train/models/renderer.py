@@ -18,6 +18,7 @@ INNER_SIDE = 64  # of the sketch of the inner face
 OUTER_SIDE = 16  # of the sketch of the whole picture: hair, ground, clothes
 SIDE = 256  # of the picture
 POINTS = 68  # of a shape
+INNER, OUTER, SHAPE = 3 * INNER_SIDE**2, 3 * OUTER_SIDE**2, 2 * POINTS  # numbers of each part of an appearance
 GRID = 33  # a side of the grid on which shapes move the picture: they move it smoothly
 INVERSIONS = 3  # steps in which the movement is turned round; the third changes less than a tenth of a pixel
 

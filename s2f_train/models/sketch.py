@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, POINTS
+from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, POINTS, SHAPE
 
-INNER, OUTER, SHAPE = 3 * INNER_SIDE**2, 3 * OUTER_SIDE**2, 2 * POINTS
 RIDGE = 1e-3  # on the regressions of the rest; the numbers have a standard deviation of 1
 MORE = 40  # directions beyond those wanted, for the accuracy of the randomised decomposition
 HEAD = (0.36, 0.52)  # half axes of the ellipse, in units of the side, outside of which is ground and clothes
@@ -75,7 +74,10 @@ class SketchSpace(nn.Module):
 
     def forward(self, textures: Tensor) -> Numbers:
         """Faces on the mean shape, (n, 3, side, side) in [-1, 1], the side 64 or more, as numbers."""
-        symmetric, side, outer = self.parts(textures)
+        return self._numbers(*self.parts(textures))
+
+    def _numbers(self, symmetric: Tensor, side: Tensor, outer: Tensor) -> Numbers:
+        """Of what `parts` gives."""
         return Numbers(
             (symmetric - self.inner_mean) @ self.inner_basis.T / self.inner_scale,
             side @ self.side_basis.T / self.side_scale,
@@ -174,12 +176,7 @@ class SketchSpace(nn.Module):
         self.outer_scale.copy_((rows @ self.outer_basis.T).square().mean(dim=0).sqrt())
         flat = shapes.flatten(1)
         self.shape_mean.copy_(share @ flat)
-        numbers = Numbers(
-            (symmetric - self.inner_mean) @ self.inner_basis.T / self.inner_scale,
-            side @ self.side_basis.T / self.side_scale,
-            (outer - self.outer_mean) @ self.outer_basis.T / self.outer_scale,
-        )
-        self._fit_rest(numbers, flat - self.shape_mean, weights, male, plain)
+        self._fit_rest(self._numbers(symmetric, side, outer), flat - self.shape_mean, weights, male, plain)
 
     def _fit_rest(self, numbers: Numbers, shapes: Tensor, weights: Tensor, male: Tensor, plain: Tensor) -> None:
         told = numbers.inner[:, : self.told]

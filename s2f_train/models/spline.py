@@ -23,17 +23,17 @@ def spline_matrix(points: Tensor, grid: int) -> Tensor:
     count = len(centres)
     affine = torch.cat([torch.ones(count, 1, dtype=torch.float64), centres], dim=1)
     system = torch.zeros(count + 3, count + 3, dtype=torch.float64)
-    system[:count, :count] = _bend(centres, centres) + STIFFNESS * torch.eye(count, dtype=torch.float64)
+    system[:count, :count] = bend(centres, centres) + STIFFNESS * torch.eye(count, dtype=torch.float64)
     system[:count, count:], system[count:, :count] = affine, affine.T
     ends = torch.linspace(0, 1, grid, dtype=torch.float64)
     nodes = torch.cartesian_prod(ends, ends).flip(1)  # row by row, x before y
     plane = torch.cat([torch.ones(len(nodes), 1, dtype=torch.float64), nodes], dim=1)
-    rows = torch.cat([_bend(nodes, centres), plane], dim=1)
+    rows = torch.cat([bend(nodes, centres), plane], dim=1)
     matrix: Tensor = torch.linalg.solve(system.T, rows.T).T[:, : len(points)].float()
     return matrix
 
 
-def _bend(a: Tensor, b: Tensor) -> Tensor:
+def bend(a: Tensor, b: Tensor) -> Tensor:
     """r^2 log r between points."""
     squared = torch.cdist(a, b).square()
     return squared * torch.log(squared.clamp_min(1e-12)) / 2
