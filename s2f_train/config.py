@@ -239,8 +239,8 @@ class RendererSettings(RunSettings):
     feature_weight: float = _option(1.0, "of L1 between features of the two (EfficientNet-lite0)", least=0)
     jitter: float = _option(0.1, "standard deviation of the noise on the numbers of a sketch", least=0)
     cut_share: float = _option(0.4, "share of the sketches that keep only their first numbers", least=0)
-    imagined_share: float = _option(0.25, "imagined faces beside the portraits of a batch, as a share of it", least=0)
-    stretch: tuple[float, ...] = _option((0.9, 1.7), "how far those are from the middle, lowest and highest")
+    imagined_share: float = _option(0.375, "imagined faces beside the portraits of a batch, as a share of it", least=0)
+    stretch: tuple[float, ...] = _option((0.9, 3.0), "how far those are from the middle, lowest and highest")
 
 
 @dataclass(frozen=True, kw_only=True)

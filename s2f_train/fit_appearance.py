@@ -126,7 +126,7 @@ class AppearanceTask(Task):
             basis, mean = self._basis()
             made = {}
             for gender in GENDERS:
-                generator = AppearanceGenerator(size, space.latent, told, s.hidden)
+                generator = AppearanceGenerator(size, space.latent, told, space.told, s.hidden)
                 for buffer, value in (("mix", mix), ("mix_mean", centre), ("basis", basis), ("mean", mean)):
                     getattr(generator, buffer).copy_(value)
                 made[f"generator_{gender}"] = generator
@@ -146,19 +146,18 @@ class AppearanceTask(Task):
     def _basis(self) -> tuple[Tensor, Tensor]:
         """What a generator makes of its numbers, which is linear: a row for each number, and what 0 gives."""
         s, space = self.settings, self.space
-        told, latent = space.told, space.latent
-        count = told + len(self.shape_basis) + 1 + latent
-        rows = torch.cat([torch.zeros(1, count), torch.eye(count)])
-        parts = torch.split(rows, [told, len(self.shape_basis), 1, latent], dim=1)
-        numbers, shape = space.completed(parts[0], parts[2][:, 0], parts[3])
+        sizes = [space.told, len(self.shape_basis), 1, space.told, space.latent]
+        rows = torch.cat([torch.zeros(1, sum(sizes)), torch.eye(sum(sizes))])
+        told, shapes, male, hint, latent = torch.split(rows, sizes, dim=1)
+        numbers, shape = space.joined(told, hint, male[:, 0], latent)
         # The detail of the inner face and of the shape has a scale of its own: more of it is more variety, and less of
         # what the voice says.
-        inner, plain = numbers.inner.clone(), space.completed(parts[0], parts[2][:, 0], torch.zeros_like(parts[3]))
+        inner, plain = numbers.inner.clone(), space.joined(told, hint, male[:, 0], torch.zeros_like(latent))
         inner = plain[0].inner + s.detail * (inner - plain[0].inner)
         outer = plain[0].outer + s.hair * (numbers.outer - plain[0].outer)
         side = plain[0].side + s.light * (numbers.side - plain[0].side)
         drawn = space.drawn(Numbers(inner, side, outer))
-        shape = s.detail * shape.flatten(1) + (parts[1] * self.shape_scale) @ self.shape_basis + space.shape_mean
+        shape = s.detail * shape.flatten(1) + (shapes * self.shape_scale) @ self.shape_basis + space.shape_mean
         made = torch.cat([drawn[0].flatten(1), drawn[1].flatten(1), shape], dim=1)
         return made[1:] - made[:1], made[0]
 

@@ -30,13 +30,16 @@ from torch.optim import Optimizer
 from s2f_train import checkpoint
 from s2f_train.config import RendererSettings, SettingsError
 from s2f_train.data import landmarks
+from s2f_train.data.chroma_key import without_screen
 from s2f_train.data.faces import as_pixels
 from s2f_train.data.frame import VIEW
 from s2f_train.data.inner_face import inner_mask
 from s2f_train.data.portrait_attributes import attributes_of
+from s2f_train.data.portrait_filters import has_plain_ground, is_grey, wears_glasses
 from s2f_train.data.renderer_draws import RendererDrawer
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.data.textures import Textures, mean_shape, portrait_textures, spoken_textures
+from s2f_train.evaluate.distribution import kid
 from s2f_train.loop import Task
 from s2f_train.losses import wide
 from s2f_train.models.projected_critics import ProjectedCritics, ProjectedFeatures, efficientnet_weights
@@ -49,11 +52,11 @@ from s2f_train.run import newest_checkpoint
 log = logging.getLogger(__name__)
 
 SHEET_FACES = 12
+KID_FACES = 240  # of each side
 CUT_WEIGHT = 0.3  # of pixels and features of a portrait whose sketch was cut: there the renderer is free
-IMAGINED_OUTER = 0.3  # of the outer numbers of imagined faces: their hair need not be just that
+IMAGINED_OUTER = 0.15  # of the outer numbers of imagined faces: their hair need not be just that
 COMPARED = slice(1, 3)  # the features by which faces are compared: strides 4 and 8
-GREY = 14.0  # mean of the largest minus the smallest colour, of 255: below it a picture has no colour
-PLAIN_SPREAD, PLAIN_COLOUR = 0.12, 0.25  # of the ground in a portrait's upper corners, where 2 is black to white
+PLAIN_WEIGHT = 2.0  # how often a portrait on plain ground is drawn: what voices get stands on such
 VOICE_VIEWS = ("s2f", "face")  # pictures that go with voices, in the order of preference
 
 
@@ -75,11 +78,16 @@ class RendererTask(Task):
         samples = self._portraits("train")
         portraits = portrait_textures(self.store, samples)
         attributes = attributes_of(self.store, samples, portraits.pixels, mean_shape(), self.features)
-        weights = attributes.weights()
-        weights[_grey(portraits.pixels)] = 0.0
+        pixels, screens = without_screen(portraits.pixels)
+        portraits = dataclasses.replace(portraits, pixels=pixels)
+        plain, glasses = has_plain_ground(pixels), wears_glasses(pixels)
+        weights = attributes.weights() * torch.where(plain, PLAIN_WEIGHT, 1.0)
+        weights[is_grey(pixels) | glasses] = 0.0
+        log.info("%d portraits: %d screens made grey, %d with glasses not drawn, %d on plain ground",
+                 len(pixels), int(screens.sum()), int(glasses.sum()), int(plain.sum()))  # fmt: skip
         spoken, self.women = self._spoken()
         self.space = SketchSpace(*settings.sketch)
-        self._fit_space(portraits, weights, attributes.male, spoken)
+        self._fit_space(portraits, weights, attributes.male, plain, spoken)
         self.portraits = portraits.pixels
         self.told, self.spoken_male = self._told(spoken)
         sizes = self.space.settings
@@ -92,6 +100,8 @@ class RendererTask(Task):
             "store": self.store.made_of,
             "portraits": _counts(samples),
             "faces with voices": len(self.told),
+            "screens made grey": int(screens.sum()),
+            "with glasses, not drawn": int(glasses.sum()),
             "estimated": attributes.estimated,
             "licence": self.store.facts.get("licence", "not stated"),
             "outside_networks": outside,
@@ -119,9 +129,11 @@ class RendererTask(Task):
                     return textures, women
         return None, 0
 
-    def _fit_space(self, portraits: Textures, weights: Tensor, male: Tensor, spoken: Textures | None) -> None:
+    def _fit_space(
+        self, portraits: Textures, weights: Tensor, male: Tensor, plain: Tensor, spoken: Textures | None
+    ) -> None:
         self.space.fit(
-            mean_shape(), inner_mask(), portraits.pixels, portraits.shapes, weights, male, _plain(portraits.pixels),
+            mean_shape(), inner_mask(), portraits.pixels, portraits.shapes, weights, male, plain,
             None if spoken is None else spoken.pixels,
         )  # fmt: skip
 
@@ -257,41 +269,58 @@ class RendererTask(Task):
         """Portraits that are kept from training, and imagined faces: their pictures and sketches."""
         samples = self._portraits("test") or self._portraits("valid") or self._portraits("train")
         rng = np.random.default_rng(self.settings.seed)
-        chosen = [samples[i] for i in rng.permutation(len(samples))[:SHEET_FACES]]
-        pictures = as_input(portrait_textures(self.store, chosen).pixels)
-        numbers = self.space(pictures)
+        chosen = [samples[i] for i in rng.permutation(len(samples))[:KID_FACES]]
+        pictures, _ = without_screen(portrait_textures(self.store, chosen).pixels)
+        numbers = self.space(as_input(pictures[:SHEET_FACES]))
         cut = dataclasses.replace(
             numbers, inner=numbers.inner * (torch.arange(numbers.inner.shape[1]) < self.space.told),
             side=torch.zeros_like(numbers.side),
         )  # fmt: skip
         shown = [numbers, cut]
+        self._imagined: tuple[Tensor, Tensor] | None = None
         if len(self.told):
-            rows = torch.from_numpy(rng.permutation(len(self.told))[:SHEET_FACES])
+            rows = torch.from_numpy(rng.choice(len(self.told), KID_FACES))
             latent = torch.from_numpy(rng.standard_normal((len(rows), self.space.latent)).astype(np.float32))
             stretch = sum(self.settings.stretch) / 2
-            shown.append(self.space.completed(stretch * self.told[rows], self.spoken_male[rows], 0.7 * latent)[0])
+            imagined = self.space.completed(stretch * self.told[rows], self.spoken_male[rows], 0.7 * latent)[0]
+            self._imagined = self.space.drawn(imagined)
+            shown.append(imagined[:SHEET_FACES])
+        self._held_out = self._seen(as_input(pictures)).numpy()
         sketches = [self.space.drawn(each) for each in shown]
         return {
-            "pictures": pictures,
+            "pictures": as_input(pictures[:SHEET_FACES]),
             "inner": torch.cat([inner for inner, _ in sketches]),
             "outer": torch.cat([outer for _, outer in sketches]),
         }
 
-    def sheet(self) -> NDArray[Any]:
-        """Rows: portraits; their sketches; what is drawn of these; of their first numbers alone; imagined faces."""
+    def check(self) -> dict[str, float]:
+        """KID of imagined faces from portraits that are kept from training, with features that train the critics too.
+
+        Its course is worth something, its height is not: `evaluate` has a network of its own.
+        """
+        if self._imagined is None or len(self._held_out) < 2:
+            return {}
+        drawn = self._drawn(*self._imagined)
+        return {"kid": kid(self._seen(drawn).numpy(), self._held_out)}
+
+    def _drawn(self, inner: Tensor, outer: Tensor) -> Tensor:
+        """What the average of the weights draws of sketches, float32 on the processor."""
         self.average.eval()
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
+        parts = zip(torch.split(inner, SHEET_FACES), torch.split(outer, SHEET_FACES), strict=True)
         with torch.inference_mode():
-            drawn = torch.cat(
-                [
-                    self.average.texture(inner.to(**place), outer.to(**place)).float().cpu()  # type: ignore[operator]
-                    for inner, outer in zip(
-                        torch.split(self._shown["inner"], SHEET_FACES),
-                        torch.split(self._shown["outer"], SHEET_FACES),
-                        strict=True,
-                    )
-                ]
-            )
+            return torch.cat([self.average.texture(a.to(**place), b.to(**place)).float().cpu() for a, b in parts])  # type: ignore[operator]
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        """The mean of the last feature maps over a picture: (n, 320)."""
+        where = next(self.features.parameters())
+        with torch.inference_mode():
+            maps = [self.features(part.to(where))[0][-1] for part in torch.split(pictures, SHEET_FACES)]
+            return torch.cat([x.mean(dim=(2, 3)).float().cpu() for x in maps])
+
+    def sheet(self) -> NDArray[Any]:
+        """Rows: portraits; their sketches; what is drawn of these; of their first numbers alone; imagined faces."""
+        drawn = self._drawn(self._shown["inner"], self._shown["outer"])
         sketches = nn.functional.interpolate(self._shown["inner"][: len(self._shown["pictures"])], size=SIDE)
         rows = [self._shown["pictures"], sketches, *torch.split(drawn, SHEET_FACES)]
         return np.concatenate([np.concatenate(list(as_pixels(row)), axis=1) for row in rows])
@@ -299,23 +328,6 @@ class RendererTask(Task):
 
 def _joined(a: Numbers, b: Numbers) -> Numbers:
     return Numbers(*(torch.cat(pair) for pair in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True)))
-
-
-def _grey(pixels: Tensor) -> Tensor:
-    """Which pictures, uint8 (n, 3, h, w), have no colour."""
-    spread = [(t.amax(dim=1).float() - t.amin(dim=1).float()).mean(dim=(1, 2)) for t in torch.split(pixels, 256)]
-    return torch.cat(spread) < GREY
-
-
-def _plain(pixels: Tensor) -> Tensor:
-    """Which portraits, uint8 (n, 3, 256, 256), have a ground of one colour, and hardly any: bool (n,)."""
-    corners = []
-    for part in torch.split(pixels, 256):
-        small = nn.functional.interpolate(as_input(part), size=(16, 16), mode="area")
-        corners.append(torch.cat([small[:, :, :5, :3].flatten(2), small[:, :, :5, -3:].flatten(2)], dim=2))
-    ground = torch.cat(corners)
-    colour = ground.mean(dim=2)
-    return (ground.std(dim=2).mean(dim=1) < PLAIN_SPREAD) & (colour.amax(dim=1) - colour.amin(dim=1) < PLAIN_COLOUR)
 
 
 def _counts(samples: list[Sample]) -> dict[str, int]:

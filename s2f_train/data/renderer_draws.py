@@ -11,7 +11,7 @@ from s2f_train.config import RendererSettings
 from s2f_train.data.feed import Batch
 
 GAIN, TINT = 0.06, 0.02  # standard deviation of the brightness, and of each colour
-LATENT = (0.5, 0.9)  # how far from the likeliest the hair and the light of an imagined face are
+LATENT = (0.2, 0.9)  # how far from the likeliest the hair and the light of an imagined face are
 
 
 @dataclass(frozen=True)

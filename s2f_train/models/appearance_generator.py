@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, POINTS, SHAPE
+from s2f_train.models.sketch import FARTHEST, HINT, limited
 
 
 class AppearanceGenerator(nn.Module):
@@ -20,7 +21,8 @@ class AppearanceGenerator(nn.Module):
     Args:
         embedding_size: length of the voice embedding.
         latent_size: how many numbers the voice does not say.
-        told: how many it says.
+        told: how many it says; the last is the gender.
+        hints: from how many of these, the first, hair, ground, light and details follow beside the gender.
         hidden: width of the layers.
     """
 
@@ -29,17 +31,20 @@ class AppearanceGenerator(nn.Module):
     basis: Tensor
     mean: Tensor
 
-    def __init__(self, embedding_size: int = 64, latent_size: int = 40, told: int = 41, hidden: int = 256):
+    def __init__(
+        self, embedding_size: int = 64, latent_size: int = 40, told: int = 41, hints: int = 24, hidden: int = 256
+    ):
         super().__init__()
         self.settings: dict[str, Any] = {
-            "embedding_size": embedding_size, "latent_size": latent_size, "told": told, "hidden": hidden
+            "embedding_size": embedding_size, "latent_size": latent_size, "told": told, "hints": hints, "hidden": hidden
         }  # fmt: skip
+        self.hints = hints
         self.told = nn.Sequential(
             nn.Linear(embedding_size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, told)
         )
         self.register_buffer("mix", torch.zeros(embedding_size, latent_size))
         self.register_buffer("mix_mean", torch.zeros(embedding_size))
-        self.register_buffer("basis", torch.zeros(told + latent_size, INNER + OUTER + SHAPE))
+        self.register_buffer("basis", torch.zeros(told + hints + latent_size, INNER + OUTER + SHAPE))
         self.register_buffer("mean", torch.zeros(INNER + OUTER + SHAPE))
 
     def forward(self, embedding: Tensor, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,7 +61,10 @@ class AppearanceGenerator(nn.Module):
         """
         own = (embedding - self.mix_mean) @ self.mix
         moved = (own + latent) * torch.rsqrt(1.0 + latent.square().mean(dim=1, keepdim=True))
-        made = self.mean + torch.cat([self.told(embedding), moved], dim=1) @ self.basis
+        told = self.told(embedding)
+        voice, gender = limited(told[:, :-1], FARTHEST), told[:, -1:]
+        hint = limited(told[:, : self.hints], HINT)
+        made = self.mean + torch.cat([voice, gender, hint, moved], dim=1) @ self.basis
         inner, outer, shape = torch.split(made, [INNER, OUTER, SHAPE], dim=1)
         return (
             inner.reshape(-1, 3, INNER_SIDE, INNER_SIDE),

@@ -18,6 +18,8 @@ from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, POIN
 
 RIDGE = 1e-3  # on the regressions of the rest; the numbers have a standard deviation of 1
 MORE = 40  # directions beyond those wanted, for the accuracy of the randomised decomposition
+FARTHEST = 2.5  # told numbers come to so many standard deviations of photographs at most
+HINT = 1.5  # the same where hair, ground, light and details follow from them
 HEAD = (0.36, 0.52)  # half axes of the ellipse, in units of the side, outside of which is ground and clothes
 
 
@@ -112,7 +114,7 @@ class SketchSpace(nn.Module):
         return inner.reshape(-1, 3, INNER_SIDE, INNER_SIDE), outer.reshape(-1, 3, OUTER_SIDE, OUTER_SIDE)
 
     def completed(self, told: Tensor, male: Tensor, latent: Tensor) -> tuple[Numbers, Tensor]:
-        """What a voice tells, with what it does not.
+        """What a voice tells, with what it does not; told numbers that no photograph has are brought near to those.
 
         Args:
             told: (n, told), the first of the inner numbers.
@@ -122,7 +124,11 @@ class SketchSpace(nn.Module):
         Returns:
             All numbers, and how far the shape is from that which is told, (n, 68, 2).
         """
-        given = torch.cat([told, male[:, None], torch.ones_like(male[:, None])], dim=1)
+        return self.joined(limited(told, FARTHEST), limited(told, HINT), male, latent)
+
+    def joined(self, told: Tensor, hint: Tensor, male: Tensor, latent: Tensor) -> tuple[Numbers, Tensor]:
+        """The same, linear: the numbers that are told, and those from which what is not told follows, (n, told)."""
+        given = torch.cat([hint, male[:, None], torch.ones_like(male[:, None])], dim=1)
         rest = given @ self.rest_given + latent @ self.rest_latent
         s = self.settings
         outer, side, inner, shape = torch.split(rest, [s["outer"], s["side"], s["inner"] - s["told"], SHAPE], dim=1)
@@ -149,7 +155,7 @@ class SketchSpace(nn.Module):
             shapes: (n, 68, 2), theirs.
             weights: (n,): how much each counts; 0 leaves one out of the model of the rest.
             male: (n,), 1 or -1.
-            plain: bool (n,): which have a plain ground, from which grounds and clothes are learnt.
+            plain: bool (n,): which have a plain ground, from which hair, grounds and clothes are learnt.
             spoken: uint8 (m, 3, side, side), faces that go with voices, on the mean shape; None: the photographs alone.
         """
         self.points.copy_(points)
@@ -182,10 +188,9 @@ class SketchSpace(nn.Module):
         told = numbers.inner[:, : self.told]
         used, plain = weights > 0, plain & (weights > 0)
         given = torch.cat([told, male[:, None], torch.ones_like(male[:, None])], dim=1)
-        # The head from all, the ground and the clothes from those on plain ground, whatever the voice.
+        # From those on plain ground; the ground and the clothes follow from the gender alone.
         pictures = (numbers.outer * self.outer_scale) @ self.outer_basis
-        busy = torch.cat([given, (~plain).float()[:, None]], dim=1)
-        head = _regression(busy[used], pictures[used], weights[used])[:-1] * _head()
+        head = _regression(given[plain], pictures[plain], weights[plain]) * _head()
         head[self.told :] += _regression(given[plain][:, self.told :], pictures[plain], weights[plain]) * (1 - _head())
         outer = head @ self.outer_basis.T / self.outer_scale
         beside = torch.cat([numbers.side, numbers.inner[:, self.told :]], dim=1)
@@ -204,6 +209,11 @@ class SketchSpace(nn.Module):
         kept = min(self.latent, len(values))
         self.rest_latent[:kept] = values[:kept, None] * directions[:kept]
         self.rest_latent[:, -SHAPE:] /= scale
+
+
+def limited(numbers: Tensor, most: float) -> Tensor:
+    """Numbers that are hardly changed near 0 and come to `most` and -`most` far away."""
+    return most * (numbers / most).tanh()
 
 
 def as_input(pixels: Tensor) -> Tensor:

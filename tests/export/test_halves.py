@@ -34,7 +34,7 @@ from s2f_train.models.renderer import Renderer
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.voice import GE2EEncoder
 
-SIZE, LATENT, TOLD = 24, 6, 7
+SIZE, LATENT, TOLD, HINTS = 24, 6, 7, 3
 
 
 def smooth(rows: int, side: int) -> torch.Tensor:
@@ -65,8 +65,8 @@ def renderer(seed: int = 1) -> Renderer:
 
 def generator(seed: int, latent: int = LATENT) -> AppearanceGenerator:
     torch.manual_seed(seed)
-    network = AppearanceGenerator(SIZE, latent, TOLD, 16).eval()
-    rows = TOLD + latent
+    network = AppearanceGenerator(SIZE, latent, TOLD, HINTS, 16).eval()
+    rows = TOLD + HINTS + latent
     network.mix.normal_(0, 1)
     network.basis.copy_(
         torch.cat(

@@ -78,6 +78,8 @@ def test_a_run_leaves_a_renderer_its_sketches_curves_and_sheets(run: Path) -> No
     assert set(facts["outside_networks"]) == {"landmarks", "efficientnet"}
     rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     assert {"d_real", "d_drawn", "adversarial", "sketch", "outer", "pixel", "feature"} <= rows[0].keys()
+    assert np.isfinite([row["kid"] for row in rows if "kid" in row]).all()
+    assert "kid" in rows[1]
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["000002.png", "000004.png"]
     assert networks["renderer"].points.std() > 0.1  # the frame is set
     assert networks["renderer"].mask.max() > 0.9
@@ -159,7 +161,9 @@ def test_an_appearance_needs_a_renderer(place: Path) -> None:
 
 
 def test_batches_follow_from_the_step_and_share_between_processes() -> None:
-    settings = build(RendererSettings, {"batch": 8, "sketch": [4, 8, 3, 8, 4], "cut_share": 0.5})
+    settings = build(
+        RendererSettings, {"batch": 8, "sketch": [4, 8, 3, 8, 4], "cut_share": 0.5, "imagined_share": 0.25}
+    )
     weights = np.array([0.0, 0.5, 0.5])
     whole = RendererDrawer(weights, 10, 4, (8, 3, 8, 4), settings).draw(3)
     parts = [RendererDrawer(weights, 10, 4, (8, 3, 8, 4), settings, rank, 2).draw(3) for rank in (0, 1)]

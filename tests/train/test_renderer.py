@@ -10,6 +10,7 @@ from s2f_train.data.inner_face import inner_mask
 from s2f_train.data.textures import mean_shape
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
+from s2f_train.models.sketch import FARTHEST, HINT
 
 SMALL = {"down": (4, 4, 6, 6, 8), "up": (6, 6, 6, 4, 4, 2)}
 
@@ -101,7 +102,7 @@ def test_widths_are_checked() -> None:
 def test_a_generator_is_still_without_noise_and_its_own_for_each_voice() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        generator = AppearanceGenerator(8, 6, 5, 16).eval()
+        generator = AppearanceGenerator(8, 6, 5, 3, 16).eval()
         generator.basis.normal_()
         generator.mix.normal_()
     voices = torch.nn.functional.normalize(torch.randn(3, 8, generator=torch.Generator().manual_seed(2)))
@@ -116,9 +117,25 @@ def test_a_generator_is_still_without_noise_and_its_own_for_each_voice() -> None
     assert (inner[0] - inner[1]).abs().mean() > 0.1
 
 
+def test_no_voice_takes_a_face_further_than_photographs_are() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        generator = AppearanceGenerator(8, 6, 5, 3, 16).eval()
+    generator.basis.copy_(torch.eye(14, generator.basis.shape[1]))
+    generator.told[-1].weight.data *= 1000
+    voices = torch.nn.functional.normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(2)))
+    with torch.inference_mode():
+        made = generator(voices, torch.zeros(50, 6))[0].flatten(1)[:, :8]
+        said = generator.told(voices)
+    assert said[:, :4].abs().max() > 20
+    assert FARTHEST - 0.01 < made[:, :4].abs().max() <= FARTHEST
+    assert torch.equal(made[:, 4], said[:, 4])  # the gender
+    assert HINT - 0.01 < made[:, 5:].abs().max() <= HINT
+
+
 def test_however_far_the_noise_a_latent_has_the_spread_of_one_voice() -> None:
-    generator = AppearanceGenerator(4, 50, 2, 8).eval()
-    generator.basis[2:] = torch.eye(50, generator.basis.shape[1])
+    generator = AppearanceGenerator(4, 50, 2, 1, 8).eval()
+    generator.basis[3:] = torch.eye(50, generator.basis.shape[1])
     with torch.inference_mode():
         inner, _, _ = generator(
             torch.ones(200, 4) / 2, 3 * torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
