@@ -19,7 +19,7 @@ demo: $(DEMO_VENV)/.installed
 	@echo "The picture lies in $(CURDIR)/$(FACE)"
 
 # The runtime alone: no torch. Installed as a user has it, so again when a file of it changes.
-$(DEMO_VENV)/.installed: pyproject.toml $(wildcard s2f_edge/*.py s2f_edge/*.json s2f_edge/*.ogg artifacts/default/* artifacts/default/*/*)
+$(DEMO_VENV)/.installed: pyproject.toml $(shell find s2f_edge artifacts/default -type f -not -name "*.pyc")
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/$(PIP) --force-reinstall --no-deps .
 	$(DEMO_VENV)/bin/$(PIP) '.[cpu]'

@@ -40,7 +40,7 @@ REPEATS = 5
 RUNTIME = """
 import json, re, sys, time
 import numpy as np
-from s2f_edge.session import onnxruntime
+from s2f_edge.pack.network import onnxruntime
 ort = onnxruntime()
 options = ort.SessionOptions()
 options.intra_op_num_threads, options.log_severity_level = 1, 3
@@ -120,7 +120,7 @@ def without_detector() -> list[float]:
     from export.single_file import run, single_file
     from export.verify import session_of
     from s2f_edge import Speech2Face
-    from s2f_edge.pack import Pack
+    from s2f_edge.pack.pack import Pack
 
     model, session, found = Speech2Face(device="cpu"), session_of(single_file(Pack.open())), []
     for name in ("male", "female"):

@@ -44,7 +44,7 @@ model = Speech2Face(sys.argv[1] or None, "cpu", int(sys.argv[3]), sys.argv[4] or
 model.infer(sys.argv[2], gender="general").picture(64)
 """
 TELL = """
-from s2f_edge.bench_worker import peak_mib
+from s2f_edge.bench.worker import peak_mib
 print(peak_mib())
 """
 TORCHS = """

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from s2f_edge.pack import variants
+from s2f_edge.pack.pack import variants
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
 
@@ -33,7 +33,7 @@ import cryptography.x509, c2pa
 MAKE = """
 import json, sys, torch
 from torch import nn
-from s2f_edge.pack import Pack
+from s2f_edge.pack.pack import Pack
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
@@ -50,7 +50,7 @@ import sys, soundfile, torch
 import numpy as np
 from PIL import Image
 from torch import nn
-from s2f_edge.fbank import fbank
+from s2f_edge.hearing.fbank import fbank
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
@@ -98,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, picture = f"{folder}/networks.pt", f"{folder}/face.png"
         subprocess.run([sys.executable, "-c", MAKE, checkpoint], check=True)
-        edge = [sys.executable, "-m", "s2f_edge.cli", "infer", str(EXAMPLE), "--out", picture]
+        edge = [sys.executable, "-m", "s2f_edge", "infer", str(EXAMPLE), "--out", picture]
         commands = {
             "s2f-edge infer": edge,
             **{

@@ -22,9 +22,9 @@ import soundfile
 from in_turn import in_turn
 from torch_way import frame_by_frame, speech_of, torch_fbank
 
-from s2f_edge.fbank import fbank
-from s2f_edge.features import compressed_stft, logmel, melpower
-from s2f_edge.vad import find_speech
+from s2f_edge.hearing.fbank import fbank
+from s2f_edge.hearing.features import compressed_stft, logmel, melpower
+from s2f_edge.hearing.vad import find_speech
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
 

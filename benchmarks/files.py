@@ -74,7 +74,7 @@ def clips(folder: Path, count: int) -> list[Path]:
 
 def command(folder: Path, *options: str) -> list[str]:
     """`s2f-edge infer` over all clips."""
-    code = "from s2f_edge.cli import main; main()"
+    code = "from s2f_edge.cli.main import main; main()"
     out = ["--out", str(folder / "faces"), "--table", str(folder / "rows.jsonl"), "--device", "cpu"]
     return [sys.executable, "-c", code, "infer", str(folder / "in"), *out, *options]
 

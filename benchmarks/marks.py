@@ -22,8 +22,9 @@ from time import perf_counter
 import numpy as np
 from PIL import Image
 
-from s2f_edge import Speech2Face, provenance, watermark
-from s2f_edge.credentials import Credentials, default
+from s2f_edge import Speech2Face
+from s2f_edge.marks import provenance, watermark
+from s2f_edge.marks.credentials import Credentials, default
 from s2f_edge.picture import MEDIA_TYPES, _file, _resized
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -116,7 +117,7 @@ def costs(repeats: int) -> None:
 def cold_start(repeats: int) -> None:
     code = (
         "import os, sys\n{before}\n"
-        "from s2f_edge.cli import app\n"
+        "from s2f_edge.cli.main import app\n"
         "app(['infer', {clip!r}, '--out', '-', '--quiet'], standalone_mode=False)\n"
         "print(sum(os.times()[:2]), file=sys.stderr)"
     )

@@ -24,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_way import networks
 
 from s2f_edge import Speech2Face
-from s2f_edge.pack import Pack
-from s2f_edge.session import Network, onnxruntime
+from s2f_edge.pack.network import Network, onnxruntime
+from s2f_edge.pack.pack import Pack
 
 SIDE = 768  # of the matrices whose product gives the limit
 

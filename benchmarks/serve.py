@@ -53,7 +53,7 @@ def clips() -> list[bytes]:
 @contextmanager
 def ours(flags: list[str]) -> Iterator[tuple[int, int]]:
     """`s2f-edge serve`: (port, process id)."""
-    command = [sys.executable, "-m", "s2f_edge.cli", "serve", "--port", "0", *flags]
+    command = [sys.executable, "-m", "s2f_edge", "serve", "--port", "0", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout
     try:

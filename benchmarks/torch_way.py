@@ -21,9 +21,9 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from s2f_edge.fbank import FBANK_FFT, FBANK_FLOOR, POVEY_POWER, fbank_filters
-from s2f_edge.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW, Float32s, logmel_filters, repeat_to
-from s2f_edge.pack import Pack
+from s2f_edge.hearing.fbank import FBANK_FFT, FBANK_FLOOR, POVEY_POWER, fbank_filters
+from s2f_edge.hearing.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW, Float32s, logmel_filters, repeat_to
+from s2f_edge.pack.pack import Pack
 from s2f_train.data.inner_face import inner_mask
 from s2f_train.data.textures import mean_shape
 from s2f_train.models.appearance_generator import AppearanceGenerator

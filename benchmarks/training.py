@@ -23,11 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from s2f_train import cli_fit
+from s2f_train.cli import fit
 from s2f_train.config import find_recipe, load
 from s2f_train.data.feed import batches
-from s2f_train.loop import on_device
-from s2f_train.processes import launch
+from s2f_train.fit.loop import on_device
+from s2f_train.fit.processes import launch
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     settings = load(given.fit, find_recipe(given.config), given.settings)
     fabric = launch(settings)
-    task = cli_fit.make_task(given.fit, settings, fabric)
+    task = fit.make_task(given.fit, settings, fabric)
 
     def wait() -> None:
         if fabric.device.type == "cuda":

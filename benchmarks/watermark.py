@@ -33,10 +33,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from s2f_edge.marks.watermark import find, mark
+from s2f_edge.marks.watermark_find import LOG10_ALARM, strongest
 from s2f_edge.picture import grid
 from s2f_edge.pipeline import Speech2Face
-from s2f_edge.watermark import find, mark
-from s2f_edge.watermark_find import LOG10_ALARM, strongest
 from s2f_train.data.s2f_data import members
 
 Pixels = np.ndarray

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from s2f_train import checkpoint
-from s2f_train.run import newest_checkpoint
+from s2f_train.fit.run import newest_checkpoint
 
 ONE = {"voice": "voice network", "renderer": "renderer"}  # what several runs must have in common
 

@@ -1,8 +1,8 @@
-"""The front ends of `s2f_edge.frontend` as parts of an ONNX graph: waveform in, windows for the voice network out.
+"""`s2f_edge.hearing.frontend` as parts of an ONNX graph: waveform in, windows for the voice network out.
 
 Sound is framed by indices, one window at a time, so that memory does not grow with the clip (but
 for `logmel-64`, whose normalisation is over the whole clip). The spectrum is a matrix product, as
-in `s2f_edge.features`; no operator is used that small builds of a runtime lack.
+in `s2f_edge.hearing.features`; no operator is used that small builds of a runtime lack.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from export.graphs import Graph, Value, matrix
-from s2f_edge import fbank, features
-from s2f_edge.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW
-from s2f_edge.frontend import Fbank80FrontEnd, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
+from s2f_edge.hearing import fbank, features
+from s2f_edge.hearing.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW
+from s2f_edge.hearing.frontend import Fbank80FrontEnd, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
 
 Voice = Callable[[Value], Value]  # float32 (1, ...) features of a window -> float32 (1, embedding)
 

@@ -1,4 +1,4 @@
-"""`s2f_edge.speech_gate` as a part of an ONNX graph: is it speech, noise, a tone or music?"""
+"""`s2f_edge.hearing.speech_gate` as a part of an ONNX graph: is it speech, noise, a tone or music?"""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from onnx import TensorProto
 
 from export.front_ends import LogMel
 from export.graphs import Graph, Value
-from s2f_edge.features import HOP, LOGMEL_BINS, WINDOW
-from s2f_edge.speech_gate import (
+from s2f_edge.hearing.features import HOP, LOGMEL_BINS, WINDOW
+from s2f_edge.hearing.speech_gate import (
     CLASSES,
     LOGIT_LIMIT,
     RANGE,

@@ -30,7 +30,7 @@ from export.blocked import NotCamPlusPlus
 from export.float16 import weights_as_float16
 from export.int8_rounding import STEPS, expected_error, steps_of
 from export.verify import open_session
-from s2f_edge.features import Float32s
+from s2f_edge.hearing.features import Float32s
 
 CALLED_WITH = 8  # windows
 MOVED_BY = 64  # windows that biases are corrected on

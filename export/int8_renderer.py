@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from export.float16 import weights_as_float16, weights_as_float32
 from export.verify import open_session
-from s2f_edge.features import Float32s
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.pack.network import onnxruntime
+from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.results import Appearance
-from s2f_edge.roles import APPEARANCE
-from s2f_edge.session import onnxruntime
 
 LEAST_PSNR_DB = 35.0  # below it a variant shares the pack's renderer
 ENDS = (3, 7)  # maps of pictures, and of what the first convolution takes

@@ -15,11 +15,11 @@ import numpy as np
 
 from export.graphs import IR, OPSET
 from export.single_file import judge, single_file
-from s2f_edge import audio
-from s2f_edge.features import SAMPLE_RATE, Float32s
 from s2f_edge.files import write_whole
-from s2f_edge.pack import Pack
-from s2f_edge.vad import find_speech
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.vad import find_speech
+from s2f_edge.pack.pack import Pack
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 CUTS_S = (1.0, 1.55, 2.0, 3.7)  # shorter and longer than the windows of every front end
@@ -84,7 +84,7 @@ def ort_format(data: bytes) -> tuple[bytes, bytes]:
 
     The weights become float32: what is stored as 16-bit floats grows to twice the size, and loads faster.
     """
-    from s2f_edge.session import onnxruntime
+    from s2f_edge.pack.network import onnxruntime
 
     onnxruntime()  # with its telemetry off, before its tools load it
     from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle, convert_onnx_models_to_ort

@@ -21,8 +21,8 @@ from export.blocked import blocked
 from export.to_onnx import is_pack, say_what_is_gone
 from export.verify import ParityError, open_session
 from s2f_edge.errors import S2FError
-from s2f_edge.manifest import MANIFEST
-from s2f_edge.pack import Pack, variants_inside
+from s2f_edge.pack.manifest import MANIFEST
+from s2f_edge.pack.pack import Pack, variants_inside
 from s2f_edge.pipeline import Speech2Face
 from s2f_train.folders import written_whole
 

@@ -36,15 +36,15 @@ from export.gate_graph import sound_of
 from export.graphs import Graph, Shape, Value
 from export.verify import ParityError, open_session
 from s2f_edge import faces
-from s2f_edge.features import SAMPLE_RATE, Float32s, LogMelStream
-from s2f_edge.frontend import FRONT_ENDS
-from s2f_edge.manifest import NetworkFile
-from s2f_edge.pack import Pack
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream
+from s2f_edge.hearing.frontend import FRONT_ENDS
+from s2f_edge.hearing.speech_gate import CLASSES, Windows
+from s2f_edge.pack.manifest import NetworkFile
+from s2f_edge.pack.pack import Pack
+from s2f_edge.pack.roles import TensorInfo
 from s2f_edge.picture import NOTICE, SOURCE_TYPE, Pixels
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
 from s2f_edge.results import SURE_OF_GENDER
-from s2f_edge.roles import TensorInfo
-from s2f_edge.speech_gate import CLASSES, Windows
 
 GENERATORS = ("auto", "general", "male", "female")
 LEAST_PSNR_DB, LEAST_COSINE = 40.0, 0.9999

@@ -30,16 +30,16 @@ import numpy as np
 from export.mobile import speech_of
 from export.single_file import GENERATORS, judge, single_file
 from export.verify import ParityError
-from s2f_edge import watermark
 from s2f_edge._version import __version__
 from s2f_edge.errors import S2FError
-from s2f_edge.pack import Pack
+from s2f_edge.hearing.speech_gate import CLASSES, SpeechGate
+from s2f_edge.marks import watermark
+from s2f_edge.marks.watermark_waves import key
+from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import NOTICE, Provenance, texts
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.results import SURE_OF_GENDER
 from s2f_edge.service.device import MANIFEST, SCHEMA
-from s2f_edge.speech_gate import CLASSES, SpeechGate
-from s2f_edge.watermark_waves import key
 from s2f_train.folders import written_whole
 
 RUNTIME = "onnxruntime-web@1.30.0"

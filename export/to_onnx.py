@@ -44,10 +44,10 @@ from export.published import load_published
 from export.single_file import GENERATORS
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
-from s2f_edge.manifest import GENDERS, MANIFEST, PRECISIONS, RENDERER_SCHEMA, SCHEMA
-from s2f_edge.pack import Pack, variants_inside
+from s2f_edge.pack.manifest import GENDERS, MANIFEST, PRECISIONS, RENDERER_SCHEMA, SCHEMA
+from s2f_edge.pack.pack import Pack, variants_inside
+from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.pipeline import Speech2Face
-from s2f_edge.roles import APPEARANCE
 from s2f_train.folders import written_whole
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, Renderer

@@ -34,20 +34,20 @@ from export.float16 import weights_as_float16, weights_as_float32
 from export.int8 import quantised
 from export.int8_renderer import LEAST_PSNR_DB, decibels, psnr_db, quantised_renderer
 from export.to_onnx import facts_of, is_pack, network_file
-from s2f_edge import audio
-from s2f_edge.bench import machine
-from s2f_edge.cli_files import recordings
+from s2f_edge.batch.recordings import recordings
+from s2f_edge.bench.measure import machine
 from s2f_edge.errors import AudioError, S2FError
-from s2f_edge.features import Float32s
-from s2f_edge.frontend import FRONT_ENDS
-from s2f_edge.manifest import MANIFEST, PRECISIONS
-from s2f_edge.pack import Pack
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.hearing.frontend import FRONT_ENDS
+from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
+from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.pack.manifest import MANIFEST, PRECISIONS
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.pack import Pack
+from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.pipeline import Speech2Face
-from s2f_edge.quality import SpeechMeter, SpeechQuality
 from s2f_edge.results import Appearance
-from s2f_edge.roles import APPEARANCE
-from s2f_edge.session import Network
-from s2f_edge.vad import SpeechStream
 from s2f_train.data import s2f_data
 from s2f_train.folders import written_whole
 from s2f_train.models.light import LightEncoder

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from s2f_edge.features import Float32s
-from s2f_edge.session import described, onnxruntime
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.pack.network import described, onnxruntime
 
 # Largest absolute difference allowed. Both sides compute in float32; what is left is the
 # order of their sums. Faces are in [-1, 1], so 1e-3 is an eighth of a step of 8 bits.

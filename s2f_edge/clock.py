@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from s2f_edge.features import Float32s
+from s2f_edge.hearing.features import Float32s
 
 T_co = TypeVar("T_co", covariant=True)
 

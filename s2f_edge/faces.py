@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge.errors import UsageError
-from s2f_edge.features import Float32s
-from s2f_edge.manifest import NetworkFile
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.pack.manifest import NetworkFile
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.picture import Pixels
 from s2f_edge.results import Appearance
-from s2f_edge.roles import APPEARANCE
-from s2f_edge.session import Network
 
 
 def unit(vector: NDArray[np.floating[Any]]) -> Float32s:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge import audio
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
-from s2f_edge.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStream
-from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStream
+from s2f_edge.hearing.frontend import FRONT_ENDS
+from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
+from s2f_edge.hearing.vad import SpeechStream
 from s2f_edge.pipeline import Speech2Face
-from s2f_edge.quality import SpeechMeter, SpeechQuality
 from s2f_edge.results import Voice, rounded
-from s2f_edge.vad import SpeechStream
 
 MAX_COLUMNS = 4096  # of the log-mel picture; one that grows beyond is averaged to half
 

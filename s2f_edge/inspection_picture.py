@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from s2f_edge._version import __version__
 from s2f_edge.errors import UsageError
-from s2f_edge.features import HOP, LOGMEL_BINS, LOGMEL_HIGH_HZ, LOGMEL_LOW_HZ, SAMPLE_RATE, Float32s, mel_htk
+from s2f_edge.hearing.features import HOP, LOGMEL_BINS, LOGMEL_HIGH_HZ, LOGMEL_LOW_HZ, SAMPLE_RATE, Float32s, mel_htk
 from s2f_edge.inspection import Inspection
 from s2f_edge.picture import Pixels
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s2f_edge.features import SAMPLE_RATE, Float32s
-from s2f_edge.frontend import FRONT_ENDS
-from s2f_edge.quality import SpeechMeter
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.frontend import FRONT_ENDS
+from s2f_edge.hearing.quality import SpeechMeter
+from s2f_edge.hearing.vad import GainFinder, SpeechFinder
 from s2f_edge.results import Voice
-from s2f_edge.vad import GainFinder, SpeechFinder
 
 if TYPE_CHECKING:
     from s2f_edge.pipeline import Speech2Face

@@ -6,7 +6,7 @@ Every picture says that a machine made it, in up to three layers, named by `mark
 - watermark: in the pixels, invisible, where a face is at least 256 pixels wide;
 - c2pa: signed content credentials, where the extra `c2pa` is installed.
 
-`s2f_edge.provenance` reads them.
+`s2f_edge.marks.provenance` reads them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from s2f_edge import watermark
 from s2f_edge.errors import UsageError
+from s2f_edge.marks import watermark
 
 if TYPE_CHECKING:
-    from s2f_edge.credentials import Credentials
+    from s2f_edge.marks.credentials import Credentials
 
 Pixels = NDArray[np.uint8]
 
@@ -108,7 +108,7 @@ def encode(
         UsageError: another format.
         CertificateError, RuntimeSetupError: the picture cannot be signed with the certificate asked for.
     """
-    from s2f_edge.credentials import default
+    from s2f_edge.marks.credentials import default
 
     checked_format(format)
     single = np.ndim(faces[0]) == 2
@@ -126,7 +126,7 @@ def marks(size: int, faces: int = 1, credentials: Credentials | None = None) -> 
     Args:
         size, faces, credentials: as `encode` has them.
     """
-    from s2f_edge.credentials import default
+    from s2f_edge.marks.credentials import default
 
     has = {
         "metadata": True,

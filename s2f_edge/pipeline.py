@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge import audio, faces, quality
+from s2f_edge import faces
 from s2f_edge.clock import Clock
-from s2f_edge.denoise import NoiseReducer
 from s2f_edge.errors import UsageError
-from s2f_edge.features import Float32s
-from s2f_edge.frontend import FRONT_ENDS, FrontEnd
-from s2f_edge.pack import Pack
+from s2f_edge.hearing import audio, quality
+from s2f_edge.hearing.denoise import NoiseReducer
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.hearing.frontend import FRONT_ENDS, FrontEnd
+from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
+from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import Pixels
-from s2f_edge.quality import QualityWarning, SpeechQuality
 from s2f_edge.results import Appearance, FaceResult, Voice
-from s2f_edge.session import Network
-from s2f_edge.vad import SpeechStream
 
 GENDER_CHOICES = ("auto", "general", "male", "female")
 MIN_SPEECH_S = 1.0

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from s2f_edge._version import __version__
 from s2f_edge.errors import UsageError
-from s2f_edge.features import Float32s
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
 from s2f_edge.picture import Pixels, Provenance, checked_size, encode, marks
-from s2f_edge.quality import QualityWarning, SpeechQuality
 
 if TYPE_CHECKING:
-    from s2f_edge.credentials import Credentials
+    from s2f_edge.marks.credentials import Credentials
 
 SURE_OF_GENDER = 0.9  # under it, the estimate from the voice is "unsure"
 

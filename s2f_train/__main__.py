@@ -5,6 +5,6 @@ import os
 # thread of it the generator's transposed convolutions would leave all cores but one idle.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from s2f_train.cli import app
+from s2f_train.cli.main import app
 
 app()

@@ -30,7 +30,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from s2f_edge import audio
 from s2f_edge.errors import (
     DeadlineError,
     DecoderFailedError,
@@ -41,7 +40,8 @@ from s2f_edge.errors import (
     TooLongError,
     UnreadableAudioError,
 )
-from s2f_edge.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 
 log = logging.getLogger(__name__)
 
@@ -338,7 +338,7 @@ def main() -> None:
         data = ingoing.read(length)
         try:
             if kind == PICTURE:
-                from s2f_edge import provenance  # a library of 16 MB, which sound does not need
+                from s2f_edge.marks import provenance  # a library of 16 MB, which sound does not need
 
                 _answer(outgoing, REPORT, json.dumps(provenance.read(data).to_dict()).encode())
             else:

@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from s2f_edge import credentials
 from s2f_edge._version import __version__
 from s2f_edge.errors import DeadlineError, NotFoundError, UsageError
-from s2f_edge.features import SAMPLE_RATE, Float32s
-from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.frontend import FRONT_ENDS
+from s2f_edge.hearing.quality import SpeechMeter
+from s2f_edge.marks import credentials
 from s2f_edge.picture import MEDIA_TYPES, Provenance, encode
 from s2f_edge.pipeline import Speech2Face
-from s2f_edge.quality import SpeechMeter
 from s2f_edge.results import FaceResult, Voice
 from s2f_edge.service.counts import Counts
 from s2f_edge.service.decoder import DecoderPool

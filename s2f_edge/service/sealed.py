@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from s2f_edge.errors import NotFoundError
-from s2f_edge.features import Float32s
+from s2f_edge.hearing.features import Float32s
 
 HEAD = struct.Struct("<dB")  # until when, which generator
 NONCE = 12

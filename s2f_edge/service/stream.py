@@ -21,7 +21,6 @@ import soxr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from s2f_edge.audio import MAX_RATE, MIN_RATE
 from s2f_edge.errors import (
     BusyError,
     DeadlineError,
@@ -33,7 +32,8 @@ from s2f_edge.errors import (
     TooLittleSpeechError,
     TooLongError,
 )
-from s2f_edge.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.audio import MAX_RATE, MIN_RATE
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.live import LiveVoice
 from s2f_edge.picture import MAX_SIZE, MIN_SIZE
 from s2f_edge.pipeline import MIN_SPEECH_S

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from s2f_edge.features import Float32s
+from s2f_edge.hearing.features import Float32s
 from s2f_train.config import AugmentSettings
 from s2f_train.data.degrade import add_noise, reverberate, telephone, vorbis
-from s2f_train.data.gate_sounds import Rng, Sound
+from s2f_train.gate.sounds import Rng, Sound
 
 GAIN_DB = (-30.0, 12.0)
 

@@ -10,8 +10,8 @@ import io
 import numpy as np
 import soundfile
 
-from s2f_edge.features import SAMPLE_RATE
-from s2f_train.data.gate_sounds import Rng, Sound, coloured, fft_shape
+from s2f_edge.hearing.features import SAMPLE_RATE
+from s2f_train.gate.sounds import Rng, Sound, coloured, fft_shape
 
 
 def telephone(x: Sound) -> Sound:

@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from s2f_edge import audio, fbank, features, frontend
 from s2f_edge.errors import AudioError
-from s2f_edge.features import Float32s, repeat_to
-from s2f_edge.frontend import FRONT_ENDS, LogMel64FrontEnd
+from s2f_edge.hearing import audio, fbank, features, frontend
+from s2f_edge.hearing.features import Float32s, repeat_to
+from s2f_edge.hearing.frontend import FRONT_ENDS, LogMel64FrontEnd
 from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models import campplus, light, voice

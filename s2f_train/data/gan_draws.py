@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge.features import Float32s
+from s2f_edge.hearing.features import Float32s
 from s2f_train.config import GanSettings
 from s2f_train.data.crops import crops
 from s2f_train.data.feed import Batch

@@ -20,13 +20,13 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from s2f_edge import audio
-from s2f_edge.fbank import FBANK_BINS, fbank
-from s2f_edge.features import HOP, SAMPLE_RATE, WINDOW, Float32s, repeat_to
-from s2f_edge.frontend import Fbank80FrontEnd
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.fbank import FBANK_BINS, fbank
+from s2f_edge.hearing.features import HOP, SAMPLE_RATE, WINDOW, Float32s, repeat_to
+from s2f_edge.hearing.frontend import Fbank80FrontEnd
 from s2f_edge.interrupts import children_without_ctrl_c
-from s2f_edge.pack import Pack
-from s2f_edge.session import Network
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.pack import Pack
 from s2f_train.config import LightSettings
 from s2f_train.data.augment import augment
 from s2f_train.data.store import Sample, Store

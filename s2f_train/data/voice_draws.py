@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from s2f_edge.features import HOP, Float32s, logmel, normalise_logmel
+from s2f_edge.hearing.features import HOP, Float32s, logmel, normalise_logmel
 from s2f_train.config import VoiceSettings
 from s2f_train.data.augment import any_augmentation, augment
 from s2f_train.data.crops import crops

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge import Speech2Face
-from s2f_edge.features import SAMPLE_RATE
+from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_train.data.pictures import SIDE, resized
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.hearing import face_of, hear_raw

@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from s2f_edge.features import SAMPLE_RATE, Float32s
-from s2f_edge.vad import FRAME, RING_FRAMES, find_speech, hearing_gain
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.vad import FRAME, RING_FRAMES, find_speech, hearing_gain
 from s2f_train.data.degrade import telephone as telephone_band
-from s2f_train.data.gate_sounds import coloured
+from s2f_train.gate.sounds import coloured
 
 Change = Callable[[Float32s, int], Float32s | None]
 PINK = 1.0

@@ -35,7 +35,7 @@ from s2f_train.evaluate.summary import summary, trials_csv
 from s2f_train.evaluate.systems import EvaluateError, System, main_generator, of_folder, of_pack, of_view
 from s2f_train.evaluate.tables import Evaluation, Part, Section
 from s2f_train.evaluate.voices import Clip, VoiceTrial, voice_side
-from s2f_train.speakers import few_of_each
+from s2f_train.regression.speakers import few_of_each
 
 FEWEST_OTHERS = 50  # real faces of other people that the judges look at
 MOST_SIDE = 256  # pixels at which the network of features sees pictures, at most

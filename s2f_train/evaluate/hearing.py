@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 import s2f_edge
-from s2f_edge import Speech2Face, audio
+from s2f_edge import Speech2Face
 from s2f_edge.errors import AudioError, TooLittleSpeechError
-from s2f_edge.features import SAMPLE_RATE, Float32s
-from s2f_edge.frontend import FRONT_ENDS
-from s2f_edge.quality import SpeechQuality
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.frontend import FRONT_ENDS
+from s2f_edge.hearing.quality import SpeechQuality
 from s2f_edge.results import Voice
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.evaluate.cache import Vector, VectorCache, key_of
@@ -160,6 +161,7 @@ def _unpacked(row: Vector) -> Heard:
 def _runtime() -> str:
     """The runtime's version and the digest of its code, which may change within a version."""
     digest = hashlib.sha256()
-    for path in sorted(Path(s2f_edge.__file__).parent.glob("*.*")):
-        digest.update(path.name.encode() + path.read_bytes())
+    folder = Path(s2f_edge.__file__).parent
+    for path in sorted(p for p in folder.rglob("*.*") if p.suffix in (".py", ".json")):
+        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return f"{s2f_edge.__version__} {digest.hexdigest()}"

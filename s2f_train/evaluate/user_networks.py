@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2f_edge.session import onnxruntime
+from s2f_edge.pack.network import onnxruntime
 from s2f_train.evaluate.cache import Vector
 from s2f_train.evaluate.judging import JudgeError
 from s2f_train.evaluate.tables import Picture

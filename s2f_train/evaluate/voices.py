@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge import Speech2Face
-from s2f_edge.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.conditions import CLEAN, CONDITIONS, Condition
 from s2f_train.evaluate.error_rate import equal_error_rate

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2f_edge.fbank import FBANK_BINS
+from s2f_edge.hearing.fbank import FBANK_BINS
 from s2f_train.models.voice import unit
 
 REDUCED = 4  # a block's context is told in a quarter of its width

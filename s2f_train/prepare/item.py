@@ -14,9 +14,9 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from s2f_edge import audio, features
-from s2f_edge.features import HOP, SAMPLE_RATE, Float32s
-from s2f_edge.vad import SpeechFinder
+from s2f_edge.hearing import audio, features
+from s2f_edge.hearing.features import HOP, SAMPLE_RATE, Float32s
+from s2f_edge.hearing.vad import SpeechFinder
 from s2f_train.data.frame import POINTS
 from s2f_train.data.items import Identity, Item, Place
 from s2f_train.data.store import BINS

@@ -1,4 +1,4 @@
-"""`s2f_edge.audio`: every format, rate and kind of source, and clear errors for the rest."""
+"""`s2f_edge.hearing.audio`: every format, rate and kind of source, and clear errors for the rest."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from s2f_edge import audio
-from s2f_edge.audio import Waveform
 from s2f_edge.errors import (
     AudioError,
     InvalidSamplesError,
@@ -26,6 +24,8 @@ from s2f_edge.errors import (
     UnreadableAudioError,
     UsageError,
 )
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.audio import Waveform
 
 Encode = Callable[[str, NDArray[np.float64], int], bytes]
 SoundFile = Callable[[str], bytes]

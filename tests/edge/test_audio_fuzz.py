@@ -1,4 +1,4 @@
-"""Hostile bytes into `s2f_edge.audio`: sound, or one of the errors that are raised on purpose.
+"""Hostile bytes into `s2f_edge.hearing.audio`: sound, or one of the errors that are raised on purpose.
 
 A crash of a decoder ends the test run, so it cannot pass unseen either.
 """
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from s2f_edge import audio
 from s2f_edge.errors import S2FError
+from s2f_edge.hearing import audio
 
 SoundFile = Callable[[str], bytes]
 

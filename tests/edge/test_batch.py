@@ -22,12 +22,16 @@ from PIL import Image
 from test_cli import process, start
 from tiny_packs import make_pack
 
-from s2f_edge import __version__, batch_engines, cli_batch, cli_files
-from s2f_edge.batch import HOPELESS, How, Maker, Outcome, row
-from s2f_edge.batch_table import Table
-from s2f_edge.cli_files import Job
+from s2f_edge import __version__
+from s2f_edge.batch import engines
+from s2f_edge.batch import jobs as jobs_module
+from s2f_edge.batch.jobs import Job
+from s2f_edge.batch.make import HOPELESS, How, Maker, Outcome, row
+from s2f_edge.batch.recordings import recordings
+from s2f_edge.batch.table import Table
+from s2f_edge.cli import batch
 from s2f_edge.errors import ClusterError, OutputError, PackIntegrityError, UsageError
-from s2f_edge.provenance import read_metadata
+from s2f_edge.marks.provenance import read_metadata
 
 run = test_cli.run
 TABLE = ("--table", "rows.jsonl")
@@ -92,9 +96,9 @@ def test_workers_make_what_one_process_makes(run, clips: Path, tmp_path: Path) -
 
 def test_when_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def workers(count: int = 1000, how: How = How(), **options: Any) -> int:  # noqa: B008
-        return cli_batch.Many(**options).workers([Job(f"{i}.wav", [f"{i}.png"]) for i in range(count)], how)
+        return batch.Many(**options).workers([Job(f"{i}.wav", [f"{i}.png"]) for i in range(count)], how)
 
-    monkeypatch.setattr(cli_batch, "cores", lambda: 4)
+    monkeypatch.setattr(batch, "cores", lambda: 4)
     assert workers() == 4
     assert workers(10) == 0
     assert workers(10, jobs=3) == 3
@@ -105,14 +109,14 @@ def test_when_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers(how=How(threads=2)) == 2
     assert workers(how=How(threads=8), table="x.jsonl") == 1
     assert workers(how=How(device="cuda")) == 0
-    monkeypatch.setattr("s2f_edge.session.has_gpu_build", lambda: True)
+    monkeypatch.setattr("s2f_edge.pack.network.has_gpu_build", lambda: True)
     assert workers() == 0
     assert workers(table="x.jsonl") == 1
     assert workers(how=How(device="cpu")) == 4
     for piped in (Job("-", ["a.png"]), Job("a.wav", ["-"])):
-        assert cli_batch.Many().workers([piped], How()) == 0
+        assert batch.Many().workers([piped], How()) == 0
         with pytest.raises(UsageError, match="- is for one recording"):
-            cli_batch.Many(jobs=2).workers([piped], How())
+            batch.Many(jobs=2).workers([piped], How())
 
 
 def counted(source: Path, folder: Path, count: int, pulled: list[Job]) -> Iterator[Job]:
@@ -125,13 +129,11 @@ def test_few_recordings_are_under_way_and_a_killed_worker_costs_one(
     tiny_pack: Path, examples: Path, tmp_path: Path
 ) -> None:
     pulled: list[Job] = []
-    outcomes = batch_engines.local(
-        counted(examples / "male.wav", tmp_path, 40, pulled), How(str(tiny_pack), device="cpu"), 2
-    )
+    outcomes = engines.local(counted(examples / "male.wav", tmp_path, 40, pulled), How(str(tiny_pack), device="cpu"), 2)
     done: list[tuple[Job, Outcome]] = []
     for each in outcomes:
         done.append(each)
-        assert len(pulled) <= len(done) + 2 * batch_engines.AHEAD
+        assert len(pulled) <= len(done) + 2 * engines.AHEAD
         if len(done) == 10:
             os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
     assert not multiprocessing.active_children()
@@ -150,10 +152,10 @@ def test_a_recording_that_never_ends_costs_only_itself(
     os.mkfifo(tmp_path / "fifo.wav")  # nobody writes into it
     sources = [examples / "male.wav", examples / "male.wav", tmp_path / "fifo.wav", examples / "female.wav"]
     jobs = [Job(str(source), [str(tmp_path / f"{i}.png")]) for i, source in enumerate(sources)]
-    outcomes = batch_engines.local(jobs, How(str(tiny_pack), device="cpu"), 1)
+    outcomes = engines.local(jobs, How(str(tiny_pack), device="cpu"), 1)
     done = [next(outcomes)]
     with monkeypatch.context() as patch:
-        patch.setattr(batch_engines, "STUCK_S", 2.0)
+        patch.setattr(engines, "STUCK_S", 2.0)
         done += [next(outcomes), next(outcomes)]
     done += outcomes
     assert [job for job, _ in done] == jobs
@@ -196,7 +198,7 @@ def test_a_full_disk_ends_the_run(
     leftover = tmp_path / ".0.face.png-a1b2c3d4"  # of a worker that was killed while it wrote
     leftover.write_bytes(b"half")
     outcomes = iter([(job, maker.outcome(job)), (Job("b", ["b"]), outcome), (Job("c", ["c"]), outcome)])
-    monkeypatch.setattr(cli_batch, "_outcomes", lambda *_: (each for each in outcomes))
+    monkeypatch.setattr(batch, "_outcomes", lambda *_: (each for each in outcomes))
     result = run("infer", clips, *TABLE)
     assert result.exit_code == 50
     assert "1 of 8 are done. The same command with --resume goes on." in result.stderr
@@ -213,8 +215,8 @@ def test_lists_and_patterns(run, clips: Path, tmp_path: Path) -> None:
     (clips / "a[1].wav").write_bytes((clips / "0.wav").read_bytes())
     (clips / "sub").mkdir()
     (clips / "sub/b.wav").write_bytes((clips / "0.wav").read_bytes())
-    assert cli_files.recordings(["in/*.wav"]) == [f"in/{i}.wav" for i in range(8)] + ["in/a[1].wav"]
-    assert cli_files.recordings(["in/**/b.wav", "in/a[1].wav", "no/*.wav"]) == [
+    assert recordings(["in/*.wav"]) == [f"in/{i}.wav" for i in range(8)] + ["in/a[1].wav"]
+    assert recordings(["in/**/b.wav", "in/a[1].wav", "no/*.wav"]) == [
         "in/sub/b.wav",
         "in/a[1].wav",
         "no/*.wav",
@@ -233,7 +235,7 @@ def test_lists_and_patterns(run, clips: Path, tmp_path: Path) -> None:
 
 def test_thousands_of_one_name_are_planned_at_once() -> None:
     began = time.perf_counter()
-    targets = cli_files.targets([f"{i}/a.wav" for i in range(20_000)] + ["x/a-7.wav"], "faces", ".png")
+    targets = jobs_module.targets([f"{i}/a.wav" for i in range(20_000)] + ["x/a-7.wav"], "faces", ".png")
     assert time.perf_counter() - began < 2.0  # trying every number for every name took minutes
     assert targets[:2] == ["faces/a.png", "faces/a-2.png"]
     assert len({name.casefold() for name in targets}) == 20_001
@@ -465,7 +467,7 @@ def test_the_first_worker_too_is_deaf_to_ctrl_c_from_its_first_moment(tmp_path: 
 import re, signal
 from pathlib import Path
 from s2f_edge import batch_engines
-from s2f_edge.batch import How
+from s2f_edge.batch.make import How
 
 if __name__ == "__main__":
     workers = [batch_engines._Worker(How(pack="nothing")) for _ in range(2)]
@@ -510,7 +512,7 @@ def test_a_ray_worker_is_killed_and_nothing_is_lost_or_done_twice(
     for i in range(8, 80):
         os.link(clips / f"{i % 7}.wav", clips / f"{i}.wav")
     killed: list[int] = []
-    real = batch_engines.on_ray
+    real = engines.on_ray
 
     def on_ray(*arguments: Any) -> Iterator[tuple[Job, Outcome]]:
         for i, each in enumerate(real(*arguments)):
@@ -522,7 +524,7 @@ def test_a_ray_worker_is_killed_and_nothing_is_lost_or_done_twice(
                 os.kill(busy[0], signal.SIGKILL)
                 killed.append(busy[0])
 
-    monkeypatch.setattr(batch_engines, "on_ray", on_ray)
+    monkeypatch.setattr(engines, "on_ray", on_ray)
     command = ["infer", clips, "--out", "faces", *TABLE]
     result = run(*command, "--engine", "ray", "--address", "local", "--jobs", 2)
     assert result.exit_code == 3, result.output
@@ -544,14 +546,14 @@ def test_a_ray_worker_is_killed_and_nothing_is_lost_or_done_twice(
 def test_machines_that_lack_something_are_named(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
     how = How(str(tiny_pack), device="cpu", threads=1)
     job = Job(str(examples / "male.wav"), [str(tmp_path / "a.png")])
-    assert "error" not in batch_engines._on_node(job, True, (how, __version__)).facts
+    assert "error" not in engines._on_node(job, True, (how, __version__)).facts
     with pytest.raises(ClusterError, match=r"does not see /nowhere/a.wav: recordings and pictures must be on a disk"):
-        batch_engines._on_node(Job("/nowhere/a.wav", job.targets), True, (how, __version__))
+        engines._on_node(Job("/nowhere/a.wav", job.targets), True, (how, __version__))
     with pytest.raises(ClusterError, match="does not see /nowhere"):
-        batch_engines._on_node(Job(job.source, ["/nowhere/faces/a.png"]), True, (how, __version__))
+        engines._on_node(Job(job.source, ["/nowhere/faces/a.png"]), True, (how, __version__))
     with pytest.raises(ClusterError, match=r"the run began with 0.0"):
-        batch_engines._on_node(job, True, (how, "0.0"))
-    missing = batch_engines._on_node(Job("/nowhere/a.wav", job.targets), False, (how, __version__))
+        engines._on_node(job, True, (how, "0.0"))
+    missing = engines._on_node(Job("/nowhere/a.wav", job.targets), False, (how, __version__))
     assert missing.facts["error"] == "unreadable-audio"
 
 

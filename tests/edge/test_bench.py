@@ -21,13 +21,15 @@ import soundfile
 import test_cli
 import test_precision
 
-from s2f_edge import audio, bench_worker, pipeline
-from s2f_edge import bench as bench_module
-from s2f_edge.bench import SPEECH, Bench, Choice, Measured, choices, machine, machine_facts
-from s2f_edge.bench_advice import advice
+from s2f_edge import pipeline
+from s2f_edge.bench import measure as bench_module
+from s2f_edge.bench import worker
+from s2f_edge.bench.advice import advice
+from s2f_edge.bench.measure import SPEECH, Bench, Choice, Measured, choices, machine, machine_facts
 from s2f_edge.errors import DeviceError, TooLittleSpeechError, WorkerError
-from s2f_edge.pack import Pack, every_variant
-from s2f_edge.vad import find_speech
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.vad import find_speech
+from s2f_edge.pack.pack import Pack, every_variant
 
 ROOT = Path(__file__).resolve().parents[2]
 run = test_cli.run
@@ -296,7 +298,7 @@ def test_loading_is_of_all_networks(
 
     monkeypatch.setattr(pipeline, "Speech2Face", Slow)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    bench_worker.main(str(SPEECH), 0.1, {"pack": str(pack), "device": "cpu", "threads": 1})
+    worker.main(str(SPEECH), 0.1, {"pack": str(pack), "device": "cpu", "threads": 1})
     assert json.loads(capsys.readouterr().out)["load_s"] > 0.6
 
 
@@ -305,7 +307,7 @@ def test_a_system_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Path, "exists", lambda self: False)
         patched.setitem(sys.modules, "resource", None)
-        assert bench_worker.peak_mib() is None
+        assert worker.peak_mib() is None
         assert machine_facts()["instructions"] == ""
         assert machine().endswith(f"onnxruntime {machine_facts()['onnxruntime']}")
     ready = {"load_s": 0.1, "precision": "float32", "pack_mb": 20.0}
@@ -314,7 +316,7 @@ def test_a_system_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_peak_memory_is_of_this_process() -> None:
-    peak = bench_worker.peak_mib()
+    peak = worker.peak_mib()
     assert peak is not None
     assert 20 < peak < 100_000
 
@@ -323,11 +325,11 @@ def test_peak_memory_is_of_this_process() -> None:
 def test_ctrl_c_ends_all_processes(pack: Path, count: int) -> None:
     """While they measure: before that they would end by themselves, with their parent."""
     code = (
-        "import s2f_edge.bench as b\n"
+        "import s2f_edge.bench.measure as b\n"
         f"b.choices = lambda *_: [b.Choice({count > 1}, {count}, 1)]\n"
         "begin = b._Worker.begin\n"
         "b._Worker.begin = lambda self: (begin(self), print('begun', flush=True))\n"
-        "from s2f_edge.cli import main; main()"
+        "from s2f_edge.cli.main import main; main()"
     )
 
     def children() -> list[str]:

@@ -20,8 +20,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from s2f_edge import __version__
-from s2f_edge.cli import app
-from s2f_edge.provenance import read, read_metadata
+from s2f_edge.cli.main import app
+from s2f_edge.marks.provenance import read, read_metadata
 
 MALE, FEMALE = "male.wav", "female.wav"
 
@@ -42,7 +42,7 @@ def run(tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # ty
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
     """The command in a process of its own, through main()."""
-    command = [sys.executable, "-c", "from s2f_edge.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from s2f_edge.cli.main import main; main()", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     return subprocess.Popen(command, env=environment, **options)
 

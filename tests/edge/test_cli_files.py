@@ -14,7 +14,8 @@ import test_cli
 from PIL import Image, PngImagePlugin
 from test_cli import FEMALE, MALE, process
 
-from s2f_edge import cli_files
+import s2f_edge
+from s2f_edge.batch import jobs, make, recordings
 from s2f_edge.errors import OutputError
 
 run = test_cli.run
@@ -32,8 +33,8 @@ def here(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """The command by a shell, which can close standard streams; `s2f` stands for it."""
-    command = shlex.join([sys.executable, "-c", "from s2f_edge.cli import main; main()"])
-    path = str(Path(cli_files.__file__).resolve().parents[1])
+    command = shlex.join([sys.executable, "-c", "from s2f_edge.cli.main import main; main()"])
+    path = str(Path(s2f_edge.__file__).resolve().parents[1])
     return subprocess.run(
         ["sh", "-c", line.replace("s2f ", command + " ")],
         cwd=cwd,
@@ -74,14 +75,14 @@ def test_folders_that_cannot_be_read_are_reported(run, here: Path, monkeypatch: 
 
 
 def test_a_read_error_of_one_file_does_not_stop_the_rest(run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = cli_files.sound
+    real = recordings.sound
 
     def sound(name: str) -> Path | bytes:
         if name == MALE:
             raise OSError(5, "Input/output error")
         return real(name)
 
-    monkeypatch.setattr(cli_files, "sound", sound)
+    monkeypatch.setattr(make, "sound", sound)
     result = run("infer", MALE, FEMALE)
     assert result.exit_code == 3
     assert "error: male.wav: The recording cannot be read: Input/output error." in result.stderr
@@ -93,7 +94,7 @@ def test_one_recording_in_several_spellings_is_one(run, here: Path) -> None:
     (here / "link.wav").symlink_to(MALE)
     result = run("infer", f"./{MALE}", MALE, f"sub/../{MALE}", "link.wav", here / MALE, "--json")
     assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == [f"./{MALE}"]
-    assert cli_files.recordings([TOO_LONG, "a\0", TOO_LONG]) == [TOO_LONG, "a\0"]
+    assert recordings.recordings([TOO_LONG, "a\0", TOO_LONG]) == [TOO_LONG, "a\0"]
 
 
 def test_nothing_hidden_is_found_in_a_folder(here: Path) -> None:
@@ -101,7 +102,7 @@ def test_nothing_hidden_is_found_in_a_folder(here: Path) -> None:
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).touch()
     os.mkfifo(here / "in/pipe.wav")
-    assert cli_files.recordings(["in", ".named"]) == ["in/a.wav", "in/sub/c.wav", ".named/d.wav"]
+    assert recordings.recordings(["in", ".named"]) == ["in/a.wav", "in/sub/c.wav", ".named/d.wav"]
 
 
 # ------------------------------------------------------------------------------ targets
@@ -117,13 +118,13 @@ def test_a_target_that_cannot_be_looked_at_is_an_output_error(run, here: Path, m
 
     monkeypatch.setattr(Path, "stat", stat)
     with pytest.raises(OutputError, match=r"locked/a.png cannot be written: Permission denied"):
-        cli_files.check_free(Path("locked/a.png"))
+        jobs.check_free(Path("locked/a.png"))
 
 
 def test_a_pipe_in_the_way_is_not_read(here: Path) -> None:
     os.mkfifo(here / "a.png")
     with pytest.raises(OutputError, match="exists"):
-        cli_files.check_free(here / "a.png")
+        jobs.check_free(here / "a.png")
 
 
 def test_a_slash_makes_a_folder(run, here: Path) -> None:

@@ -31,11 +31,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 from PIL import Image
 
-from s2f_edge import c2pa_library, certificates, credentials
 from s2f_edge._version import __version__
-from s2f_edge.certificates import SELF_MADE
-from s2f_edge.credentials import Credentials
 from s2f_edge.errors import CertificateError, RuntimeSetupError
+from s2f_edge.marks import c2pa_library, certificates, credentials
+from s2f_edge.marks.certificates import SELF_MADE
+from s2f_edge.marks.credentials import Credentials
 from s2f_edge.picture import MEDIA_TYPES, NOTICE, SOURCE_TYPE, Provenance, encode, marks
 
 FACE = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)

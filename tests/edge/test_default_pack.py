@@ -13,8 +13,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from s2f_edge import FaceResult, Speech2Face
-from s2f_edge.pack import Pack, default_folder, every_variant
-from s2f_edge.session import Network
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.pack import Pack, default_folder, every_variant
 
 GENERATORS = ("general", "male", "female")
 

@@ -10,8 +10,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2f_edge import Speech2Face, denoise
-from s2f_edge.denoise import NoiseReducer, reduce_noise
+from s2f_edge import Speech2Face
+from s2f_edge.hearing import denoise
+from s2f_edge.hearing.denoise import NoiseReducer, reduce_noise
 
 RATE = 16_000
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2f_edge import Appearance, PackIntegrityError, Speech2Face, UsageError, Voice, provenance
-from s2f_edge.session import Network
+from s2f_edge import Appearance, PackIntegrityError, Speech2Face, UsageError, Voice
+from s2f_edge.marks import provenance
+from s2f_edge.pack.network import Network
 
 GENDERS = ("general", "male", "female")
 

@@ -1,4 +1,4 @@
-"""`s2f_edge.features` and `s2f_edge.fbank` against slow references, published libraries and a golden file.
+"""`hearing.features` and `hearing.fbank` against slow references, published libraries and a golden file.
 
 The references here are written from the specification, frame by frame in float64, and use
 nothing of the modules but constants' names.
@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from s2f_edge.fbank import FbankStream, fbank, fbank_filters
-from s2f_edge.features import (
+from s2f_edge.hearing.fbank import FbankStream, fbank, fbank_filters
+from s2f_edge.hearing.features import (
     STREAMS,
     LogMelStream,
     MelPowerStream,

@@ -40,7 +40,7 @@ def test_the_command_loads_nothing_heavy(tiny_pack: Path, examples: Path, tmp_pa
         f"sys.argv = ['s2f-edge', 'infer', {str(examples / 'male.wav')!r}, '--pack', {str(tiny_pack)!r}, '--quiet', "
         f"'--out', {str(tmp_path / 'face.png')!r}]\n"
         "atexit.register(lambda: print('\\n'.join(sys.modules)))\n"
-        "from s2f_edge.cli import main\n"
+        "from s2f_edge.cli.main import main\n"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -62,13 +62,13 @@ def test_nothing_is_left_in_the_home_folder(tiny_pack: Path, examples: Path, tmp
 
 
 def test_help_loads_neither_numpy_nor_what_pictures_need() -> None:
-    loaded = _loaded("import s2f_edge.cli")
+    loaded = _loaded("import s2f_edge.cli.main")
     assert "typer" in loaded
     assert not loaded & {*HEAVY, "numpy", "PIL", "c2pa", "cryptography"}
 
 
 def test_what_signs_pictures_is_loaded_when_one_is_made() -> None:
-    loaded = _loaded("import s2f_edge.pipeline, s2f_edge.provenance, s2f_edge.credentials")
+    loaded = _loaded("import s2f_edge.pipeline, s2f_edge.marks.provenance, s2f_edge.marks.credentials")
     assert "PIL" in loaded
     assert not loaded & {"c2pa", "cryptography"}
 
@@ -78,7 +78,7 @@ def test_numpys_threads_leave_the_cores_to_the_networks(
     tiny_pack: Path, examples: Path, tmp_path: Path, given: str | None
 ) -> None:
     code = (
-        "import atexit, os, sys; from s2f_edge.cli import main; assert 'numpy' not in sys.modules\n"
+        "import atexit, os, sys; from s2f_edge.cli.main import main; assert 'numpy' not in sys.modules\n"
         "atexit.register(lambda: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules))\n"
         f"sys.argv[1:] = ['embed', {str(examples / 'male.wav')!r}, '--pack', {str(tiny_pack)!r}, '-q', "
         f"'--out', {str(tmp_path / 'v.npy')!r}]\n"

@@ -1,4 +1,4 @@
-"""`s2f_edge.frontend`: voiced samples to network inputs."""
+"""`s2f_edge.hearing.frontend`: voiced samples to network inputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from s2f_edge.fbank import fbank
-from s2f_edge.features import compressed_stft, logmel, melpower, normalise_logmel, repeat_to
-from s2f_edge.frontend import (
+from s2f_edge.hearing.fbank import fbank
+from s2f_edge.hearing.features import compressed_stft, logmel, melpower, normalise_logmel, repeat_to
+from s2f_edge.hearing.frontend import (
     FRONT_ENDS,
     INPUT_SHAPES,
     Fbank80FrontEnd,

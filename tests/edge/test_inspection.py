@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2f_edge import inspection, inspection_picture, quality
+from s2f_edge import inspection, inspection_picture
 from s2f_edge._version import __version__
 from s2f_edge.errors import (
     NotSpeechError,
@@ -25,14 +25,15 @@ from s2f_edge.errors import (
     UnreadableAudioError,
     UsageError,
 )
-from s2f_edge.features import Float32s, logmel
+from s2f_edge.hearing import quality
+from s2f_edge.hearing.features import Float32s, logmel
+from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
+from s2f_edge.hearing.vad import find_speech, hearing_gain
 from s2f_edge.inspection import MAX_COLUMNS, listen
 from s2f_edge.inspection_picture import draw_inspection
+from s2f_edge.marks.provenance import read_metadata
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
-from s2f_edge.provenance import read_metadata
-from s2f_edge.quality import QualityWarning, SpeechQuality
 from s2f_edge.results import Voice
-from s2f_edge.vad import find_speech, hearing_gain
 
 RATE = 16_000
 UNUSUAL = QualityWarning("unusual-voice", "This voice is unlike those that were trained on. " + "It is long. " * 12)

@@ -11,13 +11,14 @@ import soundfile
 import webrtcvad
 from tiny_packs import make_pack
 
-from s2f_edge import Speech2Face, audio
+from s2f_edge import Speech2Face
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
-from s2f_edge.fbank import FbankStream
-from s2f_edge.features import SAMPLE_RATE, Float32s, LogMelStream, MelPowerStream
-from s2f_edge.frontend import FRONT_ENDS
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.fbank import FbankStream
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream, MelPowerStream
+from s2f_edge.hearing.frontend import FRONT_ENDS
 from s2f_edge.live import LiveVoice
-from s2f_edge.session import Network
+from s2f_edge.pack.network import Network
 
 CHUNK = SAMPLE_RATE // 4
 

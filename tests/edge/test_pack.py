@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tiny_packs import generator_model, make_pack, put, traits_model, voice_model
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError
-from s2f_edge.manifest import parse_manifest
-from s2f_edge.pack import MAX_MANIFEST_BYTES, Pack
-from s2f_edge.session import Network
+from s2f_edge.pack.manifest import parse_manifest
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.pack import MAX_MANIFEST_BYTES, Pack
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2f_edge import Speech2Face, watermark
+from s2f_edge import Speech2Face
 from s2f_edge.errors import OutputError, UsageError
 from s2f_edge.files import write_whole
+from s2f_edge.marks import watermark
 from s2f_edge.picture import (
     MAX_SIZE,
     MEDIA_TYPES,

@@ -12,15 +12,8 @@ import soundfile
 from PIL import Image
 from tiny_packs import make_pack
 
-from s2f_edge import (
-    FaceResult,
-    NotSpeechError,
-    PackNotFoundError,
-    Speech2Face,
-    TooLittleSpeechError,
-    UsageError,
-)
-from s2f_edge.provenance import read_metadata
+from s2f_edge import FaceResult, NotSpeechError, PackNotFoundError, Speech2Face, TooLittleSpeechError, UsageError
+from s2f_edge.marks.provenance import read_metadata
 
 RATE = 16_000
 

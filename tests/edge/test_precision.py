@@ -13,13 +13,13 @@ import test_cli
 from tiny_packs import entry, generator_model, make_pack, put
 
 from s2f_edge import Speech2Face
-from s2f_edge.batch import How, Maker
-from s2f_edge.cli_files import Job
+from s2f_edge.batch.jobs import Job
+from s2f_edge.batch.make import How, Maker
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
 from s2f_edge.inspection import listen
-from s2f_edge.manifest import parse_manifest
-from s2f_edge.pack import Pack, every_variant, variants
-from s2f_edge.provenance import read_metadata
+from s2f_edge.marks.provenance import read_metadata
+from s2f_edge.pack.manifest import parse_manifest
+from s2f_edge.pack.pack import Pack, every_variant, variants
 
 run = test_cli.run
 

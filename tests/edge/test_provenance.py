@@ -19,12 +19,13 @@ from PIL import Image, PngImagePlugin
 from test_credentials import Studio, no_extra, studio  # noqa: F401
 from typer.testing import CliRunner, Result
 
-from s2f_edge import Speech2Face, provenance
-from s2f_edge.cli import app
-from s2f_edge.credentials import Credentials
+from s2f_edge import Speech2Face
+from s2f_edge.cli.main import app
 from s2f_edge.errors import CertificateError, ProvenanceError
+from s2f_edge.marks import provenance
+from s2f_edge.marks.credentials import Credentials
+from s2f_edge.marks.provenance import read, read_metadata
 from s2f_edge.picture import MEDIA_TYPES, NOTICE, SOURCE_TYPE, Pixels, Provenance, encode
-from s2f_edge.provenance import read, read_metadata
 from s2f_edge.results import FaceResult
 
 FACE = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)

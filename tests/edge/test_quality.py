@@ -1,4 +1,4 @@
-"""The speech gate and the quality report of `s2f_edge.quality`."""
+"""The speech gate and the quality report of `s2f_edge.hearing.quality`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
-from s2f_edge.features import SAMPLE_RATE, LogMelStream
-from s2f_edge.quality import SpeechMeter, SpeechQuality, require_speech, warnings
-from s2f_edge.vad import SpeechFinder
+from s2f_edge.hearing.features import SAMPLE_RATE, LogMelStream
+from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality, require_speech, warnings
+from s2f_edge.hearing.vad import SpeechFinder
 
 Sound = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""`s2f_edge.vad` against the golden file and a collector written anew over whole signals."""
+"""`s2f_edge.hearing.vad` against the golden file and a collector written anew over whole signals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from s2f_edge.vad import Speech, SpeechFinder, SpeechStream, find_speech, hearing_gain
+from s2f_edge.hearing.vad import Speech, SpeechFinder, SpeechStream, find_speech, hearing_gain
 
 Sound = NDArray[np.float32]
 

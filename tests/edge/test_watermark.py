@@ -12,8 +12,7 @@ from PIL import Image, ImageDraw
 
 from s2f_edge import Speech2Face
 from s2f_edge.errors import UsageError
-from s2f_edge.picture import grid
-from s2f_edge.watermark import (
+from s2f_edge.marks.watermark import (
     GENERATORS,
     MIN_SIZE,
     Meaning,
@@ -22,8 +21,9 @@ from s2f_edge.watermark import (
     meaning_of,
     payload_of,
 )
-from s2f_edge.watermark_find import LOG10_ALARM, strongest
-from s2f_edge.watermark_waves import key
+from s2f_edge.marks.watermark_find import LOG10_ALARM, strongest
+from s2f_edge.marks.watermark_waves import key
+from s2f_edge.picture import grid
 
 Pixels = np.ndarray
 PACK = "0123456789abcdef" * 4

@@ -17,7 +17,7 @@ from export import rewrite, to_onnx
 from export.blocked import NotCamPlusPlus, blocked
 from export.float16 import weights_as_float16
 from export.verify import open_session
-from s2f_edge.pack import Pack
+from s2f_edge.pack.pack import Pack
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.generator import Generator
 from s2f_train.models.voice import VoiceEmbeddingNetwork

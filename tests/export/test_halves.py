@@ -23,8 +23,8 @@ from export.mobile import speech_of
 from export.single_file import GENERATORS, judge, run, single_file
 from export.verify import FLOAT16_TOLERANCE, ParityError, open_session, verify
 from s2f_edge import Appearance, Speech2Face
-from s2f_edge.pack import Pack
-from s2f_edge.vad import find_speech
+from s2f_edge.hearing.vad import find_speech
+from s2f_edge.pack.pack import Pack
 from s2f_train import checkpoint
 from s2f_train.models import campplus
 from s2f_train.models.appearance_generator import AppearanceGenerator

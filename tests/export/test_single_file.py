@@ -22,10 +22,10 @@ from export.mobile import speech_of
 from export.single_file import GENERATORS, judge, run, single_file
 from export.verify import open_session
 from s2f_edge import Speech2Face
-from s2f_edge.features import LogMelStream
-from s2f_edge.pack import Pack
-from s2f_edge.speech_gate import CLASSES, Windows
-from s2f_edge.vad import find_speech
+from s2f_edge.hearing.features import LogMelStream
+from s2f_edge.hearing.speech_gate import CLASSES, Windows
+from s2f_edge.hearing.vad import find_speech
+from s2f_edge.pack.pack import Pack
 
 RATE = 16_000
 

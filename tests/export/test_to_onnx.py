@@ -17,12 +17,12 @@ from export import to_onnx
 from export.verify import ParityError, verify
 from s2f_edge import Speech2Face
 from s2f_train import checkpoint
+from s2f_train.fit.sample import embedding_of
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.generator import Generator
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
-from s2f_train.sample import embedding_of
 
 
 def used(network: nn.Module) -> nn.Module:
@@ -87,8 +87,8 @@ def test_a_checkpoint_becomes_a_pack_that_runs(
 
 
 def test_the_embedding_of_a_clip_equals_torch(runs: dict[str, Path], tmp_path: Path, examples: Path) -> None:
-    from s2f_edge.features import logmel, normalise_logmel, repeat_to
-    from s2f_edge.vad import find_speech
+    from s2f_edge.hearing.features import logmel, normalise_logmel, repeat_to
+    from s2f_edge.hearing.vad import find_speech
 
     assert to_onnx.main(["--checkpoint", str(runs["wen"]), "--out", str(tmp_path / "pack")]) == 0
     samples, rate = soundfile.read(examples / "female.wav", dtype="float32")

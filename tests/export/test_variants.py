@@ -25,8 +25,8 @@ from export.int8_rounding import steps_of
 from export.verify import open_session
 from s2f_edge import Speech2Face
 from s2f_edge.errors import PackNotFoundError
-from s2f_edge.pack import Pack
-from s2f_edge.pack import variants as precisions_of
+from s2f_edge.pack.pack import Pack
+from s2f_edge.pack.pack import variants as precisions_of
 from s2f_train import checkpoint
 from s2f_train.models import campplus
 from s2f_train.models.generator import Generator

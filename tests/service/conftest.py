@@ -50,7 +50,7 @@ def start(
 ) -> Server:
     """Starts `s2f-edge serve` with flags, on a port or a free one, and waits until it listens."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "s2f_edge.cli", "serve", "--port", str(port), *flags],
+        [sys.executable, "-m", "s2f_edge", "serve", "--port", str(port), *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

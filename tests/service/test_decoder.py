@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2f_edge import audio
 from s2f_edge.errors import (
     DeadlineError,
     DecoderFailedError,
@@ -21,6 +20,7 @@ from s2f_edge.errors import (
     TooLongError,
     UnreadableAudioError,
 )
+from s2f_edge.hearing import audio
 from s2f_edge.service.decoder import Decoder, DecoderPool
 
 

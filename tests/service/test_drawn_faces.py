@@ -17,7 +17,8 @@ import soundfile
 import websockets.sync.client
 from PIL import Image
 
-from s2f_edge import Speech2Face, provenance
+from s2f_edge import Speech2Face
+from s2f_edge.marks import provenance
 
 if TYPE_CHECKING:
     from conftest import Server

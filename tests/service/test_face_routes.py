@@ -15,7 +15,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from s2f_edge import Speech2Face, provenance
+from s2f_edge import Speech2Face
+from s2f_edge.marks import provenance
 
 
 def pixels(data: bytes) -> np.ndarray:

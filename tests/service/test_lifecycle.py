@@ -85,7 +85,7 @@ def test_after_a_kill_it_starts_again_at_the_same_port(serve: Serve, male: bytes
 def test_a_port_that_is_taken(serve: Serve) -> None:
     server = serve()
     second = subprocess.run(
-        [sys.executable, "-m", "s2f_edge.cli", "serve", "--port", str(server.port)],
+        [sys.executable, "-m", "s2f_edge", "serve", "--port", str(server.port)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert second.returncode not in (0, 1)
@@ -140,7 +140,7 @@ def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
     _, private = certificate(tmp_path)
     (tmp_path / "no.pem").write_text("no certificate")
     failed = subprocess.run(
-        [sys.executable, "-m", "s2f_edge.cli", "serve", "--port", "0", "--certificate", str(tmp_path / "no.pem"),
+        [sys.executable, "-m", "s2f_edge", "serve", "--port", "0", "--certificate", str(tmp_path / "no.pem"),
          "--private-key", str(private)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip

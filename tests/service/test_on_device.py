@@ -29,9 +29,9 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 import s2f_edge
 from export import to_browser as command
 from export.single_file import Judged
-from s2f_edge import provenance
 from s2f_edge.errors import SetupError
-from s2f_edge.pack import Pack
+from s2f_edge.marks import provenance
+from s2f_edge.pack.pack import Pack
 from s2f_edge.service.device import checked
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 pytest.importorskip("fastapi", reason="fastapi is not installed; it is in the extra serve.")
 
-from s2f_edge.cli import app
+from s2f_edge.cli.main import app
 from s2f_edge.errors import PackNotFoundError
-from s2f_edge.pack import Pack
+from s2f_edge.pack.pack import Pack
 from s2f_edge.service import app as service
 from s2f_edge.service.counts import Counts
 from s2f_edge.service.engine import Engine

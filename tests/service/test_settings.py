@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from s2f_edge.cli import app
+from s2f_edge.cli.main import app
 from s2f_edge.errors import SetupError, UsageError
 from s2f_edge.service import app as service
 from s2f_edge.service.keys import KeyRing

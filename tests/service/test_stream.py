@@ -17,7 +17,8 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from s2f_edge import Speech2Face, audio
+from s2f_edge import Speech2Face
+from s2f_edge.hearing import audio
 from s2f_edge.service.stream import Updates
 
 Serve = Callable[..., Server]

@@ -19,11 +19,11 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from s2f_train import checkpoint
-from s2f_train.cli import app
+from s2f_train.cli.main import app
 from s2f_train.config import GanSettings, build
 from s2f_train.data.landmarks import MIRRORED
 from s2f_train.data.store import Store
-from s2f_train.fit_gan import GanTask
+from s2f_train.fit.gan import GanTask
 from s2f_train.models.voice import VoiceEmbeddingNetwork
 
 RECIPE = """

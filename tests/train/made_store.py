@@ -16,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from s2f_edge.features import HOP, SAMPLE_RATE, logmel, normalise_logmel
+from s2f_edge.hearing.features import HOP, SAMPLE_RATE, logmel, normalise_logmel
 from s2f_train.data.frame import MEAN_SHAPE, POINTS, VIEW
 from s2f_train.data.frame import SIDE as FRAME
 from s2f_train.data.store import BINS, FORMAT, KINDS, Store

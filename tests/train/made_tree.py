@@ -17,7 +17,7 @@ import soxr
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from s2f_edge.features import SAMPLE_RATE, logmel, normalise_logmel
+from s2f_edge.hearing.features import SAMPLE_RATE, logmel, normalise_logmel
 
 Colour = tuple[int, int, int]
 

@@ -8,9 +8,9 @@ import torch
 from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
-from s2f_train import appearance
-from s2f_train.appearance import BORDER, TEXTURE_SIDE, Appearance, mirrored, warped
+from s2f_train.data import shape_and_texture
 from s2f_train.data.landmarks import MIRRORED, RAYS
+from s2f_train.data.shape_and_texture import BORDER, TEXTURE_SIDE, Appearance, mirrored, warped
 
 POINTS = len(MIRRORED) + RAYS
 DOTS = (30, 36, 45, 48, 54)  # nose, an eye, the other, the corners of the mouth
@@ -60,9 +60,10 @@ def test_every_point_has_its_counterpart() -> None:
 def test_the_spline_is_that_of_scipy() -> None:
     shapes, at = moved(2, 0.2).double(), torch.rand(50, 2, dtype=torch.float64)
     values = moved(2, 0.2, seed=1).double()
-    ours = appearance._spline(shapes, values, at)
+    ours = shape_and_texture._spline(shapes, values, at)
     for i in range(2):
-        theirs = RBFInterpolator(shapes[i], values[i], kernel="thin_plate_spline", smoothing=appearance.STIFFNESS)
+        stiff = shape_and_texture.STIFFNESS
+        theirs = RBFInterpolator(shapes[i], values[i], kernel="thin_plate_spline", smoothing=stiff)
         np.testing.assert_allclose(ours[i].numpy(), theirs(at.numpy()), atol=1e-8)
 
 

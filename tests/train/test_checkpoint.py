@@ -11,10 +11,10 @@ import torch
 from torch.optim import Optimizer
 
 from s2f_train import checkpoint
+from s2f_train.fit.optimisers import make_optimiser
 from s2f_train.models.face import Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
 from s2f_train.models.voice import VoiceEmbeddingNetwork
-from s2f_train.optimisers import make_optimiser
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny_packs import make_pack
 
-from s2f_edge.pack import Pack
-from s2f_edge.session import Network
-from s2f_train.data.face_directions import SIDE, face_directions
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.pack import Pack
+from s2f_train.regression.face_directions import SIDE, face_directions
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["pictures", "appearances"])

@@ -177,7 +177,7 @@ def test_after_a_crash_it_goes_on_bit_for_bit(
 def test_shape_and_gender_apart_go_on_bit_for_bit(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s2f_train.regressed.find_landmarks", points_by_lightness)
+    monkeypatch.setattr("s2f_train.regression.regressed.find_landmarks", points_by_lightness)
     given = [*RIDGE, "shaped=true", "shape_stretch=1.3", "gender_apart=1.8", "gender=male", "every_voice=true"]
     assert s2f_train("fit", "gan", recipe, f"runs={tmp_path}/runs", *given).exit_code == 0
     whole = newest_run(tmp_path / "runs")

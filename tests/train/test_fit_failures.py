@@ -14,10 +14,11 @@ import pytest
 import torch
 from fit_tools import at_step, begin, figures, newest_run, one_thread, refused, s2f_train, tensors
 
-from s2f_train import checkpoint, loop
+from s2f_train import checkpoint
 from s2f_train.data.store import Store
-from s2f_train.fit_gan import GanTask
-from s2f_train.fit_voice import VoiceTask
+from s2f_train.fit import loop
+from s2f_train.fit.gan import GanTask
+from s2f_train.fit.voice import VoiceTask
 
 
 @pytest.fixture(scope="module")

@@ -19,23 +19,23 @@ from PIL import Image
 from torch import Tensor
 
 from export.checkpoints import load_checkpoints
-from s2f_edge import audio
-from s2f_edge.vad import find_speech
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.vad import find_speech
 from s2f_train import checkpoint
 from s2f_train.config import GanSettings, SettingsError
 from s2f_train.data.embeddings import windows_of, windows_of_speech
 from s2f_train.data.faces import as_pixels, load_faces
 from s2f_train.data.store import Store, StoreError
-from s2f_train.fit_gan import GanTask, load_voice
-from s2f_train.loop import on_device
-from s2f_train.losses import edge_loss, pixel_loss, real_loss
+from s2f_train.fit.gan import GanTask, load_voice
+from s2f_train.fit.loop import on_device
+from s2f_train.fit.losses import edge_loss, pixel_loss, real_loss
+from s2f_train.fit.sample import sample
 from s2f_train.models import campplus
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import GE2EEncoder, unit
-from s2f_train.ridge import Ridge
-from s2f_train.sample import sample
+from s2f_train.regression.ridge import Ridge
 
 LENGTH = (200, 230)
 PEOPLE = [

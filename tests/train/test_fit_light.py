@@ -17,13 +17,13 @@ from tiny_packs import make_pack
 
 from export.variants import main as variants
 from s2f_edge import Speech2Face
-from s2f_edge.pack import Pack
-from s2f_edge.session import Network
+from s2f_edge.pack.network import Network
+from s2f_edge.pack.pack import Pack
 from s2f_train import checkpoint
 from s2f_train.config import load
 from s2f_train.data.heard_windows import FRAMES, HeardWindows
+from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.light import LightEncoder
-from s2f_train.run import newest_checkpoint
 
 RECIPE = """
 store = "{folder}/store"

@@ -19,9 +19,9 @@ from s2f_train.data import portrait_attributes, textures
 from s2f_train.data.portrait_attributes import Attributes
 from s2f_train.data.renderer_draws import RendererDrawer
 from s2f_train.data.store import Store
+from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
-from s2f_train.run import newest_checkpoint
 
 RECIPE = """
 store = "{folder}/store"

@@ -20,10 +20,10 @@ from s2f_train import checkpoint
 from s2f_train.config import load
 from s2f_train.data.embeddings import windows_of
 from s2f_train.data.store import Store
-from s2f_train.fit_vae import distillation, kl, paired
+from s2f_train.fit.run import checkpoints, newest_checkpoint
+from s2f_train.fit.vae import distillation, kl, paired
 from s2f_train.models.torch7 import Torch7Object
 from s2f_train.models.traits import mean_embedding
-from s2f_train.run import checkpoints, newest_checkpoint
 
 RECIPE = """
 store = "{folder}/store"
@@ -150,7 +150,7 @@ def test_the_pack_makes_the_faces_that_torch_makes(run: Path, examples: Path, tm
 
 def test_face_features_of_vgg_face(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with a network of the published kind, brought as a .t7 file; small, so that it is quick."""
-    from s2f_train import fit_vae
+    from s2f_train.fit import vae
     from s2f_train.models import vgg_face
 
     small = {"widths": ((2,), (2,), (2,), (2,), (2,)), "hidden": 8, "people": 5, "side": 64}
@@ -161,10 +161,10 @@ def test_face_features_of_vgg_face(place: Path, tmp_path: Path, monkeypatch: pyt
         for number, m in enumerate(layers, 1)
     }
     (tmp_path / "VGG_FACE.t7").write_bytes(t7(Torch7Object("nn.Sequential", {"modules": modules})))
-    monkeypatch.setattr(fit_vae, "SIDE", 64)
-    monkeypatch.setattr(fit_vae, "FEATURE", 8)
+    monkeypatch.setattr(vae, "SIDE", 64)
+    monkeypatch.setattr(vae, "FEATURE", 8)
     monkeypatch.setattr(
-        fit_vae, "load_vgg_face", lambda path: vgg_face.load_vgg_face(path, vgg_face.VggFace(**small))  # type: ignore[arg-type]
+        vae, "load_vgg_face", lambda path: vgg_face.load_vgg_face(path, vgg_face.VggFace(**small))  # type: ignore[arg-type]
     )  # fmt: skip
     weights = f"face_weights={tmp_path / 'VGG_FACE.t7'}"
     result = s2f_train("fit", "vae", place / "recipe.toml", f"runs={tmp_path}/runs", weights)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from s2f_train.config import GanSettings, RunSettings
-from s2f_train.loop import _set_rate
-from s2f_train.optimisers import clip, make_optimiser
+from s2f_train.fit.loop import _set_rate
+from s2f_train.fit.optimisers import clip, make_optimiser
 
 STEPS = 5
 GRADIENTS = np.random.default_rng(0).normal(size=(STEPS, 3))

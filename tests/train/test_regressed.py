@@ -13,16 +13,16 @@ from made_store import Person, made_store
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2f_train.appearance import Appearance
 from s2f_train.config import GanSettings
 from s2f_train.data.faces import load_faces
 from s2f_train.data.landmarks import outline
 from s2f_train.data.pairs import pair
+from s2f_train.data.shape_and_texture import Appearance
 from s2f_train.data.store import Store, StoreError
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
-from s2f_train.regressed import Regressed, regressed
-from s2f_train.ridge import Ridge
+from s2f_train.regression.regressed import Regressed, regressed
+from s2f_train.regression.ridge import Ridge
 
 ALL = ("s2f", "face", "photo")
 SHORT = {"photos": 1, "frames": (20, 22)}
@@ -174,7 +174,7 @@ def test_gender_apart_needs_genders(store: Store) -> None:
 
 
 def test_shape_and_texture_are_regressed_each_by_its_stretch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s2f_train.regressed.find_landmarks", points_by_lightness)
+    monkeypatch.setattr("s2f_train.regression.regressed.find_landmarks", points_by_lightness)
     plain, embeddings = fitted(store, shaped=True)
     far, _ = fitted(store, shaped=True, stretch=2.0, shape_stretch=3.0)
     heard = torch.stack(list(embeddings.values()))
@@ -198,7 +198,7 @@ def test_each_voice_has_the_face_of_its_clip_and_clips_without_a_face_are_left_o
         found[next(missing)] = False
         return points, found
 
-    monkeypatch.setattr("s2f_train.regressed.find_landmarks", but_one)
+    monkeypatch.setattr("s2f_train.regression.regressed.find_landmarks", but_one)
     found, embeddings = fitted(store, shaped=True, shrinkage=0.2)
     every = {"Ann-0", "Ann-1", "Ben-0", "Ben-1", "Cid-0", "Eve-0", "Eve-1"}
     order = [clip for clip in embeddings if clip in every]
@@ -225,7 +225,7 @@ def test_with_too_few_faces_there_is_no_shape(store: Store, monkeypatch: pytest.
         def few(pictures: Tensor, there: int = there) -> tuple[Tensor, Tensor]:
             return points_by_lightness(pictures)[0], torch.arange(len(pictures)) < there
 
-        monkeypatch.setattr("s2f_train.regressed.find_landmarks", few)
+        monkeypatch.setattr("s2f_train.regression.regressed.find_landmarks", few)
         with pytest.raises(
             StoreError, match=f"has {there} voices with pictures .* in which a face is found; .* needs 3"
         ):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2f_train.ridge import MANY_PAIRS, Ridge, some
+from s2f_train.regression.ridge import MANY_PAIRS, Ridge, some
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -17,8 +17,8 @@ from PIL import Image
 from s2f_edge import Speech2Face
 from s2f_train import checkpoint
 from s2f_train.data.store import Store
-from s2f_train.run import newest_checkpoint
-from s2f_train.sample import embedding_of
+from s2f_train.fit.run import newest_checkpoint
+from s2f_train.fit.sample import embedding_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MALE = ["gender=male", "view=photo", "identity_weight=1.0", "pixel_weight=0.0", "edge_weight=0.0", "gender_shift=0.5"]
@@ -83,7 +83,7 @@ def test_a_face_for_each_clip(place: Path, examples: Path) -> None:
         for clip in ("male", "female"):
             out = place / f"{clip}-{gender}.png"
             words = ["--pack", "pack", "--gender", gender, "--size", "64", "--out", out, "--overwrite"]
-            command(place, "s2f_edge.cli", "infer", examples / f"{clip}.wav", *words)
+            command(place, "s2f_edge", "infer", examples / f"{clip}.wav", *words)
             with Image.open(out) as image:
                 assert (image.size, image.mode) == ((64, 64), "RGB")
                 pixels[gender, clip] = np.asarray(image).astype(float)

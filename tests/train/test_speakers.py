@@ -17,7 +17,7 @@ from s2f_train.data.store import Store
 from s2f_train.evaluate.error_rate import equal_error_rate
 from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits
 from s2f_train.models.voice import VoiceEmbeddingNetwork, unit
-from s2f_train.speakers import SpeakerVoices, nearest_targets, unseen_surprise
+from s2f_train.regression.speakers import SpeakerVoices, nearest_targets, unseen_surprise
 
 SHORT = (60, 80)
 PEOPLE = [

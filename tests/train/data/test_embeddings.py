@@ -13,9 +13,9 @@ import soundfile
 import torch
 from train.made_store import Person, made_store
 
-from s2f_edge import audio, fbank, features, frontend
-from s2f_edge.features import LOGMEL_BINS
-from s2f_edge.frontend import LogMel64FrontEnd, MelPower40FrontEnd
+from s2f_edge.hearing import audio, fbank, features, frontend
+from s2f_edge.hearing.features import LOGMEL_BINS
+from s2f_edge.hearing.frontend import LogMel64FrontEnd, MelPower40FrontEnd
 from s2f_train.data import embeddings
 from s2f_train.data.embeddings import embed, windows_of
 from s2f_train.data.store import Store, StoreError

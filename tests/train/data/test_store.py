@@ -13,7 +13,7 @@ import soundfile
 from made_sources import PEOPLE, RATE
 from PIL import Image
 
-from s2f_edge import features, vad
+from s2f_edge.hearing import features, vad
 from s2f_train.data.store import Store, StoreError
 from s2f_train.prepare.plan import Plan
 

@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 from train.made_store import Person, made_store
 
-from s2f_edge.features import logmel, normalise_logmel
+from s2f_edge.hearing.features import logmel, normalise_logmel
 from s2f_train.config import VoiceSettings
 from s2f_train.data.augment import any_augmentation, augment
 from s2f_train.data.feed import Batch, batches

@@ -18,7 +18,7 @@ from PIL import Image
 from tiny_packs import make_pack
 from typer.testing import CliRunner
 
-from s2f_train.cli import app
+from s2f_train.cli.main import app
 from s2f_train.evaluate import evaluation, judges
 from s2f_train.evaluate.judging import JudgeError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from s2f_edge.features import SAMPLE_RATE, Float32s
-from s2f_edge.vad import find_speech, hearing_gain
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.vad import find_speech, hearing_gain
 from s2f_train.evaluate.conditions import CLEAN, CODECS, CONDITIONS, NOISE, Condition, first_speech
 
 BY_NAME = {condition.name: condition for condition in CONDITIONS}

@@ -16,8 +16,8 @@ from tiny_packs import make_pack
 
 from s2f_edge import Speech2Face
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
-from s2f_edge.features import Float32s
-from s2f_edge.vad import find_speech
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.hearing.vad import find_speech
 from s2f_train.data.store import StoreError
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.hearing import Heard, face_of, hear_all, hear_raw, speech_of

@@ -10,7 +10,7 @@ import pytest
 from made_sources import prepared
 from typer.testing import CliRunner
 
-from s2f_train.cli import app
+from s2f_train.cli.main import app
 from s2f_train.prepare.item import Settings
 from s2f_train.prepare.plan import Choice, plan
 from s2f_train.prepare.sources.s2f_tars import s2f_tars

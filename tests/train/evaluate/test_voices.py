@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from s2f_edge import Speech2Face
 from s2f_edge.errors import TooLittleSpeechError
-from s2f_edge.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_train.data.s2f_data import clips as data_clips
 from s2f_train.data.s2f_data import held_out, sounds
 from s2f_train.evaluate.cache import VectorCache

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
-from s2f_train.cli_prepare import register
+from s2f_train.cli.prepare import register
 from s2f_train.data.frame import MEAN_SHAPE, POINTS, SIDE, VIEW
 from s2f_train.data.items import split_of
 from s2f_train.data.landmarks import MIRRORED

@@ -37,7 +37,7 @@ from made_sources import (
 from PIL import Image
 from typer.testing import CliRunner
 
-from s2f_train.cli_prepare import register
+from s2f_train.cli.prepare import register
 from s2f_train.data.items import Identity, Item, Place, Source
 from s2f_train.data.store import Store
 from s2f_train.prepare import engines
@@ -595,7 +595,7 @@ def test_an_interrupted_run_goes_on(librispeech: Path, tmp_path: Path, number: s
     folder = librispeech / "dev-clean" / "84" / "121123"
     for i in range(6, 80):
         (folder / f"84-121123-{i:04d}.flac").symlink_to(folder / f"84-121123-{i % 6:04d}.flac")
-    program = "import typer; from s2f_train.cli_prepare import register; app = typer.Typer(); register(app); app()"
+    program = "import typer; from s2f_train.cli.prepare import register; app = typer.Typer(); register(app); app()"
     out = tmp_path / "store"
     options = ["--out", str(out), "--librispeech", str(librispeech), "--jobs", "2", "--shard-items", "1"]
     command = [sys.executable, "-c", program, "prepare", *options]

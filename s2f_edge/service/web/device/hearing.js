@@ -1,5 +1,5 @@
 /**
- * Waveform to speech, as the server does it (s2f_edge/vad.py): the gain with which the detector
+ * Waveform to speech, as the server does it (s2f_edge/hearing/vad.py): the gain with which the detector
  * hears, and WebRTC's detector with the collector of two frames around it. All at 16 kHz.
  */
 

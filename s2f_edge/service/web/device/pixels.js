@@ -117,7 +117,7 @@ function boxMean(field, side) {
   });
 }
 
-/** How much mark each place of a picture bears, as s2f_edge/watermark.py has it. */
+/** How much mark each place of a picture bears, as s2f_edge/marks/watermark.py has it. */
 function strengthOf(pixels) {
   const grey = new Float32Array(MARK_SIDE * MARK_SIDE);
   for (let i = 0; i < grey.length; i++) {

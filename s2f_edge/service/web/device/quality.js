@@ -1,5 +1,5 @@
 /**
- * What a recording is like, as the server measures it (s2f_edge/quality.py): levels, background,
+ * What a recording is like, as the server measures it (s2f_edge/hearing/quality.py): levels, background,
  * and whether it is speech; and what follows from it: a refusal, or warnings.
  */
 

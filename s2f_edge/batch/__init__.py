@@ -1,0 +1,1 @@
+"""Faces for many recordings, in one process, many, or a Ray cluster."""

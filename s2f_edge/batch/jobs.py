@@ -1,0 +1,204 @@
+"""What is made of which recording: names of results, and writing them so that nothing else is lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s2f_edge.batch.recordings import is_folder, recordings
+from s2f_edge.errors import OutputError, ProvenanceError, UsageError
+from s2f_edge.streams import silence
+
+PICTURES = {"png": (".png",), "webp": (".webp",), "jpeg": (".jpg", ".jpeg")}  # formats and their suffixes
+
+
+class Job(NamedTuple):
+    """A recording, `-` for standard input, and the files that are made of it, `-` for standard output."""
+
+    source: str
+    targets: list[str]
+
+
+def plan(files: list[str], out: str | None, suffix: str, pieces: int = 1) -> list[Job]:
+    """What to read and what to write: `pieces` files for each recording.
+
+    Raises:
+        UsageError: they cannot be told apart, or a recording would be overwritten.
+        OutputError: standard output is wanted and closed.
+    """
+    sources = recordings(files)
+    names = targets(sources, out, suffix)
+    if names == ["-"] and pieces > 1:
+        raise UsageError("--out - takes one picture; add --grid, or give a folder.")
+    if names == ["-"] and sys.stdout is None:
+        raise OutputError("Standard output is closed; give --out a file name.")
+    jobs = [
+        Job(source, [name] if pieces == 1 else [numbered(name, i) for i in range(pieces)])
+        for source, name in zip(sources, names, strict=True)
+    ]
+    read = {_identity(source) for source in sources if source != "-"} - {None}
+    for target in (target for job in jobs for target in job.targets if target != "-"):
+        if _identity(target) in read:
+            raise UsageError(f"{target} is one of the recordings to be read; give another --out.")
+    return jobs
+
+
+def targets(sources: list[str], out: str | None, suffix: str) -> list[str]:
+    """Where each result goes; `-` is standard output. No two are the same.
+
+    Raises:
+        UsageError: `out` is one file for several recordings, ends with another suffix, or is a file of
+            another kind.
+    """
+    if out == "-":
+        if len(sources) > 1:
+            raise UsageError(f"--out - is for one recording; there are {len(sources)}. Give a folder.")
+        return ["-"]
+    folder = Path(out or "")
+    ending = suffix[suffix.rindex(".") :]
+    slash = (os.sep, os.altsep or os.sep)
+    if out is not None and not out.endswith(slash) and not is_folder(folder):
+        if folder.suffix.lower() == ending:
+            if len(sources) > 1:
+                raise UsageError(f"--out {out} is one file; there are {len(sources)} recordings. Give a folder.")
+            return [str(folder)]
+        if _identity(out):
+            raise UsageError(f"--out {out} is there and is no folder. Give *{ending} or a folder.")
+        if folder.suffix:
+            raise UsageError(
+                f"--out {out} ends with {folder.suffix}; {ending} is what is written. "
+                f"Give *{ending}, or {out}/ for a folder of that name."
+            )
+    elif out is not None and _identity(str(folder)) and not is_folder(folder):
+        raise UsageError(f"--out {out} is a file, and the {out[-1]} at its end asks for a folder. Give another name.")
+    names = _Names()
+    return [str(folder / names.new("stdin" if source == "-" else Path(source).stem, suffix)) for source in sources]
+
+
+class _Names:
+    """Names that differ, by more than case. It remembers how often a stem came: corpora have thousands of 00001.wav."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._count: dict[str, int] = {}
+
+    def take(self, name: str) -> bool:
+        """Whether it was free."""
+        free = name.casefold() not in self._taken
+        self._taken.add(name.casefold())
+        return free
+
+    def new(self, stem: str, suffix: str) -> str:
+        """stem.suffix, or stem-2.suffix: a.wav and a.mp3, or the same name in two folders."""
+        count = self._count.get(stem.casefold(), 0)
+        while True:
+            count += 1
+            name = f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}"
+            if self.take(name):
+                self._count[stem.casefold()] = count
+                return name
+
+
+def picture_format(out: str | None, wanted: str | None) -> tuple[str, str]:
+    """Format of the pictures, and their suffix: what `out` ends with where it names a file, else png."""
+    ending = Path(out or "").suffix.lower()
+    for form, suffixes in PICTURES.items():
+        if ending in suffixes and wanted in (None, form) and not is_folder(Path(out or "")):
+            return form, ending
+    form = wanted or "png"
+    return form, PICTURES[form][0]
+
+
+def numbered(target: str, index: int) -> str:
+    """The name of one of several candidates: face.png becomes face.01.png, a.face.png becomes a.01.face.png."""
+    path = Path(target)
+    stem = path.stem.removesuffix(".face")
+    return str(path.with_name(f"{stem}.{index + 1:02d}{path.name[len(stem) :]}"))
+
+
+def another(target: str, count: int) -> str:
+    """The target of the same recording if `count - 1` others had its name: a.face.png becomes a-2.face.png."""
+    path = Path(target)
+    stem, suffix = re.fullmatch(r"(.*?)((?:\.\d\d)?(?:\.face)?\.\w+)", path.name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return str(path.with_name(f"{stem}-{count}{suffix}"))
+
+
+def write_all(files: dict[str, bytes], overwrite: bool) -> None:
+    """Writes results; checks all of them before the first is written.
+
+    Raises:
+        OutputError: a file is in the way, or cannot be written.
+    """
+    from s2f_edge.files import write_whole
+
+    for target in files:
+        if target != "-" and not overwrite:
+            check_free(Path(target))
+    for target, data in files.items():
+        if target == "-":
+            _write_out(data)
+        else:
+            write_whole(Path(target), data)
+
+
+def _write_out(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        raise OutputError(f"Standard output cannot be written: {error.strerror or error}.") from None
+
+
+def check_free(path: Path) -> None:
+    """A picture that s2f-edge wrote may be replaced; anything else only with --overwrite.
+
+    Raises:
+        OutputError: something else is there, or what is there cannot be looked at.
+    """
+    from s2f_edge.marks.provenance import read_metadata
+
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{path} is a folder; give --out a file name, or the folder above it.")
+    try:
+        ours = stat.S_ISREG(mode) and "tool" in read_metadata(path)
+    except ProvenanceError:
+        ours = False
+    if not ours:
+        raise OutputError(
+            f"{path} exists, and does not say that it is a picture of s2f-edge. Give another --out, or --overwrite."
+        )
+
+
+def embedding_bytes(embedding: Any, form: str) -> bytes:
+    """A file of an embedding, float32 (n,): `form` is npy or json."""
+    import numpy as np
+
+    if form == "json":
+        return (json.dumps([float(f"{v:.9g}") for v in embedding]) + "\n").encode()
+    buffer = io.BytesIO()
+    np.save(buffer, embedding)
+    return buffer.getvalue()
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    """The same for all names of a file; None where there is no file."""
+    try:
+        status = Path(name).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,82 @@
+"""The table of a run as a Parquet file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from s2f_edge.batch.make import COLUMNS, How, Row
+from s2f_edge.errors import RuntimeSetupError
+
+ROWS_AT_ONCE = 5000
+
+
+def pyarrow() -> Any:
+    """The package.
+
+    Raises:
+        RuntimeSetupError: it is not installed.
+    """
+    try:
+        importlib.import_module("pyarrow.parquet")
+        return importlib.import_module("pyarrow")
+    except ImportError:
+        raise RuntimeSetupError(
+            "Parquet needs pyarrow: pip install 's2f-edge[parquet]'. Or give a --table that ends with .jsonl."
+        ) from None
+
+
+def _schema() -> Any:
+    pa = pyarrow()
+    kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    settings = {name: str if value is None else type(value) for name, value in How().settings().items()}
+    settings["seed"] = int
+    return pa.schema(
+        [
+            ("file", pa.string()),
+            ("pictures", pa.list_(pa.string())),
+            ("picture_bytes", pa.list_(pa.int64())),
+            *((name, kinds[kind]) for name, kind in COLUMNS.items()),
+            ("warnings", pa.list_(pa.string())),
+            ("error", pa.string()),
+            ("reason", pa.string()),
+            ("message", pa.string()),
+            ("ms", pa.float64()),
+            ("folder", pa.string()),
+            ("settings", pa.struct([(name, kinds[kind]) for name, kind in settings.items()])),
+        ]
+    )
+
+
+def write(rows: Iterator[Row], path: Path) -> None:
+    """Writes a table, some thousand rows at a time, under a temporary name; then renames.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    pa, schema = pyarrow(), _schema()
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
+    os.close(handle)
+    try:
+        with pa.parquet.ParquetWriter(temporary, schema) as writer:
+            while some := [_text(row) for row in islice(rows, ROWS_AT_ONCE)]:
+                writer.write_table(pa.Table.from_pylist(some, schema))
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _text(value: Any) -> Any:
+    """Names that are no UTF-8, which JSON can have and Parquet cannot, with escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_text(each) for each in value]
+    return {name: _text(each) for name, each in value.items()} if isinstance(value, dict) else value

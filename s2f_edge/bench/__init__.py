@@ -1,0 +1,1 @@
+"""How fast this machine makes faces, with the choices that a user has."""

@@ -1,0 +1,92 @@
+"""What to choose, by the figures of `s2f_edge.bench.measure` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from s2f_edge.bench.measure import ONE_S, Choice, Measured
+
+TIE = 0.05  # what differs by less is the same
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A sentence, and the options of `infer` that it is about: none where the defaults do as well."""
+
+    text: str
+    options: list[str]
+
+
+def advice(found: list[Measured], cuda: bool) -> list[Advice]:
+    """Of two that differ by less than a twentieth the cheaper one is taken: the processor, fewer threads, less memory,
+    the pack as it is.
+
+    Args:
+        found: at least one for one face at a time, one for many recordings, and for each variant of the pack the same
+            choice without it.
+        cuda: whether `infer` would take CUDA unless it is told otherwise.
+    """
+    plain = [m for m in found if m.choice.precision is None]
+    one = _best([m for m in plain if not m.choice.many])
+    many = _best([m for m in plain if m.choice.many])
+    memory = f", {many.peak_mib:.0f} MiB" if many.peak_mib else ""
+    took = f"{one.ms[1]:.0f} ms for a recording of {ONE_S:g} s, {one.speech_per_s:.0f} times real time"
+    rate = f"{many.faces_per_s:.1f} faces/s, {many.speech_per_s:.0f} times real time{memory}"
+    return [
+        Advice(f"One face at a time: {took}.", _options(one, cuda)),
+        Advice(f"Many recordings: {rate}.", _options(many, cuda)),
+        *_of_variants(found, cuda),
+    ]
+
+
+def _best(found: list[Measured]) -> Measured:
+    def rate(measured: Measured) -> float:
+        return measured.faces_per_s if measured.choice.many else 1e3 / measured.ms[1]
+
+    def cost(measured: Measured) -> tuple[bool, int, float]:
+        choice = measured.choice
+        return choice.device == "cuda", choice.threads * choice.workers, measured.peak_mib or 0.0
+
+    most = max(map(rate, found))
+    return min((m for m in found if rate(m) >= most / (1.0 + TIE)), key=cost)
+
+
+def _options(measured: Measured, cuda: bool) -> list[str]:
+    choice = measured.choice
+    words = _device(choice.device, cuda)
+    if choice.device == "cpu":
+        words += ["--threads", str(choice.threads)]
+    return words + (["--jobs", str(choice.workers)] if choice.many else [])
+
+
+def _device(device: str, cuda: bool) -> list[str]:
+    """Nothing where it is what `infer` takes anyway."""
+    return ["--device", device] if cuda or device == "cuda" else []
+
+
+def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
+    """How fast each variant is beside the pack as it is, with the same threads and processes."""
+    plain = {m.choice: m for m in found}
+    for precision in dict.fromkeys(m.choice.precision for m in found if m.choice.precision):
+        ours = [m for m in found if m.choice.precision == precision]
+        others = [plain[replace(m.choice, precision=None)] for m in ours]
+        times = [
+            m.faces_per_s / other.faces_per_s if m.choice.many else other.ms[1] / m.ms[1]
+            for m, other in zip(ours, others, strict=True)
+        ]
+        said = ", ".join(f"{t:.2f} ({in_words(m.choice)})" for t, m in zip(times, ours, strict=True))
+        sizes = f"{ours[0].pack_mb:.1f} MB instead of {others[0].pack_mb:.1f} ({others[0].precision})"
+        if max(times) > 1.0 + TIE:
+            text = f"{precision}, {sizes}, makes faces near those (see `s2f-edge pack show`), so many times as fast"
+            yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--precision", precision])
+        else:
+            yield Advice(f"{precision}, {sizes}, is no faster on this machine: {said} times.", [])
+
+
+def in_words(choice: Choice) -> str:
+    """Processes and threads, or the device."""
+    if choice.device == "cuda":
+        return "CUDA"
+    threads = f"{choice.threads} thread{'s' * (choice.threads > 1)}"
+    return f"{choice.workers} x {threads}" if choice.many else threads

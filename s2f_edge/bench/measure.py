@@ -1,0 +1,256 @@
+"""What this machine makes of voices: times, rates and memory of the choices that a user has.
+
+Every figure is from processes of their own (bench_worker.py), which load the pack, warm up, and then make faces for as
+long as they are told: from the bytes of a file to those of a picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+import soundfile
+
+from s2f_edge import errors
+from s2f_edge.batch.engines import THREADS
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.features import SAMPLE_RATE
+from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.pack.network import chosen_providers, onnxruntime
+from s2f_edge.pack.pack import Pack, variants
+from s2f_edge.pipeline import Speech2Face
+
+SPEECH = Path(__file__).with_name("speech.ogg")  # examples/male.wav, spoken by Flite
+ONE_S, MANY_S = 10.0, 3.0  # length of a recording, where faces are made one at a time and where there are many
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user can choose: one face at a time, or many recordings by several processes.
+
+    Attributes:
+        precision: of the pack's weights; None takes the pack as it is.
+        threads: of each process.
+    """
+
+    many: bool
+    workers: int
+    threads: int
+    device: str = "cpu"
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a choice costs.
+
+    Attributes:
+        precision: of the weights.
+        faces: that were made in the time.
+        ms: of a face: first quartile, median, third quartile.
+        faces_per_s: of all processes together.
+        load_s: of onnxruntime and the pack, by the slowest process.
+        peak_mib: of all processes together; None where the system does not say.
+        pack_mb: size of the pack's networks with this precision, in millions of bytes.
+    """
+
+    choice: Choice
+    precision: str
+    faces: int
+    ms: tuple[float, float, float]
+    faces_per_s: float
+    load_s: float
+    peak_mib: float | None
+    pack_mb: float
+
+    @property
+    def speech_per_s(self) -> float:
+        """Seconds of recordings that are heard in a second."""
+        return self.faces_per_s * (MANY_S if self.choice.many else ONE_S)
+
+
+def has_cuda() -> bool:
+    """Whether this onnxruntime has CUDA, which the device auto then takes."""
+    return chosen_providers("auto")[0] == "CUDAExecutionProvider"
+
+
+def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
+    """What is worth measuring on a machine.
+
+    Raises:
+        DeviceError: cuda is asked for and is not there.
+        PackError: a variant of the pack is damaged.
+    """
+    on_gpu = [Choice(False, 1, 1, "cuda"), Choice(True, 1, 1, "cuda")]
+    if device == "cuda":
+        chosen_providers(device)  # raises where it is not there
+        return on_gpu
+    some = sorted({1, cores, *(2**n for n in range(1, cores.bit_length()) if 2**n < cores)})
+    found = [Choice(False, 1, threads) for threads in some]
+    found += [Choice(True, 1, cores), *([Choice(True, cores, 1)] if cores > 1 else [])]
+    for precision in variants(pack.folder):
+        if precision != pack.manifest.weights:
+            Pack.open(pack.folder, precision)
+            found += [Choice(False, 1, threads, "cpu", precision) for threads in sorted({1, cores})]
+            found.append(Choice(True, cores, 1, "cpu", precision))
+    return found + (on_gpu if device == "auto" and has_cuda() else [])
+
+
+class Bench:
+    """Measures choices, on a recording that is made of the speech in another one.
+
+    Args:
+        clip: a recording; None takes the one that comes with s2f-edge.
+        pack: folder; None takes the default pack.
+        seconds: that each choice is measured for.
+
+    Raises:
+        AudioError: the recording cannot be read, or is not enough speech.
+        PackError, DeviceError: see `Speech2Face`.
+    """
+
+    def __init__(self, clip: Path | None, pack: Path | None, device: str, seconds: float) -> None:
+        self.pack = Pack.open(pack)
+        self._seconds = seconds
+        source = clip or SPEECH
+        Speech2Face(self.pack.folder, "cuda" if device == "cuda" else "cpu").infer(source)  # what is wrong, is now
+        stream = SpeechStream()
+        parts = [stream.push(block)[1] for block in audio.stream(source)]
+        self._speech = np.concatenate([*parts, stream.finish()[1]])
+
+    def measure(self, choice: Choice) -> Measured:
+        """Raises:
+        S2FError: a process found that something is wrong.
+        WorkerError: a process ended before its time.
+        """
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            recording = Path(folder) / "speech.wav"
+            seconds = MANY_S if choice.many else ONE_S
+            soundfile.write(recording, np.resize(self._speech, int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
+            how = {
+                "pack": str(self.pack.folder),
+                "precision": choice.precision,
+                "device": choice.device,
+                "threads": choice.threads,
+            }
+            words = [str(recording), str(self._seconds), json.dumps(how)]
+            # as infer --jobs does
+            limits = {f"{name}_NUM_THREADS": str(choice.threads) for name in THREADS if choice.many}
+            workers = [stack.enter_context(_Worker(words, limits)) for _ in range(choice.workers)]
+            ready = [worker.said() for worker in workers]
+            for worker in workers:
+                worker.begin()
+            return _together(choice, ready, [worker.said() for worker in workers])
+
+
+class _Worker:
+    """A process, which is gone when its context is left. An interrupt is for its parent alone.
+
+    It finds modules where this process does: `-m` alone would look in the folder that the user is in first.
+    """
+
+    def __init__(self, words: list[str], limits: dict[str, str]) -> None:
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "s2f_edge.bench.worker", *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._told, text=True, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **limits},
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for file in (self._process.stdin, self._process.stdout, self._told):
+            with contextlib.suppress(OSError):
+                _there(file).close()
+
+    def begin(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended; what it says next tells why
+            _there(self._process.stdin).write("go\n")
+            _there(self._process.stdin).flush()
+
+    def said(self) -> dict[str, Any]:
+        """Raises:
+        S2FError: that is what it said.
+        WorkerError: it ended and said nothing.
+        """
+        line = _there(self._process.stdout).readline()
+        if not line:
+            text = "A process that was to be measured ended before its time; is there too little memory?"
+            raise errors.WorkerError(text + self._last_words())
+        said: dict[str, Any] = json.loads(line)
+        if "error" in said:
+            error = Exception.__new__(getattr(errors, said["error"]))
+            error.args = (said["message"],)
+            raise error
+        return said
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10.0)
+        self._told.seek(0)
+        lines = self._told.read().strip().splitlines()
+        return f" It said: {lines[-1]}" if lines else ""
+
+
+def _there(file: IO[str] | None) -> IO[str]:
+    assert file is not None  # all are made with pipes
+    return file
+
+
+def _together(choice: Choice, ready: list[dict[str, Any]], done: list[dict[str, Any]]) -> Measured:
+    times = [ms for each in done for ms in each["ms"]]
+    first, median, third = np.percentile(times, [25, 50, 75])
+    peaks = [each["peak_mib"] for each in done]
+    return Measured(
+        choice=choice,
+        precision=ready[0]["precision"],
+        faces=len(times),
+        ms=(float(first), float(median), float(third)),
+        faces_per_s=sum(len(each["ms"]) / each["s"] for each in done),
+        load_s=max(each["load_s"] for each in ready),
+        peak_mib=None if None in peaks else sum(peaks),
+        pack_mb=ready[0]["pack_mb"],
+    )
+
+
+# ------------------------------------------------------------------------------- machine
+
+
+def machine_facts() -> dict[str, str | int | None]:
+    """What times depend on. The instructions are the widest for 8-bit numbers; "" where the system does not say."""
+    said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+    about = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = about.get("flags", "").split()
+    return {
+        "processor": about.get("model name") or platform.processor(),
+        "architecture": platform.machine(),
+        "instructions": next(
+            (flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2") if flag in flags), ""
+        ),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "onnxruntime": str(onnxruntime().__version__),
+    }
+
+
+def machine() -> str:
+    """The same in a line."""
+    facts = machine_facts()
+    name = " ".join(str(facts[each]) for each in ("processor", "architecture", "instructions") if facts[each])
+    return f"{name}, {facts['cores']} cores, onnxruntime {facts['onnxruntime']}"

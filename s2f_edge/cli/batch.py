@@ -1,0 +1,229 @@
+"""`s2f-edge infer` over many recordings: workers, the table, the bar, and going on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import typer
+
+from s2f_edge.batch.jobs import Job
+from s2f_edge.cli import options as opt
+from s2f_edge.cli.options import Facts, printable
+from s2f_edge.cli.progress import Bar, Tally, say
+from s2f_edge.errors import OutputError, S2FError, UsageError
+
+if TYPE_CHECKING:
+    from s2f_edge.batch.engines import Outcomes
+    from s2f_edge.batch.make import How, Outcome
+    from s2f_edge.batch.table import Before, Table
+
+MANY = 64  # recordings that are worth starting processes for
+SOME_FAILED = 3
+
+
+class Report(Protocol):
+    """How the command says what it did."""
+
+    @property
+    def as_json(self) -> bool: ...
+
+    @property
+    def quiet(self) -> bool: ...
+
+    def result(self, facts: Facts, lines: Any) -> None: ...
+
+    def failure(self, error: S2FError, name: str | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Many:
+    """The options for many recordings, as they were given."""
+
+    table: str | None = None
+    resume: bool = False
+    retry: bool = False
+    jobs: int | None = None
+    engine: opt.Engine = opt.Engine.local
+    address: str = "auto"
+
+    def checked(self) -> None:
+        """Raises:
+        UsageError: two of them do not go together.
+        """
+        if self.resume and not self.table:
+            raise UsageError("--resume goes on with a table: add --table, as in the run before.")
+        if self.retry and not self.resume:
+            raise UsageError("--retry-failed needs --resume.")
+        if self.address != "auto" and self.engine != opt.Engine.ray:
+            raise UsageError("--address is for --engine ray.")
+        if self.jobs and self.engine == opt.Engine.ray and self.address != "local":
+            raise UsageError("--jobs is for this machine; a Ray cluster has the cores that it has.")
+
+    def workers(self, jobs: list[Job], how: How) -> int:
+        """How many processes work; 0 stands for this one, where there is little to do.
+
+        Raises:
+            UsageError: workers are asked for, and standard input is a recording, or standard output a target.
+        """
+        asked = self.table is not None or self.engine == opt.Engine.ray
+        piped = any(job.source == "-" or "-" in job.targets for job in jobs)
+        if piped:
+            if asked or (self.jobs or 1) > 1:
+                raise UsageError("- is for one recording without --table, --jobs and --engine; name files.")
+            return 0
+        count = self.jobs or (1 if _on_gpu(how.device) else max(1, cores() // (how.threads or 1)))
+        if not asked and (count == 1 or (self.jobs is None and len(jobs) < MANY)):
+            return 0
+        return min(count, len(jobs))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _on_gpu(device: str) -> bool:
+    """Whether the networks run on a GPU, of which several processes are no faster."""
+    from s2f_edge.pack.network import has_gpu_build
+
+    return device == "cuda" or (device == "auto" and has_gpu_build())
+
+
+def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> None:
+    """Makes the faces of all recordings.
+
+    Raises:
+        typer.Exit: some failed, or it was interrupted.
+        S2FError: the run cannot begin, or cannot go on.
+    """
+    from s2f_edge.batch.make import row
+    from s2f_edge.batch.table import Table
+    from s2f_edge.pack.pack import Pack
+
+    how = replace(how, pack_sha256=Pack.open(how.pack, how.precision).sha256)
+    with contextlib.ExitStack() as opened:
+        table = opened.enter_context(Table(many.table)) if many.table else None
+        left, failed = _begin(jobs, how, many, table)
+        folder = os.getcwd()  # noqa: PTH109
+        tally = Tally(len(jobs), len(jobs) - len(left), failed)
+        bar = opened.enter_context(Bar(tally, shown=not report.quiet, silent=table is not None and not report.as_json))
+        try:
+            with contextlib.closing(_outcomes(left, how, many, workers)) as outcomes:
+                for job, outcome in outcomes:
+                    if outcome.hopeless:
+                        raise OutputError(outcome.facts["message"])
+                    if table:
+                        table.add(row(job, outcome, how, folder))
+                    tally.count(outcome)
+                    if not table or report.as_json:
+                        with bar.away():
+                            _say(job, outcome, report)
+                    bar.show()
+            if table:
+                table.finish()
+        except KeyboardInterrupt:
+            if not table:
+                raise
+            bar.close()
+            say(f"Interrupted; nothing half written is left. {tally.done:,} of {tally.total:,} are done. {GO_ON}")
+            raise typer.Exit(130) from None
+        except S2FError:
+            if table and tally.new:
+                bar.close()
+                say(f"{tally.done:,} of {tally.total:,} are done. {GO_ON}")
+            raise
+        finally:
+            _take_away_leftovers(left)  # of workers that ended while they wrote
+    _summary(tally, table, report)
+    if tally.failed:
+        raise typer.Exit(tally.status if len(left) == len(jobs) == 1 else SOME_FAILED)
+
+
+GO_ON = "The same command with --resume goes on."
+
+
+def _begin(jobs: list[Job], how: How, many: Many, table: Table | None) -> tuple[list[Job], int]:
+    """What is left to be done, and how many failures the table has that stay."""
+    from s2f_edge.batch.table import whole_path
+
+    if table and not many.resume:
+        table.begin(how.overwrite)
+    if not table or not many.resume:
+        return jobs, 0
+    names = [whole_path(job.source) for job in jobs]
+    known = table.resume(how.settings(), set(names), many.retry)
+    left = [job for name, job in zip(names, jobs, strict=True) if name not in known]
+    _take_away_leftovers(left, table.path, table.rows_path)
+    return _renamed(left, known), sum(known[name].failed for name in names if name in known)
+
+
+def _renamed(jobs: list[Job], known: dict[str, Before]) -> list[Job]:
+    """Pictures of the run before keep their names, even if new recordings would now be given them."""
+    from s2f_edge.batch.jobs import another
+
+    def spelled(targets: list[str]) -> set[str]:
+        return {os.path.abspath(target).casefold() for target in targets}  # noqa: PTH100
+
+    taken = {picture.casefold() for before in known.values() for picture in before.pictures}
+    planned = {name for job in jobs for name in spelled(job.targets)}
+    renamed = []
+    for job in jobs:
+        targets, count = job.targets, 1
+        while spelled(targets) & (taken if count == 1 else taken | planned):
+            count += 1
+            targets = [another(target, count) for target in job.targets]
+        taken |= spelled(targets)
+        renamed.append(Job(job.source, targets))
+    return renamed
+
+
+def _take_away_leftovers(jobs: list[Job], *tables: Path) -> None:
+    """Removes what processes that were killed had begun to write."""
+    from s2f_edge.files import leftovers
+
+    pictures = [Path(target) for job in jobs for target in job.targets]
+    for file in leftovers([*pictures, *tables]):
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
+def _outcomes(jobs: list[Job], how: How, many: Many, workers: int) -> Outcomes:
+    from s2f_edge.batch import engines
+
+    for folder in {Path(target).parent for job in jobs for target in job.targets}:
+        _make(folder)
+    if many.engine == opt.Engine.ray:
+        return engines.on_ray(jobs, how, many.address, many.jobs)
+    return engines.local(jobs, how, min(workers, len(jobs)))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror or error}.") from None
+    if not os.access(folder, os.W_OK):  # which would be the error of every recording
+        raise OutputError(f"{folder} cannot be written: Permission denied.")
+
+
+def _say(job: Job, outcome: Outcome, report: Report) -> None:
+    facts = outcome.facts
+    if "error" not in facts:
+        report.result(facts, opt.infer_lines)
+        return
+    error = S2FError(facts["message"])
+    error.code, error.exit_status = facts["error"], facts["exit_status"]
+    if "reason" in facts:
+        error.reason = facts["reason"]  # type: ignore[attr-defined]
+    report.failure(error, job.source)
+
+
+def _summary(tally: Tally, table: Table | None, report: Report) -> None:
+    if table and not report.quiet:
+        say(f"{tally.summary()} Table: {printable(str(table.path))}")
+    elif tally.failed and not report.as_json:
+        say(f"{tally.failed} of {tally.total} failed.")

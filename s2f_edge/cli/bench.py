@@ -1,0 +1,123 @@
+"""`s2f-edge bench`: what this machine makes of voices, and what to choose."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from s2f_edge._version import __version__
+from s2f_edge.cli import options as opt
+from s2f_edge.cli.options import Facts
+from s2f_edge.errors import DeviceError
+
+if TYPE_CHECKING:
+    from s2f_edge.bench.advice import Advice
+    from s2f_edge.bench.measure import Bench, Choice, Measured
+
+SecondsEachOption = Annotated[
+    float, typer.Option(min=0.1, max=600.0, help="How long each is measured; longer is steadier.")
+]
+ClipArgument = Annotated[
+    Path | None, typer.Argument(metavar="[RECORDING]", help="Whose speech is used (default: one of a synthetic voice).")
+]
+
+
+def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
+    """Adds the command. `report` makes what says results and errors, of --json."""
+
+    @app.command()
+    def bench(
+        recording: ClipArgument = None,
+        pack: opt.PackOption = None,
+        device: opt.DeviceOption = opt.Device.auto,
+        seconds_each: SecondsEachOption = 3.0,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    ) -> None:
+        """Measure how fast faces are made on this machine, and say what to choose.
+
+        One recording at a time with different numbers of threads, many recordings by one process or several, variants
+        of the pack, and CUDA where it is there. Other work on the machine disturbs it.
+        """
+        say = report(as_json)
+        with say.errors():
+            from s2f_edge.bench.advice import advice
+            from s2f_edge.bench.measure import Bench, choices, has_cuda, machine, machine_facts
+            from s2f_edge.cli.batch import cores
+
+            found = Bench(recording, pack, device.value, seconds_each)
+            planned = choices(found.pack, device.value, cores())
+            measured, left_out = _all(found, planned, device.value, quiet)
+            if device == opt.Device.auto and not has_cuda():
+                left_out = ["CUDA, which this onnxruntime does not have."]
+            advised = advice(measured, has_cuda())
+            facts = {
+                "tool": f"s2f-edge {__version__}",
+                "machine": {**machine_facts(), "usable_cores": cores()},
+                "recording": None if recording is None else str(recording),
+                "pack": str(found.pack.folder),
+                "pack_sha256": found.pack.sha256,
+                "seconds_each": seconds_each,
+                "measured": [facts_of(each) for each in measured],
+                "left_out": left_out,
+                "advice": [asdict(each) for each in advised],
+            }
+            say.result(facts, lambda _: [machine(), "", *_table(measured), "", *_told(advised, left_out)])
+
+
+def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple[list[Measured], list[str]]:
+    """What was measured; and why CUDA was not, where it is installed and does not run."""
+    measured, left_out = [], []
+    shown = not quiet and sys.stderr.isatty()
+    bar = typer.progressbar(length=len(planned), label="Measuring", show_pos=True, file=sys.stderr) if shown else None
+    with bar or nullcontext():
+        for choice in planned:
+            try:
+                measured.append(bench.measure(choice))
+            except DeviceError as error:
+                if device == "cuda":
+                    raise
+                left_out = [str(error)]
+            if bar:
+                bar.update(1)
+    return measured, left_out
+
+
+def _table(measured: list[Measured]) -> Iterator[str]:
+    from s2f_edge.bench.advice import in_words
+    from s2f_edge.bench.measure import MANY_S, ONE_S
+
+    yield (
+        f"{'':36}{'ms a face':>9}  {'half of them':>13}  {'faces/s':>8}  {'x real time':>11}  {'loading':>8}  "
+        f"{'memory':>9}"
+    )
+    for each in measured:
+        what = f"{MANY_S:g} s, many" if each.choice.many else f"{ONE_S:g} s, one"
+        how = f"{in_words(each.choice)}, {each.precision}"
+        first, median, third = each.ms
+        half = f"{first:.1f}-{third:.1f}"
+        memory = "" if each.peak_mib is None else f"{each.peak_mib:.0f} MiB"
+        yield (
+            f"{what:11} {how:24}{median:9.1f}  {half:>13}  {each.faces_per_s:8.1f}  {each.speech_per_s:11.0f}  "
+            f"{each.load_s:6.2f} s  {memory:>9}".rstrip()
+        )
+
+
+def _told(advised: list[Advice], left_out: list[str]) -> Iterator[str]:
+    for each in advised:
+        yield each.text
+        if each.options:
+            yield f"    s2f-edge infer ... {shlex.join(each.options)}"
+    yield from (f"Not measured: {reason}" for reason in left_out)
+
+
+def facts_of(measured: Measured) -> Facts:
+    """As JSON has them."""
+    return {**asdict(measured), "speech_per_s": measured.speech_per_s}

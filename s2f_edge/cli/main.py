@@ -1,0 +1,386 @@
+"""The command `s2f-edge`. The only module of the runtime that prints."""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    import json
+    import logging
+    import os
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager, nullcontext
+    from dataclasses import dataclass
+    from typing import Annotated, Any
+
+    import typer
+    from typer.core import TyperGroup
+
+    from s2f_edge import streams
+    from s2f_edge._version import __version__
+    from s2f_edge.batch import recordings
+    from s2f_edge.batch.jobs import Job, embedding_bytes, picture_format, plan, write_all
+    from s2f_edge.batch.make import How, Maker, unreadable
+    from s2f_edge.cli import batch, bench, serve
+    from s2f_edge.cli import options as opt
+    from s2f_edge.cli.options import Facts, printable
+    from s2f_edge.cli.progress import clear_line
+    from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
+except KeyboardInterrupt:  # this takes long enough to be interrupted
+    print("Interrupted; nothing half written is left.", file=sys.stderr)
+    raise SystemExit(130) from None
+
+NOTICE = "A plausible face for a voice. It is not the speaker and identifies nobody."
+SOME_FAILED = 3
+
+Make = Callable[[Job], Facts]
+Lines = Callable[[Facts], list[str]]
+
+
+@contextmanager
+def _cut_short() -> Iterator[None]:
+    """Ends a run that is cut short before typer does: its endings say too little, and have another status."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(_interrupted()) from None
+    except BrokenPipeError:
+        raise typer.Exit(_reader_left()) from None
+
+
+class _Commands(TyperGroup):
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _cut_short():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _cut_short():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=f"Make a plausible face from a recording of a voice.\n\n{NOTICE}",
+    epilog="Exit status: 0 all done; 2 usage; 3 some of several files failed; 10-12 unreadable sound; 20 not speech; "
+    "21 too little speech; 30-32 model pack; 40-44 onnxruntime, device, certificate, cluster or worker; 50 output; "
+    "51 no provenance; 130 interrupted.",
+)
+pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at model packs.")
+app.add_typer(pack_app, name="pack")
+
+
+# ----------------------------------------------------------------------------- commands
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"s2f-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
+) -> None:
+    """Options of every command."""
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+
+
+@app.command()
+def infer(
+    files: opt.ManyFilesArgument = None,
+    gender: opt.GenderOption = opt.Gender.auto,
+    out: opt.OutFaceOption = None,
+    samples: opt.SamplesOption = 1,
+    seed: opt.SeedOption = None,
+    grid: opt.GridOption = False,
+    size: opt.SizeOption = 256,
+    form: opt.PictureFormatOption = None,
+    certificate: opt.CertificateOption = None,
+    key: opt.KeyOption = None,
+    pack: opt.PackOption = None,
+    precision: opt.PrecisionOption = None,
+    device: opt.DeviceOption = opt.Device.auto,
+    threads: opt.ThreadsOption = None,
+    denoise: opt.DenoiseOption = False,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    overwrite: opt.OverwriteOption = False,
+    listed: opt.ListOption = None,
+    table: opt.TableOption = None,
+    resume: opt.ResumeOption = False,
+    retry: opt.RetryOption = False,
+    workers: opt.JobsOption = None,
+    engine: opt.EngineOption = opt.Engine.local,
+    address: opt.AddressOption = "auto",
+) -> None:
+    """Make a plausible face for each recording."""
+    report = _Report(as_json, quiet, out == "-")
+    with report.errors():
+        many = batch.Many(table, resume, retry, workers, engine, address)
+        many.checked()
+        written, suffix = picture_format(out, form and form.value)
+        names = [*(files or []), *(recordings.listed(listed) if listed else [])]
+        jobs = plan(names, out, f".face{suffix}", 1 if grid else samples)
+        how = How(
+            pack=str(pack) if pack else None, precision=precision and precision.value, device=device.value,
+            threads=threads, gender=gender.value, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
+            form=written, certificate=certificate, key=key, overwrite=overwrite,
+        )  # fmt: skip
+        if count := many.workers(jobs, how):
+            return batch.run(jobs, how, many, count, report)
+        maker = Maker(how)
+
+    return _run(jobs, maker.make, opt.infer_lines, report)
+
+
+@app.command()
+def embed(
+    files: opt.FilesArgument,
+    out: opt.OutEmbeddingOption = None,
+    form: opt.FormatOption = opt.EmbeddingFormat.npy,
+    pack: opt.PackOption = None,
+    precision: opt.PrecisionOption = None,
+    device: opt.DeviceOption = opt.Device.auto,
+    threads: opt.ThreadsOption = None,
+    denoise: opt.DenoiseOption = False,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    overwrite: opt.OverwriteOption = False,
+) -> None:
+    """Write the voice embedding of each recording: float32, of unit length."""
+    from s2f_edge.pipeline import Speech2Face
+
+    report = _Report(as_json, quiet, out == "-")
+    with report.errors():
+        jobs = plan(files, out, f".{form.value}")
+        model = Speech2Face(pack, device.value, threads, precision and precision.value)
+
+    def make(job: Job) -> Facts:
+        voice = model.embed(recordings.sound(job.source), denoise=denoise)
+        write_all({job.targets[0]: embedding_bytes(voice.embedding, form)}, overwrite)
+        return {"file": job.source, "embedding": job.targets[0], **opt.embed_facts(voice, model)}
+
+    _run(jobs, make, opt.embed_lines, report)
+
+
+@app.command()
+def inspect(
+    file: opt.FileArgument,
+    out: opt.OutInspectionOption = None,
+    pack: opt.PackOption = None,
+    precision: opt.PrecisionOption = None,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    overwrite: opt.OverwriteOption = False,
+) -> None:
+    """Draw what is heard: waveform, what the voice detector kept, log-mel, and the numbers."""
+    from s2f_edge.inspection import listen
+    from s2f_edge.inspection_picture import draw_inspection
+
+    report = _Report(as_json, quiet, out == "-")
+    with report.errors():
+        jobs = plan([file], out, ".inspect.png")
+
+    def make(job: Job) -> Facts:
+        found = listen(recordings.sound(job.source), pack, precision=precision and precision.value)
+        write_all({job.targets[0]: draw_inspection(found)}, overwrite)
+        return {"file": job.source, "picture": job.targets[0], **found.numbers()}
+
+    _run(jobs, make, opt.inspect_lines, report)
+
+
+@app.command()
+def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_json: opt.JsonOption = False) -> None:
+    """Say where pictures come from: by their metadata, watermark and content credentials."""
+    from s2f_edge.marks.provenance import read
+
+    report = _Report(as_json)
+    failed: S2FError | None = None
+    for file in files:
+        try:
+            found = read(file, trust)
+            if not found.found:
+                raise ProvenanceError(found.verdict)
+        except (ProvenanceError, CertificateError) as error:
+            failed = error
+            report.failure(error, str(file))
+        else:
+            report.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
+    if failed:
+        raise typer.Exit(failed.exit_status if len(files) == 1 else SOME_FAILED)
+
+
+@pack_app.command("show")
+def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
+    """Print what a pack is: networks, sizes, variants, training, licence."""
+    from s2f_edge.pack.manifest import MANIFEST
+    from s2f_edge.pack.pack import every_variant
+
+    report = _Report(as_json)
+    with report.errors():
+        pack, *inside = every_variant(folder)
+        read = {each.sha256: json.loads((each.folder / MANIFEST).read_text("utf-8")) for each in (pack, *inside)}
+        found = {
+            each.manifest.weights: {"folder": str(each.folder), "sha256": each.sha256, **read[each.sha256]["variant"]}
+            for each in inside
+        }
+        facts = {"folder": str(pack.folder), "sha256": pack.sha256, **read[pack.sha256], "variants": found}
+        report.result(facts, lambda _: [*opt.pack_lines(pack), *opt.variant_lines(pack, inside)])
+
+
+@pack_app.command("verify")
+def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
+    """Check sizes, hashes, names and shapes of every file of a pack and its variants."""
+    from s2f_edge.pack.network import Network
+    from s2f_edge.pack.pack import every_variant
+
+    with _Report(as_json).errors():
+        pack, *inside = every_variant(folder)
+        files = [(each, name) for each in (pack, *inside) for name in each.manifest.files]
+        names = [name if each is pack else f"{each.folder.name}/{name}" for each, name in files]
+        for (each, name), shown in zip(files, names, strict=True):
+            Network(each, name, "cpu")
+            if not as_json:
+                print(f"ok  {shown}")
+        if as_json:
+            print(json.dumps({"pack": str(pack.folder), "sha256": pack.sha256, "files": names, "ok": True}))
+
+
+# ------------------------------------------------------------------------------ several
+
+
+def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
+    """Does every job; one that fails is reported and does not stop the rest."""
+    failures: list[S2FError] = []
+    logged = logging.getLogger().isEnabledFor(logging.DEBUG)  # a bar between lines of a log is no help
+    shown = len(jobs) > 1 and not report.quiet and not logged and sys.stderr.isatty()
+    # The position in it changes with every file, so that it is drawn anew after each line that is printed.
+    bar = typer.progressbar(length=len(jobs), label="Recordings", show_pos=True, file=sys.stderr) if shown else None
+    with bar or nullcontext():
+        for job in jobs:
+            error, facts = None, Facts()
+            try:
+                facts = make(job)
+            except S2FError as failed:
+                error = failed
+            except BrokenPipeError:
+                raise
+            except OSError as failed:  # what is written has errors of its own
+                logging.getLogger(__name__).debug("%s", job.source, exc_info=True)
+                error = unreadable(failed)
+            if bar:
+                clear_line()
+            if error:
+                failures.append(error)
+                report.failure(error, job.source)
+            else:
+                report.result(facts, lines)
+            if bar:
+                bar.update(1)
+    if failures:
+        if len(jobs) > 1 and not report.as_json:
+            print(f"{len(failures)} of {len(jobs)} failed.", file=sys.stderr)
+        raise typer.Exit(failures[0].exit_status if len(jobs) == 1 else SOME_FAILED)
+
+
+@dataclass(frozen=True)
+class _Report:
+    """How a command says what it did: in lines or in JSON; on standard error where a file takes standard output."""
+
+    as_json: bool
+    quiet: bool = False
+    out_taken: bool = False
+
+    def result(self, facts: Facts, lines: Lines) -> None:
+        if self.as_json:
+            self._json(facts)
+        elif not self.quiet and not self.out_taken:
+            print("\n".join(map(printable, lines(facts))), flush=True)
+
+    def failure(self, error: S2FError, name: str | None = None) -> None:
+        message = str(error)
+        if self.as_json:
+            reason = getattr(error, "reason", None)
+            self._json(
+                ({} if name is None else {"file": name})
+                | {"error": error.code, "message": message, "exit_status": error.exit_status}
+                | ({"reason": reason} if reason else {})
+            )
+        else:
+            of = "" if name is None or message.startswith(name) else f"{name}: "
+            print(printable(f"error: {of}{message}"), file=sys.stderr)
+
+    def _json(self, facts: Facts) -> None:
+        print(json.dumps(facts), file=sys.stderr if self.out_taken else sys.stdout, flush=True)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """An error of ours becomes one sentence and its exit status."""
+        try:
+            yield
+        except S2FError as error:
+            self.failure(error)
+            raise typer.Exit(error.exit_status) from None
+
+
+serve.add_to(app, lambda: _Report(False).errors())
+bench.add_to(app, lambda as_json: _Report(as_json))
+
+
+# ------------------------------------------------------------------------------ endings
+
+
+def _last_words(text: str, status: int) -> int:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        streams.silence(sys.stderr)
+    return status
+
+
+def _interrupted() -> int:
+    return _last_words("Interrupted; nothing half written is left.", 130)
+
+
+def _reader_left() -> int:
+    streams.silence(sys.stdout, sys.stderr)
+    return 141
+
+
+def _unprintable(error: OSError) -> int:
+    """A full disk behind standard output, or one that is open for reading only."""
+    streams.silence(sys.stdout)
+    return _last_words(f"error: Standard output cannot be written: {error.strerror or error}.", OutputError.exit_status)
+
+
+def main() -> None:
+    """Entry point: no traceback reaches a user."""
+    # numpy's threads spin on cores that onnxruntime's wait for: without them a clip of 10 s takes a tenth less.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        streams.prepare_streams()
+        try:
+            app(standalone_mode=True)
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+    except BrokenPipeError:
+        sys.exit(_reader_left())
+    except typer.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except MemoryError:
+        sys.exit(_last_words("error: not enough memory for this recording.", 1))
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:  # reading and writing files have errors of their own
+            sys.exit(_unprintable(error))
+        # A bug: still one sentence, and the way to its traceback.
+        logging.getLogger(__name__).debug("unexpected", exc_info=True)
+        text = f"error: unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; run `s2f-edge -v ...` "
+        sys.exit(_last_words(f"{text}for details and report it.", 1))

@@ -1,0 +1,232 @@
+"""Waveform to speech: WebRTC voice activity detection (SPEC section 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import webrtcvad
+from numpy.typing import NDArray
+
+from s2f_edge.hearing.features import PCM_SCALE, SAMPLE_RATE, Float32s
+
+AGGRESSIVENESS = 2
+FRAME = SAMPLE_RATE * 20 // 1000  # 320 samples = 20 ms
+RING_FRAMES = 2  # 50 ms of padding hold two whole frames; 90 % of them is both
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The voiced part of a waveform.
+
+    Attributes:
+        samples: float32, (n,), 16 kHz: the voiced segments, joined.
+        segments: int64, (k, 2): start and end of each in the waveform, in samples.
+    """
+
+    samples: Float32s
+    segments: NDArray[np.int64]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+class SpeechFinder:
+    """Finds voiced segments in a signal that arrives in blocks.
+
+    `push` gives the samples that are known to belong to a segment by now; the result does
+    not depend on how the signal is cut. Follows the collector of the published pipeline
+    sample by sample: frames of 20 ms, a ring of two; a segment opens when the whole ring is
+    voiced, with the ring's frames in it, and closes when the whole ring is unvoiced; a
+    frame that ends with the last sample of the signal is not looked at. The detector has a
+    memory and hears every frame once for each ring that it is in, so twice: with one
+    hearing, segments come out otherwise.
+
+    Args:
+        gain: factor for what the detector hears (not for what is given back). The detector
+            has an absolute threshold, so very quiet recordings need one above 1.
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self._vad = webrtcvad.Vad(AGGRESSIVENESS)
+        self._gain = np.float32(gain * PCM_SCALE)
+        self._rest = np.zeros(0, np.float32)
+        self._before: tuple[bytes, Float32s] | None = None  # the ring's older frame
+        self._open = False
+        self._position = 0  # first sample of the next frame
+        self._segments: list[list[int]] = []
+
+    def push(self, samples: Float32s) -> Float32s:
+        """float32 (n,) -> float32 (m,), the voiced samples among those seen so far."""
+        x = np.concatenate([self._rest, np.asarray(samples, np.float32)])
+        count = max(0, (len(x) - 1) // FRAME)  # strictly inside: the published loop's `<`
+        pcm = np.rint(np.clip(x[: count * FRAME] * self._gain, -32768, 32767)).astype("<i2").tobytes()
+        is_speech = self._vad.is_speech
+        voiced: list[Float32s] = []
+        older = self._before[0] if self._before else None
+        begin = 0  # where an open segment goes on in x
+        for start in range(0, count * FRAME, FRAME):
+            heard = pcm[2 * start : 2 * (start + FRAME)]
+            votes = -1 if older is None else is_speech(older, SAMPLE_RATE)
+            votes += is_speech(heard, SAMPLE_RATE)  # of a ring that is not full it decides nothing, but is remembered
+            full, older = older is not None, heard
+            if full and votes == (0 if self._open else RING_FRAMES):
+                self._open, older = not self._open, None
+                if self._open:
+                    if start == 0 and self._before:
+                        voiced.append(self._before[1])
+                    begin = max(0, start - FRAME)
+                    self._segments.append([self._position + start - FRAME, 0])
+                else:
+                    voiced.append(x[begin : start + FRAME])
+                    self._segments[-1][1] = self._position + start + FRAME
+        end = count * FRAME
+        if count:
+            self._before = None if older is None else (older, x[end - FRAME : end].copy())
+        if self._open:
+            voiced.append(x[begin:end])
+            self._segments[-1][1] = self._position + end
+        self._position += end
+        self._rest = x[end:].copy()
+        return np.concatenate(voiced) if voiced else np.zeros(0, np.float32)
+
+    @property
+    def segments(self) -> NDArray[np.int64]:
+        """int64, (k, 2): the segments so far, start and end in samples."""
+        return np.array(self._segments, np.int64).reshape(-1, 2)
+
+
+def find_speech(samples: Float32s, gain: float = 1.0) -> Speech:
+    """The voiced part of a whole signal.
+
+    Args:
+        samples: float32, (n,), 16 kHz, in [-1, 1].
+        gain: see `SpeechFinder`.
+    """
+    finder = SpeechFinder(gain)
+    voiced = finder.push(samples)
+    return Speech(voiced, finder.segments)
+
+
+QUIET_DBFS = -40.0  # below, the detector loses speech: it keeps 87 % at -20, 76 % at -50, 52 % at -60 dBFS
+HEARING_DBFS = -26.0
+MAX_GAIN_DB = 50.0
+DEAD_DBFS = -90.0  # frames below are digital silence, and say nothing of the recording's level
+UNIT = 10 * SAMPLE_RATE  # the level is looked at in stretches of 10 s
+UNIT_FRAMES = UNIT // FRAME
+MOST_UNITS = 6  # a recording that has been quiet for a minute is a quiet one
+
+
+def hearing_gain(samples: Float32s) -> float:
+    """The gain with which the detector should hear a stretch of a recording.
+
+    Args:
+        samples: float32, (n,), 16 kHz.
+
+    Returns:
+        1.0 for sound of usual level, which is then treated exactly as the published
+        pipeline does; up to 50 dB more for a quiet one. Digital silence gets 1.0.
+    """
+    return _gain(_powers(samples))
+
+
+def _gain(powers: Float32s) -> float:
+    level = _level(powers)
+    if level >= QUIET_DBFS or level <= DEAD_DBFS:
+        return 1.0
+    return float(10.0 ** (min(HEARING_DBFS - level, MAX_GAIN_DB) / 20.0))
+
+
+def _powers(samples: Float32s) -> Float32s:
+    """Mean power of each whole frame, float32."""
+    count = len(samples) // FRAME
+    return np.asarray(np.square(samples[: count * FRAME].reshape(count, FRAME)).mean(axis=1), np.float32)
+
+
+def _level(powers: Float32s) -> float:
+    """Level that a tenth of the frames reach, in dBFS; digital silence is left out."""
+    loud = powers[powers > 10.0 ** (DEAD_DBFS / 10.0)]
+    if not len(loud):
+        return -np.inf
+    # np.percentile would do, and imports numpy.ma at its first call, which takes longer than all of this.
+    ordered = np.sort(loud.astype(np.float64))
+    below, share = divmod(0.9 * (len(ordered) - 1), 1.0)
+    low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
+    return 10.0 * float(np.log10(low + share * (high - low)))
+
+
+class GainFinder:
+    """Finds the gain with which a recording is heard, and holds its sound until then.
+
+    10 s of usual level, which most recordings begin with, give 1. If none come in a minute, or
+    before the end, the gain follows from all that was held.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[Float32s] = []
+        self._powers = np.zeros(0, np.float32)  # of the whole frames, at most those of a minute
+        self._rest = np.zeros(0, np.float32)  # not yet a frame
+        self._units = 0  # stretches that have been looked at
+
+    @property
+    def held(self) -> Float32s:
+        """All sound so far, float32 (n,)."""
+        self._blocks = [np.concatenate([np.zeros(0, np.float32), *self._blocks])]
+        return self._blocks[0]
+
+    def push(self, samples: Float32s) -> float | None:
+        """Takes float32 (n,); gives the gain once it is known."""
+        self._blocks.append(np.array(samples, np.float32))  # a copy: the caller may use its buffer again
+        rest = np.concatenate([self._rest, samples])
+        self._powers = np.concatenate([self._powers, _powers(rest)])[: MOST_UNITS * UNIT_FRAMES]
+        self._rest = rest[len(rest) // FRAME * FRAME :].copy()
+        while len(self._powers) >= (self._units + 1) * UNIT_FRAMES:
+            unit = self._powers[self._units * UNIT_FRAMES : (self._units + 1) * UNIT_FRAMES]
+            self._units += 1
+            if _level(unit) >= QUIET_DBFS:
+                return 1.0
+            if self._units == MOST_UNITS:
+                return _gain(self._powers)
+        return None
+
+    def at_end(self) -> float:
+        """The gain if no more sound comes."""
+        # A last stretch of usual level, too short to have been looked at, is no reason for a gain.
+        last = self._powers[self._units * UNIT_FRAMES :]
+        return 1.0 if _level(last) >= QUIET_DBFS else _gain(self._powers)
+
+
+class SpeechStream:
+    """`SpeechFinder` for recordings of any level: quiet ones are made louder for the detector.
+
+    Sound is held back until its gain is known, 10 s as a rule. The result does not depend on
+    how the recording is cut into blocks.
+    """
+
+    def __init__(self) -> None:
+        self._finder: SpeechFinder | None = None
+        self._gain = GainFinder()
+
+    def push(self, samples: Float32s) -> tuple[Float32s, Float32s]:
+        """Takes float32 (n,) and gives (samples, voiced samples among them), both of which may come later."""
+        if self._finder is not None:
+            return samples, self._finder.push(samples)
+        gain = self._gain.push(samples)
+        return (np.zeros(0, np.float32), np.zeros(0, np.float32)) if gain is None else self._begin(gain)
+
+    def finish(self) -> tuple[Float32s, Float32s]:
+        """What is still held: (samples, voiced samples)."""
+        if self._finder is not None:
+            return np.zeros(0, np.float32), np.zeros(0, np.float32)
+        return self._begin(self._gain.at_end())
+
+    def _begin(self, gain: float) -> tuple[Float32s, Float32s]:
+        held, self._gain = self._gain.held, GainFinder()  # which lets the sound go
+        self._finder = SpeechFinder(gain)
+        return held, self._finder.push(held)
+
+    @property
+    def segments(self) -> NDArray[np.int64]:
+        """int64, (k, 2): the segments so far, start and end in samples."""
+        return self._finder.segments if self._finder else np.zeros((0, 2), np.int64)

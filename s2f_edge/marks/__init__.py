@@ -1,0 +1,1 @@
+"""Where a picture comes from: metadata, watermark, signed content credentials; writing and reading them."""

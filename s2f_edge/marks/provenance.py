@@ -1,0 +1,259 @@
+"""Reading where a picture comes from, by every layer that `s2f_edge.picture` writes.
+
+Anyone can write or remove most of it: what is found is what the picture says, and only a
+signature by a trusted certificate says who says so. What is not found proves nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from s2f_edge.errors import CertificateError, ProvenanceError, UsageError
+from s2f_edge.marks import c2pa_library, credentials, watermark
+from s2f_edge.picture import FACTS_CHUNK, NOTICE, XMP_CHUNK, Pixels
+
+MAX_PICTURE_BYTES = 64 << 20
+MAX_PIXELS = 50_000_000
+# Not all that Pillow reads: its readers of PostScript and the like run other programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FIELDS = ("tool", "pack", "pack_sha256", "generator", "kind", "notice", "digital_source_type")
+
+_LONGEST = 500  # characters of a field
+_MAX_XMP = 256 << 10
+_TOOL = "s2f-edge"
+_STATES = {
+    "valid": "it has not changed since it was signed",
+    "changed": "it has changed since it was signed",
+    "expired": "the certificate has expired since",
+    "broken": "the credentials are damaged or forged",
+    "elsewhere": "the credentials lie elsewhere and were not fetched",
+}
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """What the mark in the pixels says.
+
+    Attributes:
+        generator: general, male or female.
+        pack: the first 4 hex digits of the sha256 of the pack's manifest.
+        log10_false_alarm: bound on the chance of such a mark in a picture that has none.
+        box: left, top, width and height of the face in pixels.
+    """
+
+    generator: str
+    pack: str
+    log10_false_alarm: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What each layer of a picture says of its origin.
+
+    Attributes:
+        format, width, height: of the picture.
+        metadata: those of `FIELDS` that are written in it; empty where none is.
+        credentials: the signed content credentials; None where there are none.
+        credentials_read: whether they could be looked for: it takes the extra `c2pa`.
+        watermark: None where none was found.
+    """
+
+    format: str
+    width: int
+    height: int
+    metadata: Mapping[str, str]
+    credentials: credentials.Found | None
+    credentials_read: bool
+    watermark: Watermark | None
+
+    @property
+    def found(self) -> bool:
+        """Whether any layer says anything."""
+        return bool(self.metadata or self.credentials or self.watermark)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those that say that s2f-edge made the picture: of metadata, watermark and c2pa."""
+        says = {
+            "metadata": self.metadata.get("tool", "").startswith(_TOOL),
+            "watermark": self.watermark is not None,
+            "c2pa": self.credentials is not None and self.credentials.program.startswith(_TOOL),
+        }
+        return tuple(name for name, there in says.items() if there)
+
+    @property
+    def verdict(self) -> str:
+        """The whole in one sentence."""
+        if not self.layers:
+            if not self.found:
+                return "No trace of s2f-edge; that proves nothing, since every mark can be removed."
+            says = self.metadata.get("digital_source_type") or (self.credentials and self.credentials.source_type)
+            what = f"; it says of itself: {says.rpartition('/')[2]}" if says else ""
+            return f"No trace of s2f-edge, which proves nothing{what}."
+        names = {"metadata": "metadata", "watermark": "watermark", "c2pa": "signed content credentials"}
+        *first, last = [names[layer] for layer in self.layers]
+        verb = "say" if first or last != "watermark" else "says"
+        subject = f"{', '.join(first)} and {last}" if first else last
+        made = "this drawing of a recording" if self.metadata.get("kind") == "inspection" else f"this: a {NOTICE}"
+        signed = self._signed() if "c2pa" in self.layers else ""
+        return f"Its {subject} {verb} that s2f-edge made {made}{signed}."
+
+    def _signed(self) -> str:
+        assert self.credentials is not None
+        by = {
+            "trusted": f"signed by {self.credentials.signer}, who is trusted",
+            "self-made": "signed by a self-made certificate, which does not say by whom",
+            "unknown": f"signed by a certificate that nobody here vouches for ({self.credentials.signer})",
+        }[self.credentials.trust]
+        return f"; {by}; {_STATES[self.credentials.state]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "verdict": self.verdict,
+            "made_by_s2f": bool(self.layers),
+            "layers": list(self.layers),
+            "format": self.format,
+            "width": self.width,
+            "height": self.height,
+            "metadata": dict(self.metadata) or None,
+            "credentials": asdict(self.credentials) if self.credentials else None,
+            "credentials_read": self.credentials_read,
+            "watermark": asdict(self.watermark) if self.watermark else None,
+        }
+
+
+def read(source: str | Path | bytes, trust: str | Path | None = None) -> Report:
+    """What a picture says of its origin.
+
+    Args:
+        source: path or bytes of a PNG, WebP, JPEG, GIF, BMP, TIFF or AVIF.
+        trust: PEM file of certificates; signers that they issued are trusted.
+
+    Raises:
+        ProvenanceError: it is no such picture, or too large: over 64 MB or 50 megapixels.
+        CertificateError: `trust` cannot be read.
+    """
+    name, data = _bytes_of(source)
+    format, info, pixels = _picture(name, data)
+    anchors = _pem(Path(trust)) if trust else None
+    looked = c2pa_library.installed()
+    signed = credentials.read(data, Image.MIME.get(format, ""), anchors) if looked else None
+    return Report(
+        format.lower(),
+        pixels.shape[1],
+        pixels.shape[0],
+        _metadata(info),
+        signed,
+        looked,
+        _watermark(pixels),
+    )
+
+
+def read_metadata(source: str | Path | bytes) -> dict[str, str]:
+    """What is written in a picture beside its pixels: those of `FIELDS` that are there.
+
+    Raises:
+        ProvenanceError: it is no picture, or nothing is written.
+    """
+    name, data = _bytes_of(source)
+    _, info, _ = _picture(name, data)
+    facts = _metadata(info)
+    if not facts:
+        raise ProvenanceError(
+            f"{name} carries no provenance: s2f-edge did not write it, or another program removed the text."
+        )
+    return facts
+
+
+def _picture(name: str, data: bytes) -> tuple[str, dict[Any, Any], Pixels]:
+    """Format, what is written, and uint8 pixels (height, width, 3)."""
+    if any(each not in Image.OPEN for each in FORMATS):
+        Image.init()
+    try:
+        with Image.open(io.BytesIO(data), formats=[each for each in FORMATS if each in Image.OPEN]) as image:
+            too_large = image.width * image.height > MAX_PIXELS
+            if not too_large:
+                image.load()  # text may follow the pixels
+                return str(image.format), image.info, np.asarray(image.convert("RGB"))
+    except Image.DecompressionBombError:
+        pass
+    except Exception:  # Pillow raises errors of all kinds for hostile files
+        raise ProvenanceError(f"{name} is no picture that can be read; give a {', '.join(FORMATS)}.") from None
+    raise ProvenanceError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels; give a smaller copy of it.")
+
+
+def _metadata(info: Mapping[Any, Any]) -> dict[str, str]:
+    xmp = _text(info.get(XMP_CHUNK) or info.get("xmp"))[:_MAX_XMP]
+    for written in (_text(info.get(FACTS_CHUNK)), _value(xmp, "s2f:facts")):
+        try:
+            facts = json.loads(written)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(facts, dict):
+            known = {name: facts[name][:_LONGEST] for name in FIELDS if isinstance(facts.get(name), str)}
+            if known:
+                return known
+    source_type = _value(xmp, r"\w{1,40}:DigitalSourceType")
+    return {"digital_source_type": source_type[:_LONGEST]} if source_type else {}
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _value(xmp: str, name: str) -> str:
+    """A property's value, written as attribute or as element. By pattern: a parser of XML would be open to attack."""
+    for pattern in (
+        rf'\s{name}\s{{0,9}}=\s{{0,9}}"([^"<]{{1,4000}})"',
+        rf"\s{name}\s{{0,9}}=\s{{0,9}}'([^'<]{{1,4000}})'",
+        rf"<{name}>([^<]{{1,4000}})<",
+    ):
+        if found := re.search(pattern, xmp):
+            return html.unescape(found[1]).strip()
+    return ""
+
+
+def _watermark(pixels: Pixels) -> Watermark | None:
+    mark = watermark.find(pixels)
+    if mark is None:
+        return None
+    try:
+        meaning = watermark.meaning_of(mark.payload)
+    except UsageError:  # a mark that says nothing of ours
+        return None
+    return Watermark(meaning.generator, meaning.pack, round(mark.log10_false_alarm, 1), mark.box)
+
+
+def _pem(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"The certificates to trust, {path}, cannot be read: {error}.") from None
+
+
+def _bytes_of(source: str | Path | bytes) -> tuple[str, bytes]:
+    """What to call the picture, and its bytes."""
+    if isinstance(source, bytes):
+        name, data = "The picture", source
+    else:
+        name = str(source)
+        try:
+            with Path(source).open("rb") as file:
+                data = file.read(MAX_PICTURE_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise ProvenanceError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if len(data) > MAX_PICTURE_BYTES:
+        raise ProvenanceError(f"{name} is larger than {MAX_PICTURE_BYTES >> 20} MB; give a smaller copy of it.")
+    return name, data

@@ -1,0 +1,1 @@
+"""The model pack: its folder, its manifest, and its networks in onnxruntime."""

@@ -1,0 +1,150 @@
+"""The only module that imports onnxruntime: networks, devices, threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from s2f_edge.errors import DeviceError, PackIntegrityError, RuntimeSetupError, UsageError
+from s2f_edge.hearing.features import Float32s
+from s2f_edge.pack.manifest import NetworkFile
+from s2f_edge.pack.pack import Pack
+from s2f_edge.pack.roles import TensorInfo, listed
+
+log = logging.getLogger(__name__)
+
+DEVICES = ("auto", "cpu", "cuda")
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@cache
+def onnxruntime() -> Any:
+    """The module onnxruntime, with its telemetry off.
+
+    Official builds (1.29 and later on Linux and macOS) write a device identifier to the
+    home folder and send events to their maker unless ORT_DISABLE_TELEMETRY is set before
+    they are loaded. What a user has set there stays.
+
+    Raises:
+        RuntimeSetupError: it is not installed, or both its builds are, which overwrite
+            each other's files.
+    """
+    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
+    if len(installed) == 2:
+        raise RuntimeSetupError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other. Remove both, then "
+            "install one: pip uninstall -y onnxruntime onnxruntime-gpu; pip install 's2f-edge[cpu]' "
+            "(or 's2f-edge[gpu]')."
+        )
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime as module
+    except ImportError as error:
+        raise RuntimeSetupError(
+            f"onnxruntime cannot be imported ({error}). Install one of its builds: pip install 's2f-edge[cpu]', "
+            "or 's2f-edge[gpu]' on a machine with an NVIDIA GPU."
+        ) from None
+    return module
+
+
+def _is_installed(distribution: str) -> bool:
+    # As importlib.metadata does it, which takes longer to import than to read the folders.
+    name = distribution.replace("-", "_")
+    return any(any(Path(folder).glob(f"{name}-[0-9]*.dist-info")) for folder in sys.path)
+
+
+def has_gpu_build() -> bool:
+    """Whether the onnxruntime that is installed is the one for GPUs; it is not loaded for that."""
+    return _is_installed("onnxruntime-gpu")
+
+
+def chosen_providers(device: str) -> list[str]:
+    """Execution providers for a device: `auto` takes CUDA where it is there, `cuda` insists.
+
+    Raises:
+        UsageError: no such device.
+        DeviceError: cuda is asked for and this onnxruntime has no CUDA.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"The device is {device!r}; it must be one of {', '.join(DEVICES)}.")
+    available = onnxruntime().get_available_providers()
+    if device == "cpu":
+        return [_PROVIDERS["cpu"]]
+    if _PROVIDERS["cuda"] in available:
+        return [_PROVIDERS["cuda"], _PROVIDERS["cpu"]]
+    if device == "cuda":
+        raise DeviceError(
+            f"CUDA is asked for, but this onnxruntime has only {', '.join(available)}. "
+            "Install 's2f-edge[gpu]' in place of 's2f-edge[cpu]', or use --device cpu."
+        )
+    return [_PROVIDERS["cpu"]]
+
+
+class Network:
+    """One ONNX file of a pack, loaded, and checked against the manifest.
+
+    Args:
+        pack: where it is from.
+        name: its file name in the pack.
+        device: auto, cpu or cuda.
+        threads: of one call; None leaves the choice to onnxruntime.
+
+    Raises:
+        PackIntegrityError: the file differs from the manifest in size, hash, names, types
+            or shapes, or is no ONNX that can be loaded.
+        DeviceError: cuda is asked for and cannot be used.
+    """
+
+    def __init__(self, pack: Pack, name: str, device: str = "auto", threads: int | None = None) -> None:
+        ort = onnxruntime()
+        info = pack.manifest.files[name]
+        data = pack.read(name)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        # Spinning threads take the cores from numpy between two calls: a clip of 10 s takes 73 ms without, 110 with.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if threads:
+            options.intra_op_num_threads = threads
+        providers = chosen_providers(device)
+        try:
+            self._session = ort.InferenceSession(data, options, providers=providers)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise PackIntegrityError(f"{pack.folder / name} cannot be loaded: {error}") from None
+        self.provider: str = self._session.get_providers()[0]
+        # onnxruntime goes on without CUDA when a library of it is missing; an explicit wish must not.
+        if device == "cuda" and self.provider != providers[0]:
+            raise DeviceError(
+                f"CUDA is asked for, but {name} runs on {self.provider}: the CUDA or cuDNN libraries cannot be loaded. "
+                "Install those that your onnxruntime-gpu names, or use --device cpu."
+            )
+        self._check(pack, info)
+
+    def _check(self, pack: Pack, info: NetworkFile) -> None:
+        for side, wanted, found in (
+            ("inputs", info.inputs, self._session.get_inputs()),
+            ("outputs", info.outputs, self._session.get_outputs()),
+        ):
+            have = tuple(described(tensor) for tensor in found)
+            if have != wanted:
+                raise PackIntegrityError(
+                    f"{pack.folder / info.name}: its {side} are {listed(have)}; the manifest says {listed(wanted)}."
+                )
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Float32s]:
+        """Runs the network on named inputs and gives its named outputs."""
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+
+
+def described(tensor: Any) -> TensorInfo:
+    """A tensor of onnxruntime in the manifest's words."""
+    dtype = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+    shape = tuple(length if isinstance(length, int) else None for length in tensor.shape)
+    return TensorInfo(tensor.name, dtype.get(tensor.type, tensor.type), shape)

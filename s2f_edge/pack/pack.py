@@ -1,0 +1,143 @@
+"""A model pack: a folder with manifest.json and the ONNX files that it describes.
+
+The manifest is the source of truth. Every file that is loaded must have the size and the
+sha256 that stand there, and every network the inputs and outputs.
+
+Inside it there may be variants, each a pack in a folder named after the precision of its weights, or light, which has a
+smaller voice network: int8/manifest.json. Of files that are the pack's own it has no copies.
+`python -m export.variants` makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
+from s2f_edge.pack.manifest import MANIFEST, PRECISIONS, Manifest, parse_manifest
+
+MAX_MANIFEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A pack on disk: its folder, its manifest, and the sha256 of the manifest's bytes."""
+
+    folder: Path
+    manifest: Manifest
+    sha256: str
+
+    @classmethod
+    def open(cls, folder: str | Path | None = None, precision: str | None = None) -> Pack:
+        """Reads a pack's manifest; the ONNX files are checked when they are read.
+
+        Args:
+            folder: the pack's folder; None takes the default pack.
+            precision: float32, float16, int8 or light: the pack itself, or its variant, of which this is the weights';
+                None takes the pack itself.
+
+        Raises:
+            UsageError: there is no such precision.
+            PackNotFoundError: there is no manifest.json, or the pack has no such variant.
+            ManifestError: the manifest cannot be understood or contradicts itself.
+            PackIntegrityError: the variant is another pack's.
+        """
+        pack = cls._read(default_folder() if folder is None else Path(folder))
+        if precision is None or precision == pack.manifest.weights:
+            return pack
+        if precision not in PRECISIONS:
+            raise UsageError(f"The precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
+        if not (pack.folder / precision / MANIFEST).exists():
+            raise PackNotFoundError(
+                f"{pack.folder} has no {precision}; it has {', '.join(variants(pack.folder))}. Make it: "
+                f"python -m export.variants --pack {pack.folder} --precision {precision} --speech RECORDINGS."
+            )
+        variant = cls._read(pack.folder / precision)
+        said = variant.manifest.variant
+        if variant.manifest.weights != precision or said is None or said.of != pack.sha256:
+            raise PackIntegrityError(
+                f"{variant.folder} is not the {precision} of this pack, but of another one, or of it before a change. "
+                "Make it again with `python -m export.variants`."
+            )
+        return variant
+
+    @classmethod
+    def _read(cls, folder: Path) -> Pack:
+        path = folder / MANIFEST
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_MANIFEST_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            raise PackNotFoundError(
+                f"{folder} is no model pack: it has no {MANIFEST}. Give the folder that "
+                "`python -m export.to_onnx` wrote."
+            ) from None
+        except OSError as error:
+            raise PackNotFoundError(f"{path} cannot be read: {error.strerror}.") from None
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; a manifest is not.")
+        return cls(folder, parse_manifest(data, str(path)), hashlib.sha256(data).hexdigest())
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one of the pack's files.
+
+        Raises:
+            PackIntegrityError: the file is missing, or differs from the manifest.
+        """
+        wanted = self.manifest.files[name]
+        path = self.folder / name
+        if self.manifest.variant is not None and not path.exists():
+            path = self.folder.parent / name  # a variant has no copies of what is the pack's own
+        try:
+            with path.open("rb") as file:
+                data = file.read(wanted.bytes + 1)
+        except OSError as error:
+            raise PackIntegrityError(f"{path} cannot be read: {error.strerror}. Get the pack again.") from None
+        if len(data) != wanted.bytes:
+            size = "more" if len(data) > wanted.bytes else f"{len(data)}"
+            raise PackIntegrityError(
+                f"{path} has {size} bytes; the manifest says {wanted.bytes}. It is damaged or from another pack; "
+                "get the pack again."
+            )
+        found = hashlib.sha256(data).hexdigest()
+        if found != wanted.sha256:
+            raise PackIntegrityError(
+                f"{path} has sha256 {found[:16]}...; the manifest says {wanted.sha256[:16]}.... It is damaged or "
+                "was changed; get the pack again."
+            )
+        return data
+
+
+def variants(folder: str | Path | None = None) -> dict[str, Path]:
+    """The precisions that a pack can be had in, and where: itself first, then the folders inside it.
+
+    Raises:
+        PackNotFoundError, ManifestError: see `Pack.open`. What is wrong with a variant says `Pack.open` of it.
+    """
+    pack = Pack.open(folder)
+    inside = variants_inside(pack.folder)
+    return {pack.manifest.weights: pack.folder} | {k: v for k, v in inside.items() if k != pack.manifest.weights}
+
+
+def variants_inside(folder: Path) -> dict[str, Path]:
+    """The variants that lie in a pack's folder, by name; none where there is no pack. Opens nothing."""
+    return {name: folder / name for name in PRECISIONS if (folder / name / MANIFEST).exists()}
+
+
+def every_variant(folder: str | Path | None = None) -> list[Pack]:
+    """A pack, and then its variants, all of them opened.
+
+    Raises:
+        PackError: see `Pack.open`.
+    """
+    pack = Pack.open(folder)
+    return [Pack.open(pack.folder, name) for name in variants(pack.folder)]
+
+
+def default_folder() -> Path:
+    """The default pack: inside the installed package, or in artifacts/ of a checkout."""
+    installed = Path(str(resources.files("s2f_edge"))) / "packs" / "default"
+    checkout = Path(__file__).resolve().parents[2] / "artifacts" / "default"
+    return installed if installed.exists() or not checkout.exists() else checkout

@@ -1,0 +1,27 @@
+"""The standard streams of a command."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def prepare_streams() -> None:
+    """Any name can be printed, and errors never go to standard output for want of a standard error."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence(*streams: Any) -> None:
+    """What they still hold goes nowhere, or Python complains of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in filter(None, streams):  # None where it was closed from the start
+        with contextlib.suppress(OSError, ValueError):  # not one of the process's own
+            os.dup2(nowhere, stream.fileno())

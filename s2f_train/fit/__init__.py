@@ -1,0 +1,1 @@
+"""What is trained, one module each, and the loop in which it is."""

@@ -1,0 +1,226 @@
+"""`fit appearance`: from the embedding of a frozen voice network to the appearance of a face, for all three generators.
+
+A kernel ridge regression says, of any voice, which sketch and which shape go with it. It is learnt from pictures that
+go with voices, gender apart. A step teaches small networks a batch of what it says. What it does not say follows the
+model of photographs that a run of `fit renderer` brings (`models.sketch`).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s2f_edge.pack.manifest import GENDERS
+from s2f_train import checkpoint
+from s2f_train.config import AppearanceSettings, SettingsError
+from s2f_train.data.appearance_draws import AppearanceDrawer
+from s2f_train.data.faces import as_pixels
+from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.data.textures import Textures, spoken_textures, symmetric_shapes
+from s2f_train.fit.gan import HEARD_DECAY, load_voice
+from s2f_train.fit.loop import Task
+from s2f_train.fit.optimisers import descend, make_optimiser
+from s2f_train.fit.processes import dtype_of
+from s2f_train.fit.run import newest_checkpoint
+from s2f_train.models.appearance_generator import AppearanceGenerator
+from s2f_train.models.projected import ProjectedEncoder
+from s2f_train.models.renderer import Renderer
+from s2f_train.models.sketch import Numbers, SketchSpace, as_input
+from s2f_train.models.traits import VoiceTraits, mean_embedding
+from s2f_train.models.voice import unit
+from s2f_train.regression.gender_apart import GenderApart
+from s2f_train.regression.ridge import Ridge, some
+from s2f_train.regression.speakers import SpeakerVoices
+
+log = logging.getLogger(__name__)
+
+SHAPE_NUMBERS = 16  # principal components of the shapes that voices tell
+ASKED = {"general": 0.0, "male": 1.0, "female": -1.0}
+SHEET_FACES = 12
+
+
+class AppearanceTask(Task):
+    """What the loop runs: see `loop.Task`."""
+
+    settings: AppearanceSettings
+    kind = "appearance"
+    name = "appearance"
+
+    def __init__(self, settings: AppearanceSettings, fabric: Fabric, for_plan: bool = False):
+        self.settings, self.fabric = settings, fabric
+        store = Store.open(settings.store, settings.cache)
+        self.space, self.renderer, outside = _load_renderer(settings.renderer)
+        voice, theirs = load_voice(settings.voice, store)
+        speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
+        if settings.directions and not isinstance(voice, ProjectedEncoder):
+            voice = speakers.projected_encoder(settings.directions)
+            speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
+        traits, heard = speakers.traits(), speakers.traits(HEARD_DECAY)
+        if traits is None or heard is None:
+            raise StoreError(f"{store.folder} has too few voices of known gender: two women and two men are needed.")
+        voices = store.of_split("train", "voices", settings.sources)
+        embeddings = torch.stack([mean_embedding(w) for w in speakers.windows_of(voices)])
+        pictures = self._pictures(store, voices)
+        clips = {voice.clip: i for i, voice in enumerate(voices) if voice.clip}
+        rows = torch.tensor([clips[s.clip] for s in pictures.samples])
+        self.teachers = self._teachers(embeddings[rows], pictures, heard[0])
+        self.drawer = AppearanceDrawer(embeddings.numpy(), settings, fabric.global_rank, fabric.world_size)
+        self.facts: dict[str, Any] = {
+            "store": store.made_of,
+            "voices": len(voices),
+            "pairs": len(pictures.samples),
+            "noise": 0.0,
+            "licence": store.facts.get("licence", "not stated"),
+            "outside_networks": {**outside, **theirs},
+            "traits": traits[1],
+        }
+        self._build(voice, traits[0], embeddings)
+        log.info("%d voices, %d pairs", len(voices), len(pictures.samples))
+
+    def _pictures(self, store: Store, voices: list[Sample]) -> Textures:
+        clips = {voice.clip for voice in voices if voice.clip}
+        found = [f for f in store.of_split("train", "faces") if f.view == self.settings.view and f.clip in clips]
+        found = [found[i] for i in some(len(found), self.settings.seed).tolist()]
+        pictures = spoken_textures(store, found)
+        if len(pictures.samples) < 3:
+            raise StoreError(
+                f"{store.folder} has {len(pictures.samples)} pictures of view {self.settings.view!r} with a face and a "
+                "voice of the same clip in its training split; 3 are needed (setting: view)."
+            )
+        return pictures
+
+    def _teachers(self, embeddings: Tensor, pictures: Textures, traits: VoiceTraits) -> dict[str, _Teacher]:
+        """A regression for each generator, from the same pairs."""
+        s, space = self.settings, self.space
+        told = torch.cat([space(as_input(t)).inner[:, : space.told] for t in torch.split(pictures.pixels, 256)])
+        shapes = symmetric_shapes(pictures.shapes).flatten(1)
+        with torch.no_grad():
+            male = traits(embeddings)[0] > 0.5
+        # From the middle of women's and men's: that is laid onto the middle of the photographs.
+        told, shapes = (x - (x[male].mean(dim=0) + x[~male].mean(dim=0)) / 2 for x in (told, shapes))
+        self.shape_basis = torch.linalg.svd(shapes, full_matrices=False)[2][:SHAPE_NUMBERS]
+        self.shape_scale = (shapes @ self.shape_basis.T).std(dim=0).clamp_min(1e-6)
+        values = torch.cat([told, shapes @ self.shape_basis.T / self.shape_scale], dim=1)
+        stretch = torch.full(values.shape[1:], s.stretch)
+        stretch[space.told :] = s.shape_stretch
+        apart = GenderApart.fit(embeddings, values, traits, 0.0, s.gender_stretch)
+        rest = apart.rest_of_faces(values, embeddings)
+        ridge = Ridge.fit(apart.rest_of_voices(embeddings), rest, s.shrinkage)
+        return {gender: _Teacher(ridge, stretch, replace(apart, asked=asked)) for gender, asked in ASKED.items()}
+
+    def _build(self, voice: nn.Module, traits: VoiceTraits, embeddings: Tensor) -> None:
+        s, space = self.settings, self.space
+        size, told = embeddings.shape[1], space.told + len(self.shape_basis) + 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(s.seed)
+            mix, centre = _own_latents(embeddings, s.own_directions, space.latent)
+            basis, mean = self._basis()
+            made = {}
+            for gender in GENDERS:
+                generator = AppearanceGenerator(size, space.latent, told, space.told, s.hidden)
+                for buffer, value in (("mix", mix), ("mix_mean", centre), ("basis", basis), ("mean", mean)):
+                    getattr(generator, buffer).copy_(value)
+                made[f"generator_{gender}"] = generator
+        self.dtype = dtype_of(s.precision)
+        place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
+        self.generators = {name: network.to(**place) for name, network in made.items()}
+        self.networks: dict[str, nn.Module] = {
+            "voice": voice.eval().requires_grad_(False), "traits": traits, **self.generators, "renderer": self.renderer,
+        }  # fmt: skip
+        self.parameters = [p for network in self.generators.values() for p in network.parameters()]
+        self.optimisers = {"generators": make_optimiser("adam", self.parameters, s.rate)}
+        self._shown = embeddings[
+            torch.from_numpy(np.random.default_rng(s.seed).permutation(len(embeddings))[:SHEET_FACES])
+        ]
+
+    @torch.no_grad()
+    def _basis(self) -> tuple[Tensor, Tensor]:
+        """What a generator makes of its numbers, which is linear: a row for each number, and what 0 gives."""
+        s, space = self.settings, self.space
+        sizes = [space.told, len(self.shape_basis), 1, space.told, space.latent]
+        rows = torch.cat([torch.zeros(1, sum(sizes)), torch.eye(sum(sizes))])
+        told, shapes, male, hint, latent = torch.split(rows, sizes, dim=1)
+        numbers, shape = space.joined(told, hint, male[:, 0], latent)
+        # The detail of the inner face and of the shape has a scale of its own: more of it is more variety, and less of
+        # what the voice says.
+        inner, plain = numbers.inner.clone(), space.joined(told, hint, male[:, 0], torch.zeros_like(latent))
+        inner = plain[0].inner + s.detail * (inner - plain[0].inner)
+        outer = plain[0].outer + s.hair * (numbers.outer - plain[0].outer)
+        side = plain[0].side + s.light * (numbers.side - plain[0].side)
+        drawn = space.drawn(Numbers(inner, side, outer))
+        shape = s.detail * shape.flatten(1) + (shapes * self.shape_scale) @ self.shape_basis + space.shape_mean
+        made = torch.cat([drawn[0].flatten(1), drawn[1].flatten(1), shape], dim=1)
+        return made[1:] - made[:1], made[0]
+
+    # ------------------------------------------------------------------------------- a step
+
+    def step(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        mixed = unit(batch["embeddings"].lerp(batch["partners"], batch["mix"][:, None]) + batch["noise"])
+        figures, total = {}, torch.zeros((), device=self.fabric.device)
+        for gender, teacher in self.teachers.items():
+            generator: Any = self.generators[f"generator_{gender}"]
+            generator.train()
+            wanted = teacher(mixed)
+            found = generator.told(mixed.to(self.dtype))
+            error = (found - wanted.to(found)).square().mean()
+            figures[gender] = error / wanted.var(dim=0).mean().to(error)  # the share that is not explained
+            total = total + figures[gender]
+        descend(self.fabric, self.optimisers["generators"], total, self.parameters, self.settings.clip_gradient)
+        return figures
+
+    def sheet(self) -> NDArray[Any]:
+        """Faces of the same voices: a row for each generator, and one of other candidates of the first."""
+        latent = torch.randn(len(self._shown), self.space.latent, generator=torch.Generator().manual_seed(1))
+        rows = []
+        with torch.inference_mode():
+            for name, noise in [*((name, latent * 0) for name in self.generators), ("generator_general", latent)]:
+                generator = copy.deepcopy(self.generators[name]).cpu().float().eval()
+                rows.append(as_pixels(self.renderer(*generator(self._shown, noise))))
+        return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
+class _Teacher:
+    """What the regression says of voices for one generator: see `AppearanceTask`."""
+
+    def __init__(self, ridge: Ridge, stretch: Tensor, apart: GenderApart):
+        self.ridge, self.stretch, self.apart = ridge, stretch, apart
+
+    @torch.no_grad()
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """(n, embedding) to the numbers that a voice tells: sketch, shape, gender."""
+        given = embeddings.cpu()
+        values = self.ridge.stretched(self.apart.rest_of_voices(given), self.stretch) + self.apart.mean_faces(given)
+        heard = torch.full((len(given), 1), self.apart.asked) if self.apart.asked else self.apart.heard(given)
+        return torch.cat([values, heard], dim=1).to(embeddings.device)
+
+
+def _own_latents(embeddings: Tensor, directions: int, latent: int) -> tuple[Tensor, Tensor]:
+    """A matrix, (embedding, latent), that makes normal numbers of embeddings: each voice has its own hair and light.
+
+    They follow the directions in which voices differ most, so that two recordings of one voice have nearly the same.
+    """
+    centre = embeddings.mean(dim=0)
+    _, values, rows = torch.linalg.svd(embeddings - centre, full_matrices=False)
+    kept = min(directions, len(values))
+    whitened = rows[:kept].T / (values[:kept] / len(embeddings) ** 0.5).clamp_min(1e-6)
+    turn = torch.linalg.qr(torch.randn(latent, kept)).Q.T if kept <= latent else torch.randn(kept, latent)
+    return whitened @ turn * (latent / kept) ** 0.5, centre
+
+
+def _load_renderer(source: str) -> tuple[SketchSpace, Renderer, dict[str, str]]:
+    if not source:
+        raise SettingsError("renderer is not set: give a run of `fit renderer`, or a checkpoint of one.")
+    networks, facts = checkpoint.load(newest_checkpoint(Path(source)))
+    space, renderer = networks.get("sketch"), networks.get("renderer")
+    if not isinstance(space, SketchSpace) or not isinstance(renderer, Renderer):
+        raise SettingsError(f"renderer: {source} is no run of `fit renderer`; it has {', '.join(networks)}.")
+    return space, renderer, facts.get("outside_networks", {})

@@ -1,0 +1,1 @@
+"""What a regression says of faces, given voices: the teacher of the generators."""

@@ -1,0 +1,175 @@
+"""What the voice embeddings of the training speakers tell before a generator learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s2f_edge.hearing.features import Float32s
+from s2f_train.config import RunSettings
+from s2f_train.data.embeddings import embed_once
+from s2f_train.data.items import Gender, Identity
+from s2f_train.data.pairs import NONE
+from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.models.projected import ProjectedEncoder
+from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits, mean_embedding
+from s2f_train.models.voice import unit
+from s2f_train.regression.ridge import Ridge, some
+
+CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
+TRAIT_DIRECTIONS = 64
+SURE_MALE = 0.7  # probability from which the voice counts as male, and as female below 1 - 0.7
+RIDGE_WIDTH, RIDGE_SHRINKAGE = 0.5, 0.3
+
+
+@dataclass(frozen=True)
+class SpeakerVoices:
+    """Embeddings of up to three clips of each training speaker of all genders; `of` makes them."""
+
+    store: Store
+    encoder: nn.Module
+    cache: Path | None  # None: for a plan, which needs the shapes alone
+    fabric: Fabric
+    names: list[str]  # of the speaker of each clip
+    embeddings: Tensor  # (clips, embedding), of unit length
+    male: Tensor  # (clips,): 1, 0, or NaN where it is not known
+
+    @classmethod
+    def of(
+        cls, store: Store, settings: RunSettings, encoder: nn.Module, fabric: Fabric, for_plan: bool = False
+    ) -> SpeakerVoices:
+        samples = few_of_each(store.of_split("train", sources=settings.sources), CLIPS_A_SPEAKER)
+        # In the order of the names, so that clips of one speaker stand together.
+        samples.sort(key=lambda voice: voice.identity)
+        if not samples:
+            known = ", ".join(sorted({voice.source for voice in store.voices})) or "none"
+            raise StoreError(f"{store.folder} has no voices to train with; its sources are {known} (setting: sources).")
+        cache = None if for_plan else settings.cache
+        windows = _embedded(store, samples, encoder, cache, fabric)
+        male = [{"m": 1.0, "f": 0.0, "": float("nan")}[store.identities[voice.identity].gender] for voice in samples]
+        names = [voice.identity for voice in samples]
+        embeddings = torch.stack([mean_embedding(w) for w in windows])
+        return cls(store, encoder, cache, fabric, names, embeddings, torch.tensor(male))
+
+    def windows_of(self, samples: list[Sample]) -> list[Tensor]:
+        """Embeddings of the windows of voices, each (windows, embedding)."""
+        return _embedded(self.store, samples, self.encoder, self.cache, self.fabric)
+
+    def projected_encoder(self, directions: int) -> ProjectedEncoder:
+        """The encoder with its embeddings brought to the directions in which these speakers differ.
+
+        Raises:
+            StoreError: there are no more voices than directions.
+        """
+        if len(self.embeddings) <= directions:
+            raise StoreError(
+                f"{len(self.embeddings)} voices are too few for {directions} directions: lower the setting directions."
+            )
+        return ProjectedEncoder.fit(self.encoder, self.embeddings, directions)
+
+    def towards_women(self) -> Tensor:
+        """From the mean embedding of male speakers to that of female ones, (embedding,); 0 where one is missing."""
+        men, women = self.embeddings[self.male == 1], self.embeddings[self.male == 0]
+        if not len(men) or not len(women):
+            return torch.zeros(self.embeddings.shape[1])
+        return women.mean(dim=0) - men.mean(dim=0)
+
+    def genders_heard(self, traits: VoiceTraits) -> dict[str, Identity]:
+        """The identities of the store with a gender that their voice tells too; the others have none.
+
+        Labels that a classifier gave are wrong now and then, and what was made from a voice that may be either
+        may look like either. Where no gender is known, the voice decides.
+        """
+        with torch.no_grad():
+            heard, _ = traits(self.embeddings)
+        of_speaker: dict[str, list[float]] = {}
+        for name, male in zip(self.names, heard.tolist(), strict=True):
+            of_speaker.setdefault(name, []).append(male)
+        people = dict(self.store.identities)
+        for name, males in of_speaker.items():
+            male, known = sum(males) / len(males), people[name].gender
+            said: Gender = "m" if male > SURE_MALE else "f" if male < 1 - SURE_MALE else ""
+            people[name] = replace(people[name], gender=said if known in ("", said) else "")
+        return people
+
+    def traits(self, weight_decay: float = WEIGHT_DECAY) -> tuple[VoiceTraits, dict[str, Any]] | None:
+        """Gender and typicality, fitted, with how well; None where a gender is missing."""
+        known = ~self.male.isnan()
+        if min((self.male == 1).sum(), (self.male == 0).sum()) < 2:
+            return None
+        directions = min(TRAIT_DIRECTIONS, len(self.embeddings) // 4, self.embeddings.shape[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            traits = VoiceTraits(self.embeddings.shape[1], directions)
+            traits.fit(self.embeddings, self.male, weight_decay)
+            surprise = unseen_surprise(self.embeddings, directions)
+        with torch.no_grad():
+            male, _ = traits(self.embeddings)
+        right = ((male[known] > 0.5) == (self.male[known] > 0.5)).float().mean()
+        quantiles = torch.quantile(surprise, torch.tensor([0.5, 0.95, 0.99])).tolist()
+        names = ("surprise_p50", "surprise_p95", "surprise_p99")
+        return traits.eval(), {"right": float(right), **dict(zip(names, quantiles, strict=True))}
+
+
+def few_of_each(voices: list[Sample], most: int) -> list[Sample]:
+    """At most so many voices of each speaker: the first ones, speaker by speaker."""
+    taken: dict[str, list[Sample]] = {}
+    for voice in voices:
+        mine = taken.setdefault(voice.identity, [])
+        if len(mine) < most:
+            mine.append(voice)
+    return [voice for mine in taken.values() for voice in mine]
+
+
+def _embedded(
+    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path | None, fabric: Fabric
+) -> list[Tensor]:
+    """Embeddings of the windows of voices; of a plan, made-up ones."""
+    if cache is None:
+        size = int(encoder.settings["embedding_size"])  # type: ignore[index]
+        return list(unit(torch.randn(len(samples), size))[:, None])
+    return embed_once(store, samples, encoder, cache, fabric)
+
+
+def unseen_surprise(embeddings: Tensor, directions: int, folds: int = 5) -> Tensor:
+    """The surprise of each embedding to traits fitted without its neighbours: what a new speaker gets."""
+    found = torch.zeros(len(embeddings))
+    # Rows of one speaker stand together, so folds are stretches and not every fifth row.
+    fold = torch.arange(len(embeddings)) * folds // len(embeddings)
+    for i in range(folds):
+        traits = VoiceTraits(embeddings.shape[1], directions)
+        traits.fit(embeddings[fold != i], torch.full((int((fold != i).sum()),), float("nan")))
+        with torch.no_grad():
+            found[fold == i] = traits(embeddings[fold == i])[1]
+    return found
+
+
+def nearest_targets(windows: list[Float32s], targets: NDArray[np.int64], faces: Tensor, seed: int) -> NDArray[np.int64]:
+    """Gives every voice without a picture the paired one that is nearest to its regressed picture.
+
+    A kernel ridge regression (Gaussian kernel) from embedding to picture is fitted on the pairs; of more
+    than 4,000 on a seeded choice, since its cost grows with their cube. The regressed pictures
+    themselves are means of faces that do not lie on each other, with ghost eyes; a real picture near to them is not.
+
+    Args:
+        windows: of each voice, (windows, embedding).
+        targets: of each voice an index into `faces`, or -1.
+        faces: uint8 (faces, h, w, 3).
+    """
+    embeddings = torch.stack([mean_embedding(torch.from_numpy(w)) for w in windows])
+    paired = torch.from_numpy(np.flatnonzero(targets != NONE))
+    paired = paired[some(len(paired), seed)]
+    used = torch.from_numpy(targets)[paired]
+    pictures = faces.cpu()[used].flatten(1).float() / 255
+    ridge = Ridge.fit(embeddings[paired], pictures, RIDGE_SHRINKAGE, RIDGE_WIDTH)
+    found = targets.copy()
+    for part in np.array_split(np.flatnonzero(targets == NONE), 1 + len(targets) // 4096):
+        found[part] = used[torch.cdist(ridge(embeddings[part]), pictures).argmin(dim=1)].numpy()
+    return found
