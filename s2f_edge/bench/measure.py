@@ -1,6 +1,6 @@
 """What this machine makes of voices: times, rates and memory of the choices that a user has.
 
-Every figure is from processes of their own (bench_worker.py), which load the pack, warm up, and then make faces for as
+Every figure is from processes of their own (worker.py), which load the pack, warm up, and then make faces for as
 long as they are told: from the bytes of a file to those of a picture.
 """
 

@@ -334,7 +334,7 @@ def test_ctrl_c_ends_all_processes(pack: Path, count: int) -> None:
 
     def children() -> list[str]:
         return subprocess.run(
-            ["pgrep", "-f", f"bench_worker.*{pack}"], capture_output=True, text=True, check=False
+            ["pgrep", "-f", f"bench.worker.*{pack}"], capture_output=True, text=True, check=False
         ).stdout.split()
 
     running = subprocess.Popen(
