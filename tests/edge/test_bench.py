@@ -44,7 +44,7 @@ def test_the_recording_that_comes_along_is_speech() -> None:
 def test_the_recording_is_in_a_wheel() -> None:
     """Which has all of the package's folder that git has."""
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert SPEECH.parent == ROOT / "s2f_edge"
+    assert SPEECH.is_relative_to(ROOT / "s2f_edge")
     assert wheel["packages"] == ["s2f_edge"]
     assert not {"include", "exclude", "only-include"} & set(wheel)
     ignored = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", SPEECH], cwd=ROOT, check=False)
