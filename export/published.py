@@ -1,4 +1,4 @@
-"""The published checkpoint layout of Wen et al. 2019 (SPEC section 6), read without running its code."""
+"""The published checkpoint layout of Wen et al. 2019 (docs/spec.md, section 6), read without running its code."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ from s2f_train.models.traits import VoiceTraits
 
 OPSET = 17
 PUBLISHED_LICENCE = "The published weights of Wen et al. 2019: see the terms of their authors."
-NOISE = 0.05  # SPEC section 3
+NOISE = 0.05  # docs/spec.md, section 3
 
 
 def export_pack(

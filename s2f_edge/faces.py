@@ -30,7 +30,7 @@ def pixels(output: Float32s) -> Pixels:
 
 
 def around(embedding: Float32s, noise: float, samples: int, seed: int) -> Float32s:
-    """float32 (samples, embedding): the embedding, then noisy copies of unit length (SPEC section 3)."""
+    """float32 (samples, embedding): the embedding, then noisy copies of unit length (docs/spec.md, section 3)."""
     if samples == 1:
         return unit(embedding[None])  # numpy.random is not imported for nothing
     drawn = np.random.default_rng(seed).standard_normal((samples, len(embedding)))

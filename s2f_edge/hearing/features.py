@@ -2,10 +2,10 @@
 
 Four kinds:
 
-- `logmel-64`   the input of the GAN branch's voice network (SPEC section 2, Wen et al. 2019)
+- `logmel-64`   the input of the GAN branch's voice network (docs/spec.md, section 2; Wen et al. 2019)
 - `melpower-40` the input of the public GE2E speaker encoder (Wan et al. 2018, as in Resemblyzer)
 - `mfcc`        thesis 2.1.4, for study and comparison
-- `stft`        the input of the VAE branch's voice encoder (SPEC section 4, Oh et al. 2019)
+- `stft`        the input of the VAE branch's voice encoder (docs/spec.md, section 2; Oh et al. 2019)
 
 A fifth, `fbank-80`, stands in `s2f_edge.hearing.fbank` and is made of the same parts.
 
@@ -74,7 +74,7 @@ def logmel_filters() -> NDArray[np.float64]:
         float64, (bins, 64): weights of FFT bins 0 .. bins-1; the bins above 7,200 Hz,
         where every weight is zero, are left out.
 
-    Source: SPEC section 2: edges equally spaced in mel from 20 to 7,200 Hz, rounded to the
+    Source: docs/spec.md, section 2: edges equally spaced in mel from 20 to 7,200 Hz, rounded to the
     nearest bin; each triangle has unit area in Hz and its full height at the centre bin.
     """
     edges_hz = hz_htk(np.linspace(mel_htk(LOGMEL_LOW_HZ), mel_htk(LOGMEL_HIGH_HZ), LOGMEL_BINS + 2))
@@ -191,7 +191,7 @@ class LogMelStream:
     Equal for any cut into blocks. Call `push` with float32 samples in [-1, 1] at 16 kHz,
     then `finish` once for the frames that run past the end.
 
-    Source: SPEC section 2. Two habits of the published extractor are kept, because
+    Source: docs/spec.md, section 2. Two habits of the published extractor are kept, because
     published checkpoints expect them: the sample "before" a frame, for the pre-emphasis,
     is the last sample of the previous frame; and a frame that runs past the end of the
     signal is filled by repeating itself.
@@ -440,7 +440,7 @@ def stft(samples: Float32s) -> NDArray[np.complex64]:
     Returns:
         complex64, (257, 1 + (n - 400) // 160); no padding, so 6 s give 598 frames.
 
-    Source: SPEC section 4.
+    Source: docs/spec.md, section 2.
     """
     x = np.ascontiguousarray(samples, np.float32)
     if len(x) < WINDOW:
@@ -459,7 +459,7 @@ def compressed_stft(samples: Float32s) -> Float32s:
     Returns:
         float32, (2, 257, 598).
 
-    Source: SPEC section 4; Oh et al. 2019, section 3.
+    Source: Oh et al. 2019, section 3; docs/spec.md, section 2.
     """
     return compressed(np.resize(np.asarray(samples, np.float32), int(STFT_SECONDS * SAMPLE_RATE)))
 

@@ -49,7 +49,7 @@ class FrontEnd(Protocol):
 class LogMel64FrontEnd:
     """`logmel-64`: normalised over the clip, repeated to at least 10 s, float32 (1, 64, frames).
 
-    A clip of up to 60 s is one window, as in SPEC section 2. A longer one is cut into equal
+    A clip of up to 60 s is one window, as in docs/spec.md, section 2. A longer one is cut into equal
     windows of at most 60 s, whose embeddings are averaged by length, so that the network's
     memory does not grow with the clip.
     """
@@ -249,7 +249,7 @@ class Stft257FrontEnd:
     """`stft-257`: complex spectra under a power law, in windows of 6 s, float32 (windows, 2, 257, 598).
 
     As `fbank-80`: windows side by side, the last one ends with the clip and overlaps its neighbour; a shorter clip is
-    repeated (SPEC section 4).
+    repeated (docs/spec.md, section 2).
     """
 
     WINDOW = int(STFT_SECONDS * SAMPLE_RATE)

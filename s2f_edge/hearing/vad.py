@@ -1,4 +1,4 @@
-"""Waveform to speech: WebRTC voice activity detection (SPEC section 1)."""
+"""Waveform to speech: WebRTC voice activity detection (docs/spec.md, section 1)."""
 
 from __future__ import annotations
 

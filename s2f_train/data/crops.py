@@ -11,7 +11,7 @@ from s2f_train.data.store import BINS, Sample, Store
 def crop(store: Store, sample: Sample, frames: int, start: float) -> NDArray[np.float16]:
     """Frames of the stored log-mel, (frames, 64), as it is stored.
 
-    A voice shorter than that is repeated, as the runtime does (SPEC section 2).
+    A voice shorter than that is repeated, as the runtime does (docs/spec.md, section 2).
 
     Args:
         start: where, as a share of what is possible, from 0 to 1.

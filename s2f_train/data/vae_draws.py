@@ -64,7 +64,7 @@ class VaeDrawer:
         return batch
 
     def spectrogram(self, sample: Sample, frames: int, start: float) -> NDArray[np.float16]:
-        """Of a crop of the sound; a shorter one is repeated (SPEC section 4)."""
+        """Of a crop of the sound; a shorter one is repeated (docs/spec.md, section 2)."""
         wanted = (frames - 1) * HOP + WINDOW
         try:
             with soundfile.SoundFile(io.BytesIO(self.store.read(sample, "flac"))) as file:

@@ -1,6 +1,6 @@
 """`fit gan`: a generator that makes faces for the embeddings of a frozen voice network.
 
-Wen's losses (SPEC section 3) and, each by a setting, what is added to them. One step:
+Wen's losses (docs/spec.md, section 3) and, each by a setting, what is added to them. One step:
 
 1. the embedding of a voice, with noise, through G: a made face;
 2. F, D and C learn: D tells real faces from made ones, C the identity of the real ones;

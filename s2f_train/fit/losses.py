@@ -1,4 +1,4 @@
-"""The losses of the GAN branch (SPEC section 3; Wen et al. 2019, section 3.2), and the additions."""
+"""The losses of the GAN branch (Wen et al. 2019, section 3.2; docs/spec.md, section 3), and the additions."""
 
 from __future__ import annotations
 

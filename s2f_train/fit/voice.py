@@ -1,6 +1,6 @@
 """`fit voice`: the voice embedding network E.
 
-Cross entropy over the speakers (SPEC section 3), and two more by settings: imitation of a public
+Cross entropy over the speakers (docs/spec.md, section 3), and two more by settings: imitation of a public
 speaker encoder, and regression to features of the face that is paired with a voice.
 """
 

@@ -1,4 +1,4 @@
-"""Networks that look at faces: embedding F, discriminator D, classifier C (SPEC section 3)."""
+"""Networks that look at faces: embedding F, discriminator D, classifier C (docs/spec.md, section 3)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FaceEmbeddingNetwork(nn.Module):
 class Discriminator(nn.Linear):
     """Face embedding to the logit of "real": a linear layer without bias.
 
-    The sigmoid of SPEC section 3 is inside the loss (`binary_cross_entropy_with_logits`).
+    The sigmoid of Wen et al. 2019 is inside the loss (`binary_cross_entropy_with_logits`).
     """
 
     def __init__(self, embedding_size: int = 64):

@@ -1,4 +1,4 @@
-"""The generator: a voice embedding in, a 64x64 face out (SPEC section 3, thesis figure 5.5)."""
+"""The generator: a voice embedding in, a 64x64 face out (docs/spec.md, section 3; thesis, figure 5.5)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class VoiceEmbeddingNetwork(nn.Module):
-    """The thesis's and Wen's voice embedding network E (SPEC section 3, thesis figure 5.3).
+    """The thesis's and Wen's voice embedding network E (docs/spec.md, section 3; thesis, figure 5.3).
 
     1-D convolutions of kernel 3, stride 2, padding 1, each with batch norm and ReLU but the
     last; the mean over time.

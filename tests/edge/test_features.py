@@ -69,7 +69,7 @@ def streamed(stream: Stream, blocks: list[Sound]) -> Sound:
 
 
 def reference_logmel_bank() -> Reference:
-    """(513, 64), triangle by triangle and bin by bin (SPEC section 2)."""
+    """(513, 64), triangle by triangle and bin by bin (docs/spec.md, section 2)."""
 
     def mel(hz: float) -> float:
         return 2595 * math.log10(1 + hz / 700)

@@ -42,7 +42,7 @@ def vowels(seed: int, seconds: float = 3.0) -> Sound:
 def collected(x: Sound) -> tuple[Sound, list[tuple[int, int]]]:
     """The published collector over a whole signal: frame indices and states, no queues of sound.
 
-    Written from SPEC section 1 and the habits that the golden file shows: a frame that ends
+    Written from docs/spec.md, section 1, and the habits that the golden file shows: a frame that ends
     with the last sample is left out, and the detector hears both frames of the ring at
     every step.
     """

@@ -17,7 +17,7 @@ from s2f_edge import Speech2Face
 
 
 def published_voice() -> dict[str, torch.Tensor]:
-    """State dict as SPEC section 6 describes it, written down from that text and not from our module."""
+    """State dict as docs/spec.md, section 6, describes it, written down from that text and not from our module."""
     state, widths = {}, (64, 256, 384, 576, 864)
     for i, (narrow, wide) in enumerate(itertools.pairwise(widths)):
         state[f"model.{3 * i}.weight"] = torch.randn(wide, narrow, 3) / (3 * narrow) ** 0.5

@@ -262,7 +262,7 @@ def test_a_plan_of_a_published_recipe(place: Path, tmp_path: Path, monkeypatch: 
     for batch, plan in plans.items():
         assert plan.exit_code == 0, plan.output
         assert f"50000 steps of {batch} voices" in plan.output
-        assert re.search(r"voice +2,670,720\n", plan.output)  # SPEC section 3
+        assert re.search(r"voice +2,670,720\n", plan.output)  # docs/spec.md, section 3
         assert re.search(r"generator_general +12,191,875\n", plan.output)
         assert 'variant = "wen2019"' in plan.output
     flops, memory = (
@@ -274,7 +274,7 @@ def test_a_plan_of_a_published_recipe(place: Path, tmp_path: Path, monkeypatch: 
     )
     assert flops[128] == pytest.approx(2 * flops[64], rel=1e-3)
     assert memory[128] == pytest.approx(2 * memory[64], rel=1e-2)
-    # G alone takes 1.08 GFLOP a picture forwards and twice that backwards (SPEC section 7).
+    # G alone takes 1.08 GFLOP a picture forwards and twice that backwards (docs/spec.md, section 3).
     assert flops[128] > 128 * 3 * 1.08
     assert sorted(path.name for path in place.rglob("*")) == before
     assert [path.name for path in tmp_path.iterdir()] == ["voice"]

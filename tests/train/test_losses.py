@@ -1,4 +1,4 @@
-"""Losses against the formulas of SPEC section 3 written out, and a whole step of each fit against one made by hand."""
+"""Losses against the formulas of docs/spec.md, section 3, and a whole step of each fit against one made by hand."""
 
 from __future__ import annotations
 
