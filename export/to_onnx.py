@@ -51,7 +51,6 @@ from s2f_edge.pipeline import Speech2Face
 from s2f_train.folders import written_whole
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, Renderer
-from s2f_train.models.speech2face import FaceDecoder
 from s2f_train.models.traits import VoiceTraits
 
 OPSET = 17
@@ -169,7 +168,6 @@ def _write(
         "name": name,
         "version": version,
         "licence": licence,
-        "kind": "vae" if any(isinstance(network, FaceDecoder) for network in networks.values()) else "gan",
         "voice": {
             "file": "voice.onnx",
             "network": voice.kind,

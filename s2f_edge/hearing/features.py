@@ -18,7 +18,6 @@ part), and only the bins under the highest filter are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -353,12 +352,6 @@ def repeat_to(features: Float32s, frames: int) -> Float32s:
     if len(features) >= frames:
         return features
     return np.tile(features, (-(-frames // len(features)), 1))[:frames]
-
-
-STREAMS: dict[str, Callable[[], LogMelStream | MelPowerStream]] = {
-    "logmel-64": LogMelStream,
-    "melpower-40": MelPowerStream,
-}
 
 
 # --------------------------------------------------------------------------- mfcc, stft

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from s2f_edge.hearing.fbank import FbankStream, fbank, fbank_filters
 from s2f_edge.hearing.features import (
-    STREAMS,
     LogMelStream,
     MelPowerStream,
     compressed_stft,
@@ -38,7 +37,11 @@ Sound = NDArray[np.float32]
 Reference = NDArray[np.float64]
 Stream = LogMelStream | MelPowerStream | FbankStream
 
-ALL_STREAMS: dict[str, Callable[[], Stream]] = {**STREAMS, "fbank-80": FbankStream}
+ALL_STREAMS: dict[str, Callable[[], Stream]] = {
+    "logmel-64": LogMelStream,
+    "melpower-40": MelPowerStream,
+    "fbank-80": FbankStream,
+}
 
 # Around one frame (400), one hop (160) and their sums; around 256 frames, where the module
 # starts a new matrix product; and odd ones.
