@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,8 @@ class Tally:
     def rest(self) -> str:
         """The rate of this run since its first recording was done, and how long what is left takes at it."""
         rate = max(0, self.new - 1) / max(monotonic() - self._first, 1e-3)
-        left = f", {_clock((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        return f"{rate:.1f} a second{left}"
+        left = self.total - self.done
+        return f"{rate:.1f} a second" + (f", {timedelta(seconds=round(left / rate))} left" if rate and left else "")
 
     def line(self) -> str:
         return f"{self.done:,} of {self.total:,}, {self.failed:,} failed, {self.rest()}"
@@ -61,7 +62,8 @@ class Tally:
         codes += [f"in an earlier run {self._failed_before:,}"] if self._failed_before else []
         failed = f", {self.failed:,} failed ({', '.join(codes)})" if self.failed else ""
         earlier = f"; {self.before:,} were done before" if self.before else ""
-        now = f" {self.new:,} in {_clock(monotonic() - self._began)}, {self.rest()}." if self.new else ""
+        took = timedelta(seconds=round(monotonic() - self._began))
+        now = f" {self.new:,} in {took}, {self.rest()}." if self.new else ""
         return f"{self.total:,} recordings{failed}{earlier}.{now}"
 
 
@@ -121,9 +123,3 @@ class Bar:
 def say(text: str) -> None:
     """A line on standard error."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

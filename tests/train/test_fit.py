@@ -28,8 +28,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from s2f_train import checkpoint
-from s2f_train.config import load
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
+from s2f_train.recipes import load
 
 GAN = ["optimiser=rmsprop", "ema=0.9", "schedule=cosine", "pixel_weight=1.0", "view=s2f", "gender=general"]
 NEAREST = [

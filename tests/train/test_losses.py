@@ -15,7 +15,7 @@ from made_store import Person, made_store
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2f_train.config import VoiceSettings, build
+from s2f_train.config import VoiceSettings
 from s2f_train.data.faces import load_faces
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
@@ -23,6 +23,7 @@ from s2f_train.fit import losses
 from s2f_train.fit.loop import on_device
 from s2f_train.fit.voice import VoiceTask
 from s2f_train.models.voice import GE2EEncoder
+from s2f_train.recipes import build
 
 RNG = np.random.default_rng(0)
 PEOPLE = [

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2f_train import config
-from s2f_train.config import KINDS, GanSettings, RunSettings, SettingsError, VoiceSettings, as_toml, load
+from s2f_train import recipes
+from s2f_train.config import GanSettings, RunSettings, SettingsError, VoiceSettings
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
 from s2f_train.models.voice import VoiceEmbeddingNetwork
+from s2f_train.recipes import KINDS, as_toml, load
 
-CONFIGS = Path(config.__file__).parent / "configs"
+CONFIGS = Path(recipes.__file__).parent / "configs"
 RECIPES = sorted(CONFIGS.glob("*.toml"))
 THESIS = [CONFIGS / f"thesis2023_{gender}.toml" for gender in ("general", "male", "female")]
 PUBLISHED = [CONFIGS / "wen2019.toml", *THESIS]
@@ -336,7 +337,7 @@ def some_settings(draw: st.DrawFn, kind: str) -> RunSettings:
     if kind == "vae":
         values["decoder_steps"] = draw(st.integers(1, values["steps"]))
         values["steps"] += 1
-    return config.build(KINDS[kind], values)
+    return recipes.build(KINDS[kind], values)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -359,12 +360,12 @@ def test_recipes_are_written_whole(tmp_path: Path, path: Path, kind: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_setting_is_described(kind: str) -> None:
-    rows = config.described(kind)
+    rows = recipes.described(kind)
     assert [key for key, _, _ in rows] == list(OPTIONS[kind])
     assert all(text for _, _, text in rows)
-    assert ("variant", '"thesis2023"', "of the networks: thesis2023, wen2019, wen2019-tanh") in config.described("gan")
+    assert ("variant", '"thesis2023"', "of the networks: thesis2023, wen2019, wen2019-tanh") in recipes.described("gan")
 
 
 def test_a_setting_that_is_new_must_be_known(recipe: Path) -> None:
     with pytest.raises(SettingsError, match="Among the settings: unknown setting 'bach'; did you mean 'batch'"):
-        config.build(VoiceSettings, {"bach": 1})
+        recipes.build(VoiceSettings, {"bach": 1})
