@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from export import to_onnx
+from export import network_file
 from export.blocked import NotCamPlusPlus, blocked
 from export.float16 import weights_as_float16
 from export.verify import open_session
@@ -38,7 +38,7 @@ def network() -> CamPlusPlus:
 
 @pytest.fixture(scope="module")
 def exported(network: CamPlusPlus) -> bytes:
-    return to_onnx.to_onnx(network, {"features": torch.randn(2, 200, 80)})
+    return network_file.to_onnx(network, {"features": torch.randn(2, 200, 80)})
 
 
 def differences(a: bytes, b: bytes) -> list[float]:
@@ -81,10 +81,10 @@ def test_every_convolution_is_over_pictures_and_no_norm_is_left(exported: bytes)
 @pytest.mark.parametrize("other", ["generator", "wen", "twice"])
 def test_other_graphs_are_refused(exported: bytes, other: str) -> None:
     if other == "generator":
-        data = to_onnx.to_onnx(Generator(24, (16, 16, 8, 8, 8)), {"embedding": torch.randn(1, 24)})
+        data = network_file.to_onnx(Generator(24, (16, 16, 8, 8, 8)), {"embedding": torch.randn(1, 24)})
     elif other == "wen":
         network = VoiceEmbeddingNetwork(embedding_size=24)
-        data = to_onnx.to_onnx(network, {"features": torch.randn(1, 64, 1000)})
+        data = network_file.to_onnx(network, {"features": torch.randn(1, 64, 1000)})
     else:
         data = blocked(exported)
     with pytest.raises(NotCamPlusPlus, match=r"no other (graph )?can be rewritten"):
