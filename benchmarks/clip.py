@@ -30,7 +30,7 @@ from in_turn import in_turn
 from PIL import Image
 from torch_way import KINDS, TorchWay, networks
 
-from export.to_onnx import export_pack
+from export.pack import export_pack
 from s2f_edge import Speech2Face
 from s2f_edge.results import FaceResult
 

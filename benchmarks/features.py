@@ -23,7 +23,9 @@ from in_turn import in_turn
 from torch_way import frame_by_frame, speech_of, torch_fbank
 
 from s2f_edge.hearing.fbank import fbank
-from s2f_edge.hearing.features import compressed_stft, logmel, melpower
+from s2f_edge.hearing.features import logmel
+from s2f_edge.hearing.melpower import melpower
+from s2f_edge.hearing.stft import compressed_stft
 from s2f_edge.hearing.vad import find_speech
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from export import to_onnx
 from s2f_edge.interrupts import without_ctrl_c
-from s2f_train.config import SettingsError, load
+from s2f_train.config import SettingsError
 from s2f_train.fit.run import checkpoints
+from s2f_train.recipes import load
 
 LICENCE = (
     "Research only, not for commercial use: trained on AVSpeech excerpts (no stated licence), LibriSpeech (CC BY 4.0), "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from export.graphs import Graph, Value, matrix
-from s2f_edge.hearing import fbank, features
+from s2f_edge.hearing import fbank, features, melpower
 from s2f_edge.hearing.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW
 from s2f_edge.hearing.frontend import Fbank80FrontEnd, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
 
@@ -205,11 +205,11 @@ def _melpower40(graph: Graph, waveform: Value, voice: Voice, size: int) -> Value
     count = (count - enough).apply("Max", np.array([1]))
 
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)
-    filters = features.melpower_filters()
+    filters = melpower.melpower_filters()
 
     def body(start: Value) -> Value:
         numbers = start + np.arange(width)
         power = _power(_frames(graph, padded, numbers), window, WINDOW, len(filters)) @ matrix(filters)
-        return voice((power * factor).shaped(1, width, features.MELPOWER_BINS)).shaped(size)
+        return voice((power * factor).shaped(1, width, melpower.MELPOWER_BINS)).shaped(size)
 
     return _over(graph, graph.range(count) * np.int64(step), body, size).sum(0)

@@ -47,7 +47,7 @@ def quantised(data: bytes, windows: Float32s) -> bytes:
         windows: float32 (n, frames, 80) of speech, whose ranges the network is made for.
 
     Raises:
-        NotCamPlusPlus: the graph is another network's, or is not rewritten (`export.rewrite`).
+        NotCamPlusPlus: the graph is another network's, or is not rewritten (`export.blocked`).
     """
     network = _Network(data)
     network.take_norms_out()
@@ -92,8 +92,7 @@ class _Network:
         normed = [n for n in self.nodes if n.op_type == "Conv" and self._made_by(n.input[0]) in ("Max", "Min")]
         if not normed:
             raise NotCamPlusPlus(
-                "The voice network is not CAM++ as `python -m export.to_onnx` or `python -m export.rewrite` writes it; "
-                "there is no int8 of others."
+                "The voice network is not CAM++ as `python -m export.to_onnx` writes it; there is no int8 of others."
             )
         for node in normed:
             limits: dict[str, NDArray[Any]] = {}

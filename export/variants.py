@@ -33,7 +33,8 @@ from export.checkpoints import load_checkpoints
 from export.float16 import weights_as_float16, weights_as_float32
 from export.int8 import quantised
 from export.int8_renderer import LEAST_PSNR_DB, decibels, psnr_db, quantised_renderer
-from export.to_onnx import facts_of, is_pack, network_file
+from export.network_file import facts_of, network_file
+from export.pack import is_pack
 from s2f_edge.batch.recordings import recordings
 from s2f_edge.bench.measure import machine
 from s2f_edge.errors import AudioError, S2FError

@@ -110,7 +110,8 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
         left, failed = _begin(jobs, how, many, table)
         folder = os.getcwd()  # noqa: PTH109
         tally = Tally(len(jobs), len(jobs) - len(left), failed)
-        bar = opened.enter_context(Bar(tally, shown=not report.quiet, silent=table is not None and not report.as_json))
+        silent = table is not None and not report.as_json
+        bar = opened.enter_context(Bar("Recordings", len(jobs), not report.quiet, tally.before, silent))
         try:
             with contextlib.closing(_outcomes(left, how, many, workers)) as outcomes:
                 for job, outcome in outcomes:
@@ -120,9 +121,8 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
                         table.add(row(job, outcome, how, folder))
                     tally.count(outcome)
                     if not table or report.as_json:
-                        with bar.away():
-                            _say(job, outcome, report)
-                    bar.show()
+                        _say(job, outcome, report)
+                    bar.step(tally)
             if table:
                 table.finish()
         except KeyboardInterrupt:

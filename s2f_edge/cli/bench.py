@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +13,7 @@ import typer
 from s2f_edge._version import __version__
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts
+from s2f_edge.cli.progress import Bar
 from s2f_edge.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -75,9 +74,7 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
 def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple[list[Measured], list[str]]:
     """What was measured; and why CUDA was not, where it is installed and does not run."""
     measured, left_out = [], []
-    shown = not quiet and sys.stderr.isatty()
-    bar = typer.progressbar(length=len(planned), label="Measuring", show_pos=True, file=sys.stderr) if shown else None
-    with bar or nullcontext():
+    with Bar("Measuring", len(planned), not quiet) as bar:
         for choice in planned:
             try:
                 measured.append(bench.measure(choice))
@@ -85,8 +82,7 @@ def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple
                 if device == "cuda":
                     raise
                 left_out = [str(error)]
-            if bar:
-                bar.update(1)
+            bar.step()
     return measured, left_out
 
 

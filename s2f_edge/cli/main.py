@@ -9,7 +9,7 @@ try:
     import logging
     import os
     from collections.abc import Callable, Iterator
-    from contextlib import contextmanager, nullcontext
+    from contextlib import contextmanager
     from dataclasses import dataclass
     from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ try:
     from s2f_edge.cli import batch, bench, serve
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
-    from s2f_edge.cli.progress import clear_line
+    from s2f_edge.cli.progress import Bar
     from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
 except KeyboardInterrupt:  # this takes long enough to be interrupted
     print("Interrupted; nothing half written is left.", file=sys.stderr)
@@ -258,10 +258,7 @@ def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
     """Does every job; one that fails is reported and does not stop the rest."""
     failures: list[S2FError] = []
     logged = logging.getLogger().isEnabledFor(logging.DEBUG)  # a bar between lines of a log is no help
-    shown = len(jobs) > 1 and not report.quiet and not logged and sys.stderr.isatty()
-    # The position in it changes with every file, so that it is drawn anew after each line that is printed.
-    bar = typer.progressbar(length=len(jobs), label="Recordings", show_pos=True, file=sys.stderr) if shown else None
-    with bar or nullcontext():
+    with Bar("Recordings", len(jobs), len(jobs) > 1 and not report.quiet and not logged) as bar:
         for job in jobs:
             error, facts = None, Facts()
             try:
@@ -273,15 +270,12 @@ def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
             except OSError as failed:  # what is written has errors of its own
                 logging.getLogger(__name__).debug("%s", job.source, exc_info=True)
                 error = unreadable(failed)
-            if bar:
-                clear_line()
             if error:
                 failures.append(error)
                 report.failure(error, job.source)
             else:
                 report.result(facts, lines)
-            if bar:
-                bar.update(1)
+            bar.step()
     if failures:
         if len(jobs) > 1 and not report.as_json:
             print(f"{len(failures)} of {len(jobs)} failed.", file=sys.stderr)

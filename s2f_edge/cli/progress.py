@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from s2f_edge.batch.make import Outcome
 
 SAY_EVERY_S = 10.0  # where no bar can be drawn
@@ -53,8 +51,8 @@ class Tally:
     def rest(self) -> str:
         """The rate of this run since its first recording was done, and how long what is left takes at it."""
         rate = max(0, self.new - 1) / max(monotonic() - self._first, 1e-3)
-        left = f", {_clock((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        return f"{rate:.1f} a second{left}"
+        left = self.total - self.done
+        return f"{rate:.1f} a second" + (f", {timedelta(seconds=round(left / rate))} left" if rate and left else "")
 
     def line(self) -> str:
         return f"{self.done:,} of {self.total:,}, {self.failed:,} failed, {self.rest()}"
@@ -64,38 +62,44 @@ class Tally:
         codes += [f"in an earlier run {self._failed_before:,}"] if self._failed_before else []
         failed = f", {self.failed:,} failed ({', '.join(codes)})" if self.failed else ""
         earlier = f"; {self.before:,} were done before" if self.before else ""
-        now = f" {self.new:,} in {_clock(monotonic() - self._began)}, {self.rest()}." if self.new else ""
+        took = timedelta(seconds=round(monotonic() - self._began))
+        now = f" {self.new:,} in {took}, {self.rest()}." if self.new else ""
         return f"{self.total:,} recordings{failed}{earlier}.{now}"
 
 
 class Bar:
-    """Shows a tally; use it as a context.
+    """A bar on standard error, below what is printed meanwhile; use it as a context.
 
     Args:
+        label: what is counted.
+        total: how many there are.
         shown: False shows nothing.
+        done: of them, before.
         silent: nothing else is printed, so that lines take the place of the bar where standard error is no terminal.
     """
 
-    def __init__(self, tally: Tally, shown: bool, silent: bool) -> None:
-        self._tally = tally
-        self._bar: Any = None
-        terminal = sys.stderr.isatty()
-        self._lines = shown and silent and not terminal
+    def __init__(self, label: str, total: int, shown: bool, done: int = 0, silent: bool = False) -> None:
+        self._bar: Progress | None = None
+        self._lines = shown and silent and not sys.stderr.isatty()
         self._said = monotonic()
-        if shown and terminal:
-            self._bar = typer.progressbar(
-                length=tally.total,
-                label="Recordings",
-                show_pos=True,
-                show_eta=False,  # it takes what an earlier run did for the work of this one
-                item_show_func=lambda _: tally.rest(),
-                file=sys.stderr,
+        if shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rest]}"),
+                console=Console(stderr=True, soft_wrap=True),
+                auto_refresh=False,
+                redirect_stdout=sys.stdout.isatty(),
             )
+            self._bar.add_task(label, total=total, completed=done, rest="")
 
     def __enter__(self) -> Bar:
         if self._bar:
-            self._bar.update(self._tally.before)
-            self._bar.__enter__()
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,37 +108,18 @@ class Bar:
     def close(self) -> None:
         """Ends the bar, so that something can be printed below it."""
         if self._bar:
-            bar, self._bar = self._bar, None
-            bar.__exit__(None, None, None)
+            self._bar.stop()
 
-    def show(self) -> None:
+    def step(self, tally: Tally | None = None) -> None:
         """Says that one more is done."""
         if self._bar:
-            self._bar.update(1)
-        elif self._lines and monotonic() - self._said >= SAY_EVERY_S:
+            rest = tally.rest() if tally else ""
+            self._bar.update(self._bar.task_ids[0], advance=1, rest=rest, refresh=True)
+        elif tally and self._lines and monotonic() - self._said >= SAY_EVERY_S:
             self._said = monotonic()
-            say(self._tally.line())
-
-    @contextlib.contextmanager
-    def away(self) -> Iterator[None]:
-        """While something is printed in its place."""
-        if self._bar:
-            clear_line()
-        yield
-
-
-def clear_line() -> None:
-    """Takes a progress bar away, so that what is printed does not stand behind it."""
-    blank = " " * (shutil.get_terminal_size().columns - 1)
-    print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
+            say(tally.line())
 
 
 def say(text: str) -> None:
     """A line on standard error."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -83,9 +83,3 @@ class NoiseReducer:
         self._tail = out[count * STEP :]
         self._input = self._input[count * STEP :].copy()
         return out[: count * STEP].astype(np.float32)
-
-
-def reduce_noise(samples: Float32s) -> Float32s:
-    """A whole signal with its steady noise lowered: float32 (n,) -> float32 (n,), 16 kHz."""
-    reducer = NoiseReducer()
-    return np.concatenate([reducer.push(samples), reducer.finish()])

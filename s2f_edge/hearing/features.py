@@ -1,13 +1,7 @@
-"""Speech to features, in numpy alone.
+"""Speech to features, in numpy alone: what they share, and `logmel-64`.
 
-Four kinds:
-
-- `logmel-64`   the input of the GAN branch's voice network (docs/spec.md, section 2; Wen et al. 2019)
-- `melpower-40` the input of the public GE2E speaker encoder (Wan et al. 2018, as in Resemblyzer)
-- `mfcc`        thesis 2.1.4, for study and comparison
-- `stft`        the input of the VAE branch's voice encoder (docs/spec.md, section 2; Oh et al. 2019)
-
-A fifth, `fbank-80`, stands in `s2f_edge.hearing.fbank` and is made of the same parts.
+`logmel-64` is the input of the GAN branch's voice network (docs/spec.md, section 2; Wen et al. 2019). The modules
+`melpower`, `fbank`, `stft` and `mfcc` have the others.
 
 Those that packs use come as streams: push blocks of any size, get frames back, so that
 an hour of sound never has to be in memory at once. The spectrum is a matrix product, not
@@ -18,7 +12,6 @@ part), and only the bins under the highest filter are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -40,8 +33,6 @@ LOGMEL_LOW_HZ, LOGMEL_HIGH_HZ = 20.0, 7200.0
 LOGMEL_FLOOR = 1e-5
 PRE_EMPHASIS = 0.97
 
-MELPOWER_BINS = 40
-
 # Frames per matrix product: its buffers (0.5 MB each) stay in the cache. Log-mel of 10 s on two cores takes 3.9 ms with
 # 256 frames, 4.2 with 128 and 5.8 with 512.
 CHUNK_FRAMES = 256
@@ -58,12 +49,6 @@ def mel_htk(hz: Any) -> Any:
 def hz_htk(mel: Any) -> Any:
     """Inverse of `mel_htk`."""
     return 700.0 * (10.0 ** (np.asarray(mel, dtype=np.float64) / 2595.0) - 1.0)
-
-
-def hz_slaney(mel: Any) -> Any:
-    """Mel to Hz, Slaney's scale: linear below 1 kHz (200/3 Hz a mel), logarithmic above."""
-    mel = np.asarray(mel, dtype=np.float64)
-    return np.where(mel < 15.0, mel * (200.0 / 3.0), 1000.0 * np.exp((mel - 15.0) * (np.log(6.4) / 27.0)))
 
 
 @lru_cache(maxsize=1)
@@ -85,18 +70,6 @@ def logmel_filters() -> NDArray[np.float64]:
         height = 2.0 * LOGMEL_FFT / SAMPLE_RATE / (high - low)
         filters[low : centre + 1, i] = np.linspace(0.0, height, centre - low + 1)
         filters[centre : high + 1, i] = np.linspace(height, 0.0, high - centre + 1)
-    return filters
-
-
-@lru_cache(maxsize=1)
-def melpower_filters() -> NDArray[np.float64]:
-    """The 40 Slaney triangles of the `melpower-40` features, float64, (201, 40), 0 to 8,000 Hz."""
-    top = 15.0 + 27.0 * np.log(8.0) / np.log(6.4)  # 8,000 Hz in Slaney's mel
-    edges = hz_slaney(np.linspace(0.0, top, MELPOWER_BINS + 2))
-    bins = np.arange(WINDOW // 2 + 1) * (SAMPLE_RATE / WINDOW)
-    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    filters: NDArray[np.float64] = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))
     return filters
 
 
@@ -167,13 +140,6 @@ def _logmel_tables() -> tuple[FoldedSpectrum, Float32s]:
     filters = logmel_filters()
     window = np.hamming(WINDOW)
     return FoldedSpectrum.of(window, LOGMEL_FFT, len(filters)), filters.astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _melpower_tables() -> tuple[FoldedSpectrum, Float32s]:
-    filters = melpower_filters()
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)
-    return FoldedSpectrum.of(window, WINDOW, len(filters)), filters.astype(np.float32)
 
 
 def frames_of(samples: Float32s, count: int) -> Float32s:
@@ -278,57 +244,7 @@ def normalise_logmel(logmel: Float32s) -> Float32s:
     return centred
 
 
-# --------------------------------------------------------------------------- melpower-40
-
-
-class MelPowerStream:
-    """`melpower-40` frames (no logarithm) of a signal that arrives in blocks.
-
-    Frame i is centred at sample 160 i; the signal is taken as zero outside. Frames are
-    given as long as they touch the signal.
-
-    Source: the mel spectrogram of Resemblyzer (librosa's defaults: periodic Hann window of
-    400 samples, FFT of 400, Slaney's mel scale and area, 0 to 8,000 Hz).
-    """
-
-    def __init__(self) -> None:
-        self._samples = np.zeros(WINDOW // 2, np.float32)  # zeros before the signal
-        self._seen = 0
-        self._done = 0
-
-    def push(self, samples: Float32s) -> Float32s:
-        """float32 (n,) in [-1, 1] -> float32 (frames, 40), power."""
-        self._seen += len(samples)
-        self._samples = np.concatenate([self._samples, np.asarray(samples, np.float32)])
-        count = max(0, (len(self._samples) - WINDOW) // HOP + 1)
-        frames = self._take(count)
-        self._samples = self._samples[count * HOP :].copy()
-        return frames
-
-    def finish(self) -> Float32s:
-        """The last frames, float32 (frames, 40); ceil((samples + 200) / 160) in all."""
-        if self._seen == 0:
-            return np.zeros((0, MELPOWER_BINS), np.float32)
-        count = -(-(self._seen + WINDOW // 2) // HOP) - self._done
-        self._samples = np.concatenate([self._samples, np.zeros(count * HOP + WINDOW, np.float32)])
-        return self._take(count)
-
-    def _take(self, count: int) -> Float32s:
-        spectrum, filters = _melpower_tables()
-        out = np.empty((count, MELPOWER_BINS), np.float32)
-        for start in range(0, count, CHUNK_FRAMES):
-            n = min(CHUNK_FRAMES, count - start)
-            frames = frames_of(self._samples[start * HOP :], n)
-            np.matmul(spectrum.power(frames), filters, out=out[start : start + n])
-        self._done += count
-        return out
-
-
 # ------------------------------------------------------------------------- whole signals
-
-
-def _whole(stream: LogMelStream | MelPowerStream, samples: Float32s) -> Float32s:
-    return np.concatenate([stream.push(samples), stream.finish()])
 
 
 def logmel(samples: Float32s) -> Float32s:
@@ -340,12 +256,8 @@ def logmel(samples: Float32s) -> Float32s:
     Returns:
         float32, (floor(n / 160 + 1), 64), natural logarithm of filterbank energies.
     """
-    return _whole(LogMelStream(), samples)
-
-
-def melpower(samples: Float32s) -> Float32s:
-    """`melpower-40` of a whole signal: float32 (n,) -> float32 (frames, 40), power."""
-    return _whole(MelPowerStream(), samples)
+    stream = LogMelStream()
+    return np.concatenate([stream.push(samples), stream.finish()])
 
 
 def repeat_to(features: Float32s, frames: int) -> Float32s:
@@ -353,119 +265,3 @@ def repeat_to(features: Float32s, frames: int) -> Float32s:
     if len(features) >= frames:
         return features
     return np.tile(features, (-(-frames // len(features)), 1))[:frames]
-
-
-STREAMS: dict[str, Callable[[], LogMelStream | MelPowerStream]] = {
-    "logmel-64": LogMelStream,
-    "melpower-40": MelPowerStream,
-}
-
-
-# --------------------------------------------------------------------------- mfcc, stft
-
-
-def mfcc(
-    samples: Float32s,
-    *,
-    coefficients: int = 13,
-    filters: int = 26,
-    fft_size: int = 512,
-    lifter: int = 22,
-    normalise: bool = False,
-) -> Float32s:
-    """Mel-frequency cepstral coefficients: the seven steps of thesis 2.1.4.
-
-    Pre-emphasis 0.97, frames of 25 ms every 10 ms under a Hamming window, power spectrum,
-    triangular mel filters from 0 to 8,000 Hz, logarithm, DCT-II, and, with `normalise`,
-    zero mean and unit variance per coefficient. The first coefficient is the log energy of
-    the frame. Equal to python_speech_features.mfcc(..., winfunc=numpy.hamming).
-
-    Args:
-        samples: (n,), 16 kHz; any scale, since only the first coefficient depends on it.
-        coefficients: how many are kept.
-        filters: number of mel filters.
-        fft_size: FFT length in samples, at least 400.
-        lifter: cepstral lifter length; 0 leaves the coefficients as they are.
-        normalise: the thesis's seventh step.
-
-    Returns:
-        float32, (frames, coefficients).
-    """
-    x = np.asarray(samples, np.float64)
-    x = np.concatenate([x[:1], x[1:] - PRE_EMPHASIS * x[:-1]])
-    count = 1 if len(x) <= WINDOW else 1 + -(-(len(x) - WINDOW) // HOP)
-    x = np.concatenate([x, np.zeros(max(0, (count - 1) * HOP + WINDOW - len(x)))])
-    frames = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP][:count]
-    power = np.abs(np.fft.rfft(frames * np.hamming(WINDOW), fft_size)) ** 2 / fft_size
-
-    edges = np.floor((fft_size + 1) * hz_htk(np.linspace(0.0, mel_htk(SAMPLE_RATE / 2), filters + 2)) / SAMPLE_RATE)
-    bins = np.arange(fft_size // 2 + 1)[:, None]
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
-    bank = np.where((bins >= low) & (bins < centre), rising, 0.0)
-    bank = np.where((bins >= centre) & (bins < high), falling, bank)
-
-    tiny = np.finfo(np.float64).eps
-    energy = power.sum(axis=1)
-    logs = np.log(np.where(power @ bank == 0.0, tiny, power @ bank))
-    cepstra = logs @ _dct(filters)[:, :coefficients]
-    if lifter > 0:
-        cepstra *= 1.0 + (lifter / 2.0) * np.sin(np.pi * np.arange(coefficients) / lifter)
-    cepstra[:, 0] = np.log(np.where(energy == 0.0, tiny, energy))
-    if normalise:
-        cepstra = (cepstra - cepstra.mean(axis=0)) / (cepstra.std(axis=0) + tiny)
-    return cepstra.astype(np.float32)
-
-
-def _dct(size: int) -> NDArray[np.float64]:
-    """The orthonormal DCT-II as a matrix, (size, size), to be applied from the right."""
-    n = np.arange(size)
-    matrix = np.cos(np.pi * np.outer(2 * n + 1, n) / (2 * size)) * np.sqrt(2.0 / size)
-    matrix[:, 0] *= np.sqrt(0.5)
-    return np.asarray(matrix, np.float64)
-
-
-STFT_FFT = 512
-STFT_BINS = STFT_FFT // 2 + 1
-STFT_SECONDS = 6.0
-
-
-def stft(samples: Float32s) -> NDArray[np.complex64]:
-    """Short-time Fourier transform, Hann window of 25 ms, hop 10 ms, FFT of 512 points.
-
-    Args:
-        samples: float32, (n,), 16 kHz; n is at least 400.
-
-    Returns:
-        complex64, (257, 1 + (n - 400) // 160); no padding, so 6 s give 598 frames.
-
-    Source: docs/spec.md, section 2.
-    """
-    x = np.ascontiguousarray(samples, np.float32)
-    if len(x) < WINDOW:
-        raise ValueError(f"{len(x)} samples are fewer than one window; at least {WINDOW} are needed.")
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)
-    frames = frames_of(x, (len(x) - WINDOW) // HOP + 1)
-    return np.fft.rfft(frames * window, STFT_FFT).T.astype(np.complex64)
-
-
-def compressed_stft(samples: Float32s) -> Float32s:
-    """The input of the VAE branch: the STFT of 6 s under the power law sgn(S) |S|^0.3.
-
-    A shorter clip is repeated to 6 s, a longer one cut. Real and imaginary part are
-    compressed each on its own and stand as two channels.
-
-    Returns:
-        float32, (2, 257, 598).
-
-    Source: Oh et al. 2019, section 3; docs/spec.md, section 2.
-    """
-    return compressed(np.resize(np.asarray(samples, np.float32), int(STFT_SECONDS * SAMPLE_RATE)))
-
-
-def compressed(samples: Float32s) -> Float32s:
-    """The same of any length: float32 (n,) -> (2, 257, 1 + (n - 400) // 160)."""
-    spectrum = stft(samples)
-    parts = np.stack([spectrum.real, spectrum.imag])
-    return (np.sign(parts) * np.abs(parts) ** np.float32(0.3)).astype(np.float32)

@@ -14,20 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from s2f_edge.hearing.fbank import FBANK_BINS, FbankStream
-from s2f_edge.hearing.features import (
-    HOP,
-    LOGMEL_BINS,
-    MELPOWER_BINS,
-    SAMPLE_RATE,
-    STFT_BINS,
-    STFT_SECONDS,
-    Float32s,
-    LogMelStream,
-    MelPowerStream,
-    compressed_stft,
-    normalise_logmel,
-    repeat_to,
-)
+from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStream, normalise_logmel, repeat_to
+from s2f_edge.hearing.melpower import MELPOWER_BINS, MelPowerStream
+from s2f_edge.hearing.stft import STFT_BINS, STFT_SECONDS, compressed_stft
 
 
 class FrontEnd(Protocol):

@@ -92,15 +92,13 @@ class VariantInfo:
 class Manifest:
     """What a pack is. What one call wants (gender, samples, seed) stands elsewhere.
 
-    `kind` says which branch made it, gan or vae; nothing depends on it. `weights` is one of PRECISIONS;
-    `variant` is there if the pack was made of another one. `renderer` is the file of the network that draws the
-    appearances which the generators make; None where they make pictures themselves.
+    `weights` is one of PRECISIONS; `variant` is there if the pack was made of another one. `renderer` is the file of
+    the network that draws the appearances which the generators make; None where they make pictures themselves.
     """
 
     name: str
     version: str
     licence: str
-    kind: str
     voice: VoiceInfo
     traits: TraitsInfo | None
     generators: Mapping[str, str]
@@ -162,7 +160,6 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         name=reader.get("name", str),
         version=reader.get("version", str),
         licence=reader.get("licence", str),
-        kind=reader.get("kind", str) if "kind" in root else "gan",
         voice=VoiceInfo(
             voice.get("file", str),
             voice.get("network", str),

@@ -86,7 +86,7 @@ def _command(kind: str) -> Callable[..., None]:
 
 
 def _fit(kind: str, config: str | None, given: list[str], resume: Path | None, dry_run: bool, show: bool) -> None:
-    from s2f_train.config import described
+    from s2f_train.recipes import described
 
     if show:
         for key, default, text in described(kind):
@@ -124,8 +124,9 @@ def _known_failure(error: RuntimeError) -> str:
 
 
 def _settings(kind: str, config: str | None, given: list[str], resume: Path | None) -> RunSettings:
-    from s2f_train.config import SettingsError, find_recipe, load
+    from s2f_train.config import SettingsError
     from s2f_train.fit.run import RunError
+    from s2f_train.recipes import find_recipe, load
 
     if resume:
         if config:

@@ -12,7 +12,7 @@ from s2f_edge.hearing.features import Float32s
 from s2f_train.config import GanSettings
 from s2f_train.data.crops import crops
 from s2f_train.data.feed import Batch
-from s2f_train.data.pairs import NONE, Pairs
+from s2f_train.data.pairs import Pairs
 from s2f_train.data.store import Store
 from s2f_train.data.window import ShardWindow
 
@@ -48,15 +48,14 @@ class GanDrawer:
 
         Returns:
             voices, float16 (b, 64, frames), or embeddings, (b, d); classes (b,); targets (b,), indices of
-            faces or -1; noise (b, d); shift (b,); real (b,) and real_classes (b,); mirrored (b,); moves (3, 5);
-            with `mix_share` partners (b, d), embeddings too, and mix (b,), their weights, at most a half.
+            faces or -1; noise (b, d); real (b,) and real_classes (b,); mirrored (b,); moves (3, 5).
         """
         s = self.settings
         rng = np.random.default_rng([s.seed, 0, step])
         voices, next_shard = self.window.at(step)
         if next_shard:
             self.store.soon(next_shard)
-        chosen = self._choose(rng, voices)
+        chosen = voices[rng.integers(len(voices), size=s.batch)]
         share = s.batch // self.world
         mine = slice(self.rank * share, (self.rank + 1) * share)
         frames = int(rng.integers(s.min_frames, s.max_frames + 1))
@@ -64,7 +63,6 @@ class GanDrawer:
         size = s.noise * (np.ones(s.batch) if s.noise_share == 1 else rng.random(s.batch))
         size *= rng.random(s.batch) < s.noise_share
         noise = rng.standard_normal((s.batch, self.embedding_size)) * size[:, None]
-        shift = s.gender_shift * rng.random(s.batch) * (rng.random(s.batch) < 0.5)
         real = self.pairs.real[rng.integers(len(self.pairs.real), size=s.batch)]
         mirrored = rng.random(s.batch) < 0.5
         moves = rng.random((MOVES, 5)).astype(np.float32)
@@ -73,7 +71,6 @@ class GanDrawer:
             "classes": self.pairs.classes[chosen[mine]],
             "targets": self.targets[chosen[mine]],
             "noise": noise[mine].astype(np.float32),
-            "shift": shift[mine].astype(np.float32),
             "real": real[mine, 0],
             "real_classes": real[mine, 1],
             "mirrored": mirrored[mine],
@@ -84,25 +81,7 @@ class GanDrawer:
         else:
             rows = zip(chosen[mine], starts[mine], lengths[mine], strict=True)
             batch["embeddings"] = np.stack([_stretch(self.windows[i], start, length) for i, start, length in rows])
-        if s.mix_share:
-            assert self.windows is not None  # GanTask refuses it
-            others = rng.permutation(chosen)[mine]
-            mix = 0.5 * rng.random(s.batch) * (rng.random(s.batch) < s.mix_share)
-            batch["partners"] = np.stack([_stretch(self.windows[i], 0.0, 1.0) for i in others])
-            batch["mix"] = mix[mine].astype(np.float32)
         return batch
-
-    def _choose(self, rng: np.random.Generator, voices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Voices of the batch: as they come, or a share of them with a picture of their own clip."""
-        s = self.settings
-        if not s.paired_share:
-            return voices[rng.integers(len(voices), size=s.batch)]
-        paired = self.pairs.targets[voices] != NONE
-        first, rest = voices[paired], voices[~paired]
-        share = s.paired_share if len(first) and len(rest) else float(len(first) > 0)
-        count = round(share * s.batch)
-        chosen = np.concatenate([rng.choice(first, count), rng.choice(rest, s.batch - count)])
-        return rng.permutation(chosen)  # every process has its part of both
 
 
 def _stretch(windows: Float32s, start: float, length: float) -> Float32s:

@@ -1,4 +1,4 @@
-"""Which voices and which faces belong together: by person, by clip, or by gender and age."""
+"""Which voices and which faces belong together: by person and by clip."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ class Pairs:
         targets: of each voice the face of the same clip, an index into `faces`; -1: none.
         faces: pictures.
         real: (n, 2): a face that D takes for real, and the identity that C finds in it (or -1).
-        identities: how many C tells apart.
-        own, attributed: identities with faces of their own, and with faces like theirs.
+        identities: how many people have voices and faces, whom C tells apart.
     """
 
     voices: list[Sample]
@@ -35,24 +34,18 @@ class Pairs:
     faces: list[Sample]
     real: Indices
     identities: int
-    own: int
-    attributed: int
 
 
 def pair(store: Store, settings: GanSettings) -> Pairs:
     """The voices and faces of the training split for a generator.
 
-    With a weight on identity, as in Wen et al., only people with both voices and faces take
-    part. With attribute pairs, a speaker without a face has those of people of the same gender, the
-    nearest in age where ages are known.
+    With a weight on identity, as in Wen et al., only people with both voices and faces take part.
 
     Raises:
         StoreError: nothing is left to learn from.
     """
     people = {name: p for name, p in store.identities.items() if _wanted(p, settings)}
-    voices = store.of_split("train", "voices", settings.sources)
-    if not settings.every_voice:
-        voices = [voice for voice in voices if voice.identity in people]
+    voices = [v for v in store.of_split("train", "voices", settings.sources) if v.identity in people]
     faces = [f for f in store.of_split("train", "faces", settings.sources) if f.identity in people]
     faces = [face for face in faces if face.view == settings.view]
     _require(store, settings, voices, faces)
@@ -60,17 +53,13 @@ def pair(store: Store, settings: GanSettings) -> Pairs:
     for index, face in enumerate(faces):
         faces_of.setdefault(face.identity, []).append(index)
     speakers = sorted({voice.identity for voice in voices})
-    own = {name: faces_of[name] for name in speakers if name in faces_of}
-    attributed: dict[str, list[int]] = {}
-    if settings.attribute_pairs:
-        attributed = _attributed([people[n] for n in speakers if n in people and n not in own], faces, people, settings)
-    known = own | attributed
+    known = {name: faces_of[name] for name in speakers if name in faces_of}
     numbers = {name: number for number, name in enumerate(sorted(known))}
     if settings.identity_weight:
         if not known:
             raise StoreError(
                 f"{store.folder}: none of {len(speakers)} speakers has a {settings.view!r} picture; with "
-                "identity_weight each needs one. Set attribute_pairs=true, or identity_weight=0."
+                "identity_weight each needs one. Set identity_weight=0."
             )
         voices = [voice for voice in voices if voice.identity in known]
         real = [(index, numbers[name]) for name, indices in known.items() for index in indices]
@@ -84,8 +73,6 @@ def pair(store: Store, settings: GanSettings) -> Pairs:
         faces=faces,
         real=np.array(sorted(real), np.int64),
         identities=len(numbers),
-        own=len(own),
-        attributed=len(attributed),
     )
 
 
@@ -103,29 +90,3 @@ def _require(store: Store, settings: GanSettings, voices: list[Sample], faces: l
             f"{store.folder} has no {settings.view!r} pictures{of} in its training split; "
             f"its pictures are {', '.join(views) or 'none'} (setting: view)."
         )
-
-
-def _attributed(
-    speakers: list[Identity], faces: list[Sample], people: dict[str, Identity], settings: GanSettings
-) -> dict[str, list[int]]:
-    """Faces for speakers without: seeded, of the same gender, and the nearest in age if both ages are known."""
-    pools: dict[str, list[int]] = {"m": [], "f": []}
-    for index, face in enumerate(faces):
-        gender = people[face.identity].gender
-        if gender:
-            pools[gender].append(index)
-    rng = np.random.default_rng([settings.seed, 1])
-    found = {}
-    for speaker in speakers:
-        pool = pools.get(speaker.gender, [])
-        if not pool:
-            continue
-        order = rng.permutation(pool).tolist()
-        if speaker.age is not None:
-            order.sort(key=lambda index: _years_apart(speaker, people[faces[index].identity]))
-        found[speaker.name] = order[: settings.attribute_faces]
-    return found
-
-
-def _years_apart(a: Identity, b: Identity) -> float:
-    return abs(a.age - b.age) if a.age is not None and b.age is not None else 200.0

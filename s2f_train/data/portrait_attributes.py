@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from s2f_train.data.faces import load_faces
 from s2f_train.data.landmarks import find_landmarks
-from s2f_train.data.shape_and_texture import warped
 from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.data.warp import warped
 from s2f_train.models.projected_critics import ProjectedFeatures
 from s2f_train.models.sketch import as_input
 

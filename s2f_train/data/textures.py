@@ -11,8 +11,8 @@ from s2f_train.data.faces import load_faces
 from s2f_train.data.frame import MEAN_SHAPE, SIDE
 from s2f_train.data.landmarks import MIRRORED, find_landmarks
 from s2f_train.data.portraits import load_portraits
-from s2f_train.data.shape_and_texture import warped
 from s2f_train.data.store import Sample, Store
+from s2f_train.data.warp import warped
 from s2f_train.models.sketch import as_input
 
 AT_ONCE = 50

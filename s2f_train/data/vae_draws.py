@@ -9,7 +9,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from s2f_edge.hearing.features import HOP, WINDOW, Float32s, compressed
+from s2f_edge.hearing.features import HOP, WINDOW, Float32s
+from s2f_edge.hearing.stft import compressed
 from s2f_train.config import VaeSettings
 from s2f_train.data.feed import Batch
 from s2f_train.data.store import Sample, Store, StoreError

@@ -26,7 +26,7 @@ from s2f_train.data.appearance_draws import AppearanceDrawer
 from s2f_train.data.faces import as_pixels
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.data.textures import Textures, spoken_textures, symmetric_shapes
-from s2f_train.fit.gan import HEARD_DECAY, load_voice
+from s2f_train.fit.gan import load_voice
 from s2f_train.fit.loop import Task
 from s2f_train.fit.optimisers import descend, make_optimiser
 from s2f_train.fit.processes import dtype_of
@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 SHAPE_NUMBERS = 16  # principal components of the shapes that voices tell
 ASKED = {"general": 0.0, "male": 1.0, "female": -1.0}
 SHEET_FACES = 12
+# Of the gender that is heard in training. By cross-validation it tells more genders right, 97.5 %, than the traits of a
+# pack, 97.0 %, whose probabilities are truer.
+HEARD_DECAY = 60.0
 
 
 class AppearanceTask(Task):

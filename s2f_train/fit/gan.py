@@ -10,10 +10,9 @@ Wen's losses (docs/spec.md, section 3) and, each by a setting, what is added to 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,17 +24,14 @@ from torch.optim import Optimizer
 from s2f_edge.hearing.features import Float32s
 from s2f_train import checkpoint
 from s2f_train.config import GanSettings, SettingsError
-from s2f_train.data import landmarks
 from s2f_train.data.faces import as_network_input, as_pixels, load_faces, sheet
 from s2f_train.data.gan_draws import GanDrawer
 from s2f_train.data.pairs import NONE, Pairs, pair
 from s2f_train.data.store import Store, StoreError
 from s2f_train.fit.loop import Task
 from s2f_train.fit.losses import (
-    asymmetry_loss,
     edge_loss,
     fake_loss,
-    feature_loss,
     identity_loss,
     pixel_loss,
     real_loss,
@@ -47,18 +43,13 @@ from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.campplus import load_campplus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
-from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import load_ge2e, unit
-from s2f_train.regression.regressed import Regressed, regressed
 from s2f_train.regression.speakers import SpeakerVoices, nearest_targets
 
 log = logging.getLogger(__name__)
 
 SHEET_FACES = 16
-# Of the gender that is heard in training. By cross-validation it tells more genders right, 97.5 %, than the traits of a
-# pack, 97.0 %, whose probabilities are truer.
-HEARD_DECAY = 60.0
 MOVE = 4  # pixels that F's view of a face is shifted by, at most
 
 
@@ -75,55 +66,31 @@ class GanTask(Task):
         store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))
         voice, outside = load_voice(settings.voice, store)
         live = voice.features == "logmel-64"  # cheap enough to hear another crop each time
-        if live and settings.mix_share:
-            raise SettingsError("mix_share is for a voice network whose embeddings are kept, not for one on logmel-64.")
-        licence = store.facts.get("licence", "not stated")
-        if settings.shaped:  # what is missing is said before the voices are embedded
-            outside = outside | checkpoint.outside_networks(landmarks=_landmarks_file())
-            licence += "; faces taken apart by dlib's 68 landmarks, which are not for commercial use"
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
-        if settings.directions and not isinstance(voice, ProjectedEncoder):
-            voice = speakers.projected_encoder(settings.directions)
-            speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
-        elif settings.directions not in (0, voice.settings["embedding_size"]):  # type: ignore[index]
-            raise SettingsError(
-                f"directions is {settings.directions}, but the voice network of {settings.voice} has been projected to "
-                f"{voice.settings['embedding_size']} already: leave directions out."  # type: ignore[index]
-            )
         traits = speakers.traits()
-        heard = speakers.traits(HEARD_DECAY) if settings.voice_gender or settings.gender_apart else None
-        if settings.voice_gender and heard:
-            store = dataclasses.replace(store, identities=speakers.genders_heard(heard[0]))
         pairs = pair(store, settings)
         self.faces = load_faces(store, pairs.faces).to(fabric.device)
 
         windows = None
-        if not live or settings.nearest_pairs or settings.ridge_pairs:
+        if not live or settings.nearest_pairs:
             windows = [w.numpy() for w in speakers.windows_of(pairs.voices)]
         targets = pairs.targets
         if settings.nearest_pairs:
             assert windows is not None
             targets = nearest_targets(windows, targets, self.faces, settings.seed)
         _require_targets(settings, pairs)
-        self.regressed: Regressed | None = None
-        if settings.ridge_pairs:
-            assert windows is not None
-            self.regressed = regressed(store, pairs, windows, settings, heard[0] if heard else None)
         size = int(voice.settings["embedding_size"])  # type: ignore[index]
         self.drawer = GanDrawer(
             store, pairs, targets, settings, size, None if live else windows, fabric.global_rank, fabric.world_size
         )
-        towards_women = speakers.towards_women().to(fabric.device)
-        self.towards_other = -towards_women if settings.gender == "female" else towards_women
-        self.nonnegative = bool(voice.nonnegative)
         self.facts: dict[str, Any] = {
             "store": store.made_of,
             "voices": len(pairs.voices),
             "faces": len(pairs.faces),
-            "pairs": self.regressed.pairs if self.regressed else int((pairs.targets != NONE).sum()),
-            "identities": {"own faces": pairs.own, "attributed faces": pairs.attributed},
+            "pairs": int((pairs.targets != NONE).sum()),
+            "identities": pairs.identities,
             "noise": settings.noise,
-            "licence": licence,
+            "licence": store.facts.get("licence", "not stated"),
             "outside_networks": outside,
         }
         self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, targets, windows, speakers)
@@ -132,7 +99,7 @@ class GanTask(Task):
             self.networks["traits"], self.facts["traits"] = traits
         log.info(
             "%s: %d voices, %d faces of %d people, %d pairs", self.name, len(pairs.voices), len(pairs.faces),
-            pairs.own + pairs.attributed, self.facts["pairs"],
+            pairs.identities, self.facts["pairs"],
         )  # fmt: skip
 
     def _build(self, voice: nn.Module, size: int, pairs: Pairs) -> None:
@@ -146,8 +113,6 @@ class GanTask(Task):
         if s.start:
             _start_from(Path(s.start), s.gender, {"generator": generator, "face": face, "discriminator": real})
         self.dtype = dtype_of(s.precision)
-        if self.regressed:
-            self.regressed = self.regressed.to(self.fabric.device, self.dtype)
         place: dict[str, Any] = {"device": self.fabric.device, "dtype": self.dtype}
         self.voice = voice.to(**place).eval().requires_grad_(False)
         # Channels last is how the fast convolutions of GPUs, and of oneDNN in bfloat16, want their input.
@@ -160,9 +125,7 @@ class GanTask(Task):
         if s.compile:
             for network in (self.voice, self.generator, self.face):
                 network.compile()
-        critics: dict[str, nn.Module] = {}
-        if s.has_critics:
-            critics |= {"face": self.face, "discriminator": self.real}
+        critics: dict[str, nn.Module] = {"face": self.face, "discriminator": self.real}
         if s.identity_weight:
             critics["classifier"] = self.who
         self.networks: dict[str, nn.Module] = {"voice": self.voice, f"generator_{s.gender}": self.average, **critics}
@@ -171,10 +134,9 @@ class GanTask(Task):
         self.made_by = list(self.generator.parameters())
         self.judged_by = [p for network in critics.values() for p in network.parameters()]
         self.optimisers: dict[str, Optimizer] = {
-            "generator": make_optimiser(s.optimiser, self.made_by, s.rate, s.betas)
+            "generator": make_optimiser(s.optimiser, self.made_by, s.rate, s.betas),
+            "critics": make_optimiser(s.optimiser, self.judged_by, s.rate, s.betas),
         }
-        if s.has_critics:
-            self.optimisers["critics"] = make_optimiser(s.optimiser, self.judged_by, s.rate * s.critic_rate, s.betas)
 
     # ------------------------------------------------------------------------------- a step
 
@@ -186,26 +148,17 @@ class GanTask(Task):
             self.generator.train()
             fake = self.generator(embedding)
         figures: dict[str, Tensor] = {}
-        if s.has_critics:
-            self._critics_learn(batch, fake.detach(), figures)
-
+        self._critics_learn(batch, fake.detach(), figures)
         with self.fabric.autocast():
             # G. The gradients pass through F, D and C, which do not learn from them.
             _learn(self.judged_by, False)
-            loss = torch.zeros((), device=self.fabric.device)
-            if s.has_critics:
-                made = self.face(self._moved(fake, batch["moves"][2]))
-                figures["g_real"] = real_loss(wide(self.real(made)))
-                loss = loss + s.adversarial_weight * figures["g_real"]
+            made = self.face(self._moved(fake, batch["moves"][2]))
+            loss = figures["g_real"] = real_loss(wide(self.real(made)))
             if s.identity_weight:
                 figures["g_identity"] = identity_loss(wide(self.who(made)), batch["classes"])
                 loss = loss + s.identity_weight * figures["g_identity"]
             if s.wants_pairs:
-                picture, has_picture = self._targets(batch, voices)
-                loss = loss + self._paired_losses(fake, picture, has_picture, figures)
-            if s.symmetry_weight:
-                figures["asymmetry"] = asymmetry_loss(wide(fake))
-                loss = loss + s.symmetry_weight * figures["asymmetry"]
+                loss = loss + self._paired_losses(fake, batch["targets"], figures)
         descend(self.fabric, self.optimisers["generator"], loss, self.made_by, s.clip_gradient)
         _learn(self.judged_by, True)
         if s.ema:
@@ -225,29 +178,11 @@ class GanTask(Task):
         descend(self.fabric, self.optimisers["critics"], loss, self.judged_by, s.clip_gradient)
 
     def _voices(self, batch: dict[str, Tensor]) -> Tensor:
-        """The voices' embeddings, mixed and moved, of unit length."""
-        if "voices" in batch:
-            with torch.no_grad():
-                embedding = wide(self.voice(batch["voices"].to(self.dtype)))
-        else:
-            embedding = batch["embeddings"].to(self.dtype)
-        if "mix" in batch:
-            embedding = unit(embedding.lerp(batch["partners"].to(self.dtype), batch["mix"][:, None].to(self.dtype)))
-        if self.settings.gender_shift:
-            embedding = embedding + batch["shift"][:, None].to(self.dtype) * self.towards_other.to(self.dtype)
-            # A ReLU's output has no negative side.
-            embedding = unit(embedding.clamp_min(0) if self.nonnegative else embedding)
-        return embedding
-
-    def _targets(self, batch: dict[str, Tensor], voices: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture that belongs to each voice, and 1 where there is one."""
-        if self.regressed:
-            # Not under autocast: distances and sums over hundreds of pairs need the precision.
-            with torch.autocast(self.fabric.device.type, enabled=False):
-                pictures = self.regressed.targets(voices)
-            return pictures, torch.ones(len(voices), dtype=self.dtype, device=voices.device)
-        targets = batch["targets"]
-        return self._pictures(targets.clamp_min(0)), (targets != NONE).to(self.dtype)
+        """The voices' embeddings, of unit length."""
+        if "embeddings" in batch:
+            return batch["embeddings"].to(self.dtype)
+        with torch.no_grad():
+            return wide(self.voice(batch["voices"].to(self.dtype)))
 
     def _real_faces(self, batch: dict[str, Tensor]) -> Tensor:
         faces = self._pictures(batch["real"])
@@ -268,10 +203,9 @@ class GanTask(Task):
         pictures = pictures[:, :, y : y + side, x : x + side] * (0.8 + 0.4 * gain) + 0.6 * (offset - 0.5)
         return pictures.flip(3) if mirror < 0.5 else pictures
 
-    def _paired_losses(
-        self, fake: Tensor, picture: Tensor, has_target: Tensor, figures: dict[str, Tensor]
-    ) -> Tensor | float:
+    def _paired_losses(self, fake: Tensor, targets: Tensor, figures: dict[str, Tensor]) -> Tensor | float:
         s = self.settings
+        picture, has_target = self._pictures(targets.clamp_min(0)), (targets != NONE).to(self.dtype)
         total: Tensor | float = 0.0
         if s.pixel_weight:
             figures["pixel"] = pixel_loss(wide(fake), picture, has_target)
@@ -279,12 +213,6 @@ class GanTask(Task):
         if s.edge_weight:
             figures["edge"] = edge_loss(wide(fake), picture, has_target)
             total = total + s.edge_weight * figures["edge"]
-        if s.feature_weight:
-            network = cast(FaceEmbeddingNetwork, self.face)
-            with torch.no_grad():
-                wanted = network.activations(picture)
-            figures["feature"] = feature_loss(network.activations(fake), wanted, has_target)
-            total = total + s.feature_weight * figures["feature"]
         return total
 
     # ------------------------------------------------------------------------------- sheets
@@ -362,18 +290,11 @@ def _start_from(path: Path, gender: str, ours: dict[str, nn.Module]) -> None:
             ours[name].load_state_dict(theirs[name].state_dict())
 
 
-def _landmarks_file() -> Path:
-    try:
-        return landmarks.weights()
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"shaped=true: {error}") from None
-
-
 def _require_targets(settings: GanSettings, pairs: Pairs) -> None:
-    if settings.wants_pairs and not settings.ridge_pairs and not (pairs.targets != NONE).any():
+    if settings.wants_pairs and not (pairs.targets != NONE).any():
         raise StoreError(
-            f"{settings.store}: no voice has a {settings.view!r} picture of the same clip, which pixel_weight, "
-            "edge_weight and feature_weight need."
+            f"{settings.store}: no voice has a {settings.view!r} picture of the same clip, which pixel_weight "
+            "and edge_weight need."
         )
 
 

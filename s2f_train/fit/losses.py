@@ -39,24 +39,6 @@ def edge_loss(fake: Tensor, target: Tensor, has_target: Tensor) -> Tensor:
     return _mean_of_rows(rows, has_target) + _mean_of_rows(columns, has_target)
 
 
-def feature_loss(fake: list[Tensor], target: list[Tensor], has_target: Tensor) -> Tensor:
-    """L1 between the activations of a network for two pictures, summed over its layers (a perceptual loss)."""
-    total = torch.zeros((), device=has_target.device)
-    for ours, theirs in zip(fake, target, strict=True):
-        total = total + _mean_of_rows((wide(ours) - wide(theirs)).abs(), has_target)
-    return total
-
-
-def asymmetry_loss(fake: Tensor) -> Tensor:
-    """L1 between faces and their mirror images, (batch, 3, h, w) in [-1, 1].
-
-    Few pairs let a generator leave one eye half open. The faces of a store have their middle at 0.507 of the side
-    (`prepare.align.TEMPLATE`), so the first column has no counterpart.
-    """
-    face = fake[..., 1:]
-    return (face - face.flip(3)).abs().mean()
-
-
 def _mean_of_rows(values: Tensor, weights: Tensor) -> Tensor:
     # Divided by the whole batch, not by the rows that count: so the mean over processes is that of one with all rows.
     return (values.flatten(1).mean(dim=1) * weights).mean()

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2f_train.config import RunSettings, as_toml
+from s2f_train.config import RunSettings
 from s2f_train.fit.loop import Task
+from s2f_train.recipes import as_toml
 
 TRIED = 4  # voices of the step that is measured; costs grow with the batch
 

@@ -33,7 +33,8 @@ from s2f_edge import __version__
 from s2f_edge.errors import OutputError
 from s2f_edge.files import write_whole
 from s2f_train import checkpoint
-from s2f_train.config import RunSettings, as_toml
+from s2f_train.config import RunSettings
+from s2f_train.recipes import as_toml
 
 log = logging.getLogger(__name__)
 

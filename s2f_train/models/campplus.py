@@ -37,7 +37,6 @@ class CamPlusPlus(nn.Module):
 
     features = "fbank-80"
     kind = "campplus"
-    nonnegative = False
 
     def __init__(self, embedding_size: int = 512):
         super().__init__()

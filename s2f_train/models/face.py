@@ -43,15 +43,6 @@ class FaceEmbeddingNetwork(nn.Module):
         vectors: Tensor = self.model(pictures)
         return vectors.flatten(1)
 
-    def activations(self, pictures: Tensor) -> list[Tensor]:
-        """What each LeakyReLU gives, from the whole picture to 4x4."""
-        found = []
-        for layer in list(self.model)[:-1]:
-            pictures = layer(pictures)
-            if isinstance(layer, nn.LeakyReLU):
-                found.append(pictures)
-        return found
-
 
 class Discriminator(nn.Linear):
     """Face embedding to the logit of "real": a linear layer without bias.

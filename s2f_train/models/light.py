@@ -30,7 +30,6 @@ class LightEncoder(nn.Module):
 
     features = "fbank-80"
     kind = "light"
-    nonnegative = False
 
     def __init__(
         self,

@@ -27,8 +27,6 @@ class ProjectedEncoder(nn.Module):
         embedding_size: directions that are kept.
     """
 
-    nonnegative = False
-
     def __init__(self, encoder: str, encoder_settings: dict[str, Any], embedding_size: int):
         super().__init__()
         self.kind = f"{encoder}-projected"

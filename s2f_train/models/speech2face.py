@@ -37,7 +37,6 @@ class SpeechEncoder(nn.Module):
 
     features = "stft-257"
     kind = "oh-cnn"
-    nonnegative = False
 
     def __init__(
         self,

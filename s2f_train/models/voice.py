@@ -25,7 +25,6 @@ class VoiceEmbeddingNetwork(nn.Module):
 
     features = "logmel-64"
     kind = "wen-cnn"
-    nonnegative = False
 
     def __init__(self, channels: tuple[int, ...] = (64, 256, 384, 576, 864), embedding_size: int = 64):
         super().__init__()
@@ -55,7 +54,6 @@ class GE2EEncoder(nn.Module):
 
     features = "melpower-40"
     kind = "ge2e-lstm"
-    nonnegative = True  # its last layer is a ReLU
 
     def __init__(self, hidden: int = 256, embedding_size: int = 256, layers: int = 3):
         super().__init__()

@@ -23,9 +23,9 @@ LANDMARKS_68 = "shape_predictor_68_face_landmarks.dat"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 MAX_PIXELS = 50_000_000
 
-# Where the faces that Oh et al. (2019) normalised have these points, in units of the side: their mean
-# (benchmarks/align.py prints it), made symmetric. First the eye on the right of the picture, outer and
-# inner corner, then the eye on the left, then the base of the nose.
+# Where the faces that Oh et al. (2019) normalised have these points, in units of the side: their mean, made
+# symmetric. First the eye on the right of the picture, outer and inner corner, then the eye on the left, then the base
+# of the nose.
 TEMPLATE = np.array([[0.6784, 0.4717], [0.5812, 0.4749], [0.3356, 0.4717], [0.4328, 0.4749], [0.5070, 0.6483]])
 ZOOM_CENTRE = np.array([0.507, 0.77])  # low, so that a face zoomed to 1.5 keeps its chin
 

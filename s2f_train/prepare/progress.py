@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -62,7 +63,7 @@ class PrepareProgress:
                 # By what was done since the last line: voices and faces take different times.
                 left = (self._total - self._items) * (now - self._told) / max(1, self._items - self._told_items)
                 self._told, self._told_items = now, self._items
-                log.info("%s, %s left", self.line(), _clock(left))
+                log.info("%s, %s left", self.line(), timedelta(seconds=round(left)))
 
     def line(self) -> str:
         return f"{self._items:,} of {self._total:,} items, {self._rest()}"
@@ -70,9 +71,3 @@ class PrepareProgress:
     def _rest(self) -> str:
         rate = self._items / max(time.monotonic() - self._begun, 1e-3)
         return f"{rate:.1f} items/s, {self._seconds / 3600:.2f} h of speech, {self._skipped:,} left out"
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -59,7 +58,3 @@ class GenderApart:
         """(n, k): of the gender that is asked for, or that of the voices."""
         wanted = torch.full_like(embeddings[:, :1], self.asked) if self.asked else self.heard(embeddings)
         return self.faces[0] + self.stretch * wanted * self.faces[1]
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> GenderApart:
-        traits = copy.deepcopy(self.traits).to(device=device, dtype=dtype)  # a module would move itself
-        return replace(self, traits=traits, voices=self.voices.to(device, dtype), faces=self.faces.to(device, dtype))

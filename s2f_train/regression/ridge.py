@@ -60,10 +60,6 @@ class Ridge:
         shrinks what it is not sure of."""
         return self.mean + factor * (self(embeddings) - self.mean)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Ridge:
-        known, mean, weights = (t.to(device, dtype) for t in (self.known, self.mean, self.weights))
-        return Ridge(known, self.width, mean, weights)
-
 
 def some(count: int, seed: int) -> Tensor:
     """Which of so many pairs a regression takes: all, or a seeded choice of 4,000 in their order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from s2f_edge.hearing.features import Float32s
 from s2f_train.config import RunSettings
 from s2f_train.data.embeddings import embed_once
-from s2f_train.data.items import Gender, Identity
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models.projected import ProjectedEncoder
@@ -25,7 +24,6 @@ from s2f_train.regression.ridge import Ridge, some
 
 CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
 TRAIT_DIRECTIONS = 64
-SURE_MALE = 0.7  # probability from which the voice counts as male, and as female below 1 - 0.7
 RIDGE_WIDTH, RIDGE_SHRINKAGE = 0.5, 0.3
 
 
@@ -73,31 +71,6 @@ class SpeakerVoices:
                 f"{len(self.embeddings)} voices are too few for {directions} directions: lower the setting directions."
             )
         return ProjectedEncoder.fit(self.encoder, self.embeddings, directions)
-
-    def towards_women(self) -> Tensor:
-        """From the mean embedding of male speakers to that of female ones, (embedding,); 0 where one is missing."""
-        men, women = self.embeddings[self.male == 1], self.embeddings[self.male == 0]
-        if not len(men) or not len(women):
-            return torch.zeros(self.embeddings.shape[1])
-        return women.mean(dim=0) - men.mean(dim=0)
-
-    def genders_heard(self, traits: VoiceTraits) -> dict[str, Identity]:
-        """The identities of the store with a gender that their voice tells too; the others have none.
-
-        Labels that a classifier gave are wrong now and then, and what was made from a voice that may be either
-        may look like either. Where no gender is known, the voice decides.
-        """
-        with torch.no_grad():
-            heard, _ = traits(self.embeddings)
-        of_speaker: dict[str, list[float]] = {}
-        for name, male in zip(self.names, heard.tolist(), strict=True):
-            of_speaker.setdefault(name, []).append(male)
-        people = dict(self.store.identities)
-        for name, males in of_speaker.items():
-            male, known = sum(males) / len(males), people[name].gender
-            said: Gender = "m" if male > SURE_MALE else "f" if male < 1 - SURE_MALE else ""
-            people[name] = replace(people[name], gender=said if known in ("", said) else "")
-        return people
 
     def traits(self, weight_decay: float = WEIGHT_DECAY) -> tuple[VoiceTraits, dict[str, Any]] | None:
         """Gender and typicality, fitted, with how well; None where a gender is missing."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from s2f_edge import Speech2Face
 from s2f_edge.hearing import denoise
-from s2f_edge.hearing.denoise import NoiseReducer, reduce_noise
+from s2f_edge.hearing.denoise import NoiseReducer
 
 RATE = 16_000
 
@@ -24,6 +24,11 @@ def noise(seconds: float, level: float = 0.05, seed: int = 0) -> np.ndarray:
 @pytest.fixture(scope="module")
 def speech(examples: Path) -> np.ndarray:
     return soundfile.read(examples / "female.wav", dtype="float32")[0]
+
+
+def reduce_noise(x: np.ndarray) -> np.ndarray:
+    reducer = NoiseReducer()
+    return np.concatenate([reducer.push(x), reducer.finish()])
 
 
 def power(x: np.ndarray) -> float:

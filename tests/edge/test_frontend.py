@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from s2f_edge.hearing.fbank import fbank
-from s2f_edge.hearing.features import compressed_stft, logmel, melpower, normalise_logmel, repeat_to
+from s2f_edge.hearing.features import logmel, normalise_logmel, repeat_to
 from s2f_edge.hearing.frontend import (
     FRONT_ENDS,
     INPUT_SHAPES,
@@ -22,6 +22,8 @@ from s2f_edge.hearing.frontend import (
     MelPower40FrontEnd,
     Stft257FrontEnd,
 )
+from s2f_edge.hearing.melpower import melpower
+from s2f_edge.hearing.stft import compressed_stft
 
 Sound = NDArray[np.float32]
 Window = tuple[NDArray[np.float32], NDArray[np.float32]]

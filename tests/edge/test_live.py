@@ -15,8 +15,9 @@ from s2f_edge import Speech2Face
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.fbank import FbankStream
-from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream, MelPowerStream
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream
 from s2f_edge.hearing.frontend import FRONT_ENDS
+from s2f_edge.hearing.melpower import MelPowerStream
 from s2f_edge.live import LiveVoice
 from s2f_edge.pack.network import Network
 

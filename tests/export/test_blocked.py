@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,11 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from export import rewrite, to_onnx
+from export import network_file
 from export.blocked import NotCamPlusPlus, blocked
 from export.float16 import weights_as_float16
 from export.verify import open_session
-from s2f_edge.pack.pack import Pack
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.generator import Generator
 from s2f_train.models.voice import VoiceEmbeddingNetwork
@@ -42,7 +38,7 @@ def network() -> CamPlusPlus:
 
 @pytest.fixture(scope="module")
 def exported(network: CamPlusPlus) -> bytes:
-    return to_onnx.to_onnx(network, {"features": torch.randn(2, 200, 80)})
+    return network_file.to_onnx(network, {"features": torch.randn(2, 200, 80)})
 
 
 def differences(a: bytes, b: bytes) -> list[float]:
@@ -85,54 +81,11 @@ def test_every_convolution_is_over_pictures_and_no_norm_is_left(exported: bytes)
 @pytest.mark.parametrize("other", ["generator", "wen", "twice"])
 def test_other_graphs_are_refused(exported: bytes, other: str) -> None:
     if other == "generator":
-        data = to_onnx.to_onnx(Generator(24, (16, 16, 8, 8, 8)), {"embedding": torch.randn(1, 24)})
+        data = network_file.to_onnx(Generator(24, (16, 16, 8, 8, 8)), {"embedding": torch.randn(1, 24)})
     elif other == "wen":
         network = VoiceEmbeddingNetwork(embedding_size=24)
-        data = to_onnx.to_onnx(network, {"features": torch.randn(1, 64, 1000)})
+        data = network_file.to_onnx(network, {"features": torch.randn(1, 64, 1000)})
     else:
         data = blocked(exported)
     with pytest.raises(NotCamPlusPlus, match=r"no other (graph )?can be rewritten"):
         blocked(data)
-
-
-@pytest.fixture(scope="module")
-def older(network: CamPlusPlus, exported: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pack as it was exported before the rewriting came."""
-    folder = tmp_path_factory.mktemp("older") / "pack"
-    networks = {"voice": network, "generator_general": Generator(32, (16, 16, 8, 8, 8)).eval()}
-    manifest = to_onnx.export_pack(networks, {"noise": 0.05}, folder, "older", "3", "none")
-    (folder / "voice.onnx").write_bytes(exported)
-    manifest["files"]["voice.onnx"] |= {"bytes": len(exported), "sha256": rewrite.digest(exported)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
-def test_an_older_pack_is_rewritten_and_keeps_what_its_manifest_says(
-    older: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert rewrite.main(["--pack", str(older), "--out", str(tmp_path / "new")]) == 0
-    assert "largest difference" in capsys.readouterr().out
-    was, now = (json.loads((folder / "manifest.json").read_text()) for folder in (older, tmp_path / "new"))
-    assert 0 < now["parity"]["voice.onnx"].pop("rewritten_largest_difference") < 1e-4
-    assert was["files"].pop("voice.onnx") != now["files"].pop("voice.onnx")
-    assert was == now
-    pack = Pack.open(tmp_path / "new")
-    for name in pack.manifest.files:
-        pack.read(name)
-    # what has been rewritten is refused the second time, and left alone
-    before = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
-    assert rewrite.main(["--pack", str(tmp_path / "new"), "--out", str(tmp_path / "new")]) == 1
-    assert "no other can be rewritten" in capsys.readouterr().err
-    assert before == {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
-
-
-def test_a_pack_can_take_its_own_place_and_a_damaged_one_is_refused(
-    older: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(older, tmp_path / "pack")
-    assert rewrite.main(["--pack", str(tmp_path / "pack"), "--out", str(tmp_path / "pack")]) == 0
-    damaged = tmp_path / "pack" / "voice.onnx"
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    assert rewrite.main(["--pack", str(tmp_path / "pack"), "--out", str(tmp_path / "other")]) == 1
-    assert "error:" in capsys.readouterr().err
-    assert not (tmp_path / "other").exists()

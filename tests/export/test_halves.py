@@ -15,11 +15,12 @@ from onnx import TensorProto, numpy_helper
 from test_to_onnx import used
 from torch import nn
 
-from export import int8_renderer, to_onnx, variants
+from export import int8_renderer, network_file, to_onnx, variants
 from export.checkpoints import load_checkpoints
 from export.float16 import weights_as_float16, weights_as_float32
 from export.int8_renderer import psnr_db, quantised_renderer
 from export.mobile import speech_of
+from export.pack import export_pack
 from export.single_file import GENERATORS, judge, run, single_file
 from export.verify import FLOAT16_TOLERANCE, ParityError, open_session, verify
 from s2f_edge import Appearance, Speech2Face
@@ -192,7 +193,7 @@ def test_one_renderer_in_two_runs_is_one(pack: Pack, runs: dict[str, Path]) -> N
 def test_a_renderer_that_differs_is_not_written(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = to_onnx._folded
+    real = network_file._folded
 
     def other(module: nn.Module) -> nn.Module:
         folded: Any = real(module)
@@ -200,7 +201,7 @@ def test_a_renderer_that_differs_is_not_written(
             folded.large_picture.bias += 0.01
         return folded
 
-    monkeypatch.setattr(to_onnx, "_folded", other)
+    monkeypatch.setattr(network_file, "_folded", other)
     assert export(runs, tmp_path / "pack", "appearance", "renderer") == 1
     assert "face differs from torch" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -209,8 +210,8 @@ def test_a_renderer_that_differs_is_not_written(
 def test_points_may_move_less_than_colours(runs: dict[str, Path]) -> None:
     """Half a pixel of 256 is 2e-3 of the side; of colours, 16e-3 are two steps of 8 bits."""
     module: Any = checkpoint.load(runs["general"])[0]["generator_general"]
-    examples = to_onnx._examples("generator_general", module, SIZE)
-    data = to_onnx.to_onnx(module, examples[0])
+    examples = network_file._examples("generator_general", module, SIZE)
+    data = network_file.to_onnx(module, examples[0])
     module.mean[0] += 4e-3
     verify(module, data, examples, FLOAT16_TOLERANCE)
     module.mean[-1] += 4e-3
@@ -371,7 +372,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with torch.no_grad():
             network.train()(3 * torch.randn(8, 200, 80))
         networks = {"voice": network.eval(), "generator_general": generator(0), "renderer": renderer()}
-        to_onnx.export_pack(networks, {}, folder, "narrow", "1", "none", float16=True)
+        export_pack(networks, {}, folder, "narrow", "1", "none", float16=True)
     return folder
 
 

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from torch import nn
 
-from export import to_onnx
+from export import network_file, to_onnx
 from export.verify import ParityError, verify
 from s2f_edge import Speech2Face
 from s2f_train import checkpoint
@@ -131,7 +131,7 @@ def test_a_weight_that_float16_cannot_hold_is_refused(
 def test_a_file_that_differs_is_not_written(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = to_onnx.to_onnx
+    real = network_file.to_onnx
 
     def other(module: nn.Module, example: dict[str, Any]) -> bytes:
         if isinstance(module, Generator):
@@ -143,7 +143,7 @@ def test_a_file_that_differs_is_not_written(
             return data
         return real(module, example)
 
-    monkeypatch.setattr(to_onnx, "to_onnx", other)
+    monkeypatch.setattr(network_file, "to_onnx", other)
     assert to_onnx.main(["--checkpoint", str(runs["wen"]), "--out", str(tmp_path / "pack")]) == 1
     assert "differs from torch" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -159,7 +159,7 @@ def test_a_failed_export_leaves_the_old_pack(
     def fails(*_: object) -> dict[str, Any]:
         raise ParityError("no")
 
-    monkeypatch.setattr(to_onnx, "verify", fails)
+    monkeypatch.setattr(network_file, "verify", fails)
     assert to_onnx.main(["--checkpoint", str(runs["wen"]), "--out", str(out)]) == 1
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["pack"]
@@ -175,7 +175,7 @@ def test_a_foreign_folder_is_not_replaced(runs: dict[str, Path], tmp_path: Path)
 def test_nan_never_passes() -> None:
     generator = used(Generator(8, (8, 8, 8, 8, 8)))
     example = {"embedding": torch.randn(1, 8)}
-    data = to_onnx.to_onnx(generator, example)
+    data = network_file.to_onnx(generator, example)
     with torch.no_grad():
         generator.model[-1].bias.fill_(float("nan"))
     with pytest.raises(ParityError):

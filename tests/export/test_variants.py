@@ -22,6 +22,7 @@ from torch import nn
 
 from export import int8, to_onnx, variants
 from export.int8_rounding import steps_of
+from export.pack import export_pack, is_pack
 from export.verify import open_session
 from s2f_edge import Speech2Face
 from s2f_edge.errors import PackNotFoundError
@@ -61,7 +62,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with torch.no_grad():
             network.train()(3 * torch.randn(8, 200, 80))
         networks = {"voice": network.eval(), "generator_general": Generator(24, (16, 16, 8, 8, 8)).eval()}
-        to_onnx.export_pack(networks, {"noise": 0.05}, folder, "narrow", "1", "none", float16=True)
+        export_pack(networks, {"noise": 0.05}, folder, "narrow", "1", "none", float16=True)
     return folder
 
 
@@ -224,24 +225,24 @@ def test_a_pack_with_variants_is_replaced_and_nothing_else(
     with_int8: Path, narrow: Path, tmp_path: Path, clips: Path
 ) -> None:
     pack = copied(with_int8, tmp_path)
-    assert to_onnx.is_pack(pack)
+    assert is_pack(pack)
     for stray in ("notes.txt", "int8/notes.txt", "int8/float32/manifest.json", "float16/weights.bin", "other/a.txt"):
         path = pack / stray
         made = [each for each in path.parents if not each.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
-        assert not to_onnx.is_pack(pack), stray
+        assert not is_pack(pack), stray
         path.unlink()
         for each in made:
             each.rmdir()
-    assert to_onnx.is_pack(pack)
+    assert is_pack(pack)
     (pack / "float32").symlink_to(pack / "int8")
-    assert not to_onnx.is_pack(pack)
+    assert not is_pack(pack)
     (pack / "float32").unlink()
 
     # another kind of pack in the place of a variant
     shutil.copytree(narrow, pack / "float32")
-    assert not to_onnx.is_pack(pack)
+    assert not is_pack(pack)
     shutil.rmtree(pack / "float32")
 
     # what is in the way of a variant stays

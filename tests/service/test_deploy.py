@@ -148,15 +148,9 @@ def test_the_python_client_gets_a_face_or_a_problem(
     assert problem.value.code == "unreadable-audio"
 
 
-@pytest.mark.parametrize(
-    ("file", "language"),
-    [("SpeechToFace.kt", "kotlin"), ("SpeechToFace.swift", "swift"), ("speech_to_face.dart", "dart")],
-)
-def test_a_client_is_short_and_written_right(file: str, language: str) -> None:
-    parsers = pytest.importorskip("tree_sitter_language_pack", reason="tree-sitter-language-pack is not installed.")
+@pytest.mark.parametrize("file", ["SpeechToFace.kt", "SpeechToFace.swift", "speech_to_face.dart"])
+def test_a_client_is_short_and_says_what_a_face_is_not(file: str) -> None:
     text = (CLIENTS / file).read_text()
-    assert not parsers.get_parser(language).parse(text.encode()).root_node.has_error
-    assert parsers.get_parser(language).parse(text.replace(")", "", 1).encode()).root_node.has_error
     assert len(text.splitlines()) < 60
     assert "not the speaker" in text
     assert "v1/face" in text

@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 
 from s2f_train import checkpoint
 from s2f_train.cli.main import app
-from s2f_train.config import GanSettings, build
+from s2f_train.config import GanSettings
 from s2f_train.data.landmarks import MIRRORED
 from s2f_train.data.store import Store
 from s2f_train.fit.gan import GanTask
 from s2f_train.models.voice import VoiceEmbeddingNetwork
+from s2f_train.recipes import build
 
 RECIPE = """
 store = "{folder}/store"

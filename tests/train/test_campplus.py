@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.to_onnx import to_onnx
+from export.network_file import to_onnx
 from export.verify import verify
 from s2f_train.models.campplus import MEMBER, CamPlusPlus, load_campplus
 

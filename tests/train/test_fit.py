@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from fit_tools import (
     meta,
     newest_run,
     one_thread,
-    points_by_lightness,
     refused,
     s2f_train,
     tensors,
@@ -30,13 +28,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from s2f_train import checkpoint
-from s2f_train.config import load
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
+from s2f_train.recipes import load
 
 GAN = ["optimiser=rmsprop", "ema=0.9", "schedule=cosine", "pixel_weight=1.0", "view=s2f", "gender=general"]
-RIDGE = [
-    "optimiser=adam", "view=face", "identity_weight=0", "face_augment=true", "pixel_weight=1", "ridge_pairs=true",
-    "stretch=1.5",
+NEAREST = [
+    "optimiser=adam", "view=face", "identity_weight=0", "face_augment=true", "pixel_weight=1", "nearest_pairs=true",
 ]  # fmt: skip
 
 
@@ -119,7 +116,7 @@ def test_a_checkpoint_has_all_to_export_and_to_go_on(gan_run: Path) -> None:
         "voice", "generator_general", "training_generator", "face", "discriminator", "classifier", "traits",
     }  # fmt: skip
     assert (facts["fit"], facts["step"], facts["run"]) == ("gan", 4, gan_run.name)
-    assert facts["identities"] == {"own faces": 4, "attributed faces": 0}
+    assert facts["identities"] == 4
     assert set(meta(last)["state"]) == {"generator", "critics"}
 
 
@@ -155,7 +152,7 @@ def test_the_log_says_what_was_said(place: Path, recipe: Path, caplog: pytest.Lo
         ("voice", ["optimiser=sgd", "schedule=cosine", "clip_gradient=0.1", "picture_weight=1.0", "components=2"], []),
         ("gan", GAN, []),
         ("gan", ["optimiser=adam", "variant=wen2019", "face_augment=true", "noise_share=0.5"], []),
-        ("gan", RIDGE, []),
+        ("gan", NEAREST, []),
     ],
 )
 def test_after_a_crash_it_goes_on_bit_for_bit(
@@ -174,32 +171,11 @@ def test_after_a_crash_it_goes_on_bit_for_bit(
     assert all(not torch.equal(changed[name], last[name]) for name in trained)  # else this proves nothing
 
 
-def test_shape_and_gender_apart_go_on_bit_for_bit(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("s2f_train.regression.regressed.find_landmarks", points_by_lightness)
-    given = [*RIDGE, "shaped=true", "shape_stretch=1.3", "gender_apart=1.8", "gender=male", "every_voice=true"]
-    assert s2f_train("fit", "gan", recipe, f"runs={tmp_path}/runs", *given).exit_code == 0
-    whole = newest_run(tmp_path / "runs")
-    crashed = copied(whole, tmp_path / "crashed", 2)
-    assert s2f_train("fit", "gan", "--resume", crashed).exit_code == 0
-    assert_same_run(whole, crashed, 4)
-    training = meta(whole / "checkpoints" / "step-000004")["training"]
-    assert training["outside_networks"].keys() == {"landmarks"}
-    assert training["licence"].endswith("which are not for commercial use")
-
-
-def test_shape_needs_dlib(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    said = refused("fit", "gan", recipe, f"runs={tmp_path}/runs", *RIDGE, "shaped=true")
-    assert "shaped=true: Aligning faces needs dlib: pip install dlib-bin" in said
-
-
 def test_a_checkpoint_names_the_public_voice_network(gan_run: Path, recipe: Path, tmp_path: Path) -> None:
     """Whoever judges the result must know that it comes from there."""
     weights = tmp_path / "pretrained.pt"
     torch.save({"model_state": GE2EEncoder().state_dict()}, weights)
-    words = [*RIDGE, f"voice={weights}"]
+    words = [*NEAREST, f"voice={weights}"]
     assert s2f_train("fit", "gan", recipe, f"runs={tmp_path}/runs", *words).exit_code == 0
     run = newest_run(tmp_path / "runs")
     networks, facts = checkpoint.load(run / "checkpoints" / "step-000004")

@@ -20,10 +20,10 @@ from s2f_edge import Speech2Face
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_train import checkpoint
-from s2f_train.config import load
 from s2f_train.data.heard_windows import FRAMES, HeardWindows
 from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.light import LightEncoder
+from s2f_train.recipes import load
 
 RECIPE = """
 store = "{folder}/store"

@@ -14,7 +14,7 @@ from made_store import crowd, made_store
 from PIL import Image
 
 from s2f_train import checkpoint
-from s2f_train.config import RendererSettings, build
+from s2f_train.config import RendererSettings
 from s2f_train.data import portrait_attributes, textures
 from s2f_train.data.portrait_attributes import Attributes
 from s2f_train.data.renderer_draws import RendererDrawer
@@ -22,6 +22,7 @@ from s2f_train.data.store import Store
 from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
+from s2f_train.recipes import build
 
 RECIPE = """
 store = "{folder}/store"

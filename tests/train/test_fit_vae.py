@@ -17,13 +17,13 @@ from torch import nn
 from export.to_onnx import main as export
 from s2f_edge import Speech2Face
 from s2f_train import checkpoint
-from s2f_train.config import load
 from s2f_train.data.embeddings import windows_of
 from s2f_train.data.store import Store
 from s2f_train.fit.run import checkpoints, newest_checkpoint
 from s2f_train.fit.vae import distillation, kl, paired
 from s2f_train.models.torch7 import Torch7Object
 from s2f_train.models.traits import mean_embedding
+from s2f_train.recipes import load
 
 RECIPE = """
 store = "{folder}/store"
@@ -134,7 +134,7 @@ def test_the_pack_makes_the_faces_that_torch_makes(run: Path, examples: Path, tm
     model = Speech2Face(tmp_path / "pack")
     manifest = model.pack.manifest
     networks, facts = checkpoint.load(newest_checkpoint(run))
-    assert (manifest.kind, manifest.voice.features, manifest.noise) == ("vae", "stft-257", facts["noise"])
+    assert (manifest.voice.features, manifest.noise) == ("stft-257", facts["noise"])
     assert facts["noise"] > 0
     result = model.infer(examples / "male.wav", samples=3, seed=1)
     assert result.faces.shape == (3, 64, 64, 3)
@@ -186,7 +186,7 @@ def test_what_cannot_be_fitted_is_said(place: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["oh2019", "thesis2023_vae", "vae_small", "vae_gan_small"])
 def test_the_recipes_are_read(name: str) -> None:
-    from s2f_train.config import RECIPES
+    from s2f_train.recipes import RECIPES
 
     settings = load("vae", RECIPES / f"{name}.toml", [])
     assert settings.steps > settings.decoder_steps  # type: ignore[attr-defined]

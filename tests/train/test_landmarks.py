@@ -1,4 +1,4 @@
-"""Where things are in aligned faces, on real ones, and where a head ends, on drawn ones."""
+"""Where things are in aligned faces, on real ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from s2f_train.data import landmarks
-from s2f_train.data.faces import as_network_input
-from s2f_train.data.landmarks import CENTRE, MIRRORED, RAYS, find_landmarks, outline
+from s2f_train.data.landmarks import MIRRORED, find_landmarks
 from s2f_train.prepare.align import TEMPLATE
 
 
@@ -52,35 +51,10 @@ def test_a_mirror_image_has_mirrored_points(faces: Tensor) -> None:
     assert (back - points).abs().mean() < 0.01  # half a pixel of 64
 
 
-def test_a_head_ends_above_its_brows(faces: Tensor) -> None:
-    points, _ = find_landmarks(faces)
-    top = outline(as_network_input(faces))[:, RAYS // 2]
-    assert (top[:, 1] < points[:, 19:25, 1].amin(dim=1)).all()
-
-
 def test_where_no_face_is_none_is_found() -> None:
     points, found = find_landmarks(torch.full((2, 64, 64, 3), 255, dtype=torch.uint8))
     assert not found.any()
     assert not points.any()
-
-
-def test_the_outline_of_a_disc() -> None:
-    at = (torch.arange(64) + 0.5) / 64
-    apart = (at[None, :] - CENTRE[0]) ** 2 + (at[:, None] - CENTRE[1]) ** 2
-    picture = torch.where(apart < 0.3**2, -0.8, 1.0).expand(1, 3, 64, 64).clone()
-    picture[:, :, 5, 50] = -1  # a stain, which no other ray meets
-    ends = outline(picture)
-    assert ends.shape == (1, RAYS, 2)
-    radius = (ends - torch.tensor(CENTRE)).norm(dim=2)
-    torch.testing.assert_close(radius, torch.full_like(radius, 0.3), atol=0.02, rtol=0)
-    assert ends[0, 0, 0] < CENTRE[0] < ends[0, -1, 0]
-    assert (ends[..., 1] < CENTRE[1]).all()
-
-
-def test_a_white_picture_has_the_shortest_outline() -> None:
-    ends = outline(torch.ones(1, 3, 64, 64))
-    radius = (ends - torch.tensor(CENTRE)).norm(dim=2)
-    torch.testing.assert_close(radius, torch.full_like(radius, landmarks.SHORTEST))
 
 
 def test_without_dlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

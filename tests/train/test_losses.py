@@ -15,8 +15,7 @@ from made_store import Person, made_store
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2f_train import checkpoint
-from s2f_train.config import VoiceSettings, build
+from s2f_train.config import VoiceSettings
 from s2f_train.data.faces import load_faces
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
@@ -24,6 +23,7 @@ from s2f_train.fit import losses
 from s2f_train.fit.loop import on_device
 from s2f_train.fit.voice import VoiceTask
 from s2f_train.models.voice import GE2EEncoder
+from s2f_train.recipes import build
 
 RNG = np.random.default_rng(0)
 PEOPLE = [
@@ -48,16 +48,6 @@ def cross_entropy(logits: NDArray[np.float64], classes: NDArray[np.int64]) -> fl
 
 
 # ------------------------------------------------------------------------------- alone
-
-
-def test_asymmetry_is_that_around_the_middle_of_the_frame() -> None:
-    face = torch.zeros(1, 3, 8, 64)
-    face[..., 20], face[..., 64 - 20] = 0.5, 0.5  # two eyes, as far from 0.507 of the side
-    assert float(losses.asymmetry_loss(face)) == 0
-    face[..., 44] = 0.1  # one half closed: both columns differ from their mirror image by 0.4
-    assert float(losses.asymmetry_loss(face)) == pytest.approx(2 * 0.4 / 63)
-    face[..., 0] = 1.0  # has no counterpart
-    assert float(losses.asymmetry_loss(face)) == pytest.approx(2 * 0.4 / 63)
 
 
 def test_losses_of_the_discriminator() -> None:
@@ -104,16 +94,6 @@ def test_edges_are_differences_of_neighbours() -> None:
     assert losses.edge_loss(*arguments).item() == pytest.approx(rows + columns)
     brighter = torch.from_numpy(fake + 0.3)
     assert losses.edge_loss(brighter, arguments[0], arguments[2]).item() == pytest.approx(0, abs=1e-12)
-
-
-def test_features_are_summed_over_the_layers() -> None:
-    ours, theirs = [pictures(3), RNG.normal(size=(3, 7))], [pictures(3), RNG.normal(size=(3, 7))]
-    has = np.array([0.0, 1.0, 1.0])
-    expected = sum((np.abs(a - b).reshape(3, -1).mean(axis=1) * has).mean() for a, b in zip(ours, theirs, strict=True))
-    found = losses.feature_loss(
-        [torch.from_numpy(x) for x in ours], [torch.from_numpy(x) for x in theirs], torch.from_numpy(has)
-    )
-    assert found.item() == pytest.approx(expected)
 
 
 def test_the_mean_over_shares_is_that_of_the_whole() -> None:
@@ -230,20 +210,18 @@ def test_the_numbers_of_voices_and_faces_are_those_of_one_classifier(
 def test_paired_losses_are_of_the_picture_of_the_clip(
     store: Store, voice: Path, fabric: Fabric, tmp_path: Path
 ) -> None:
-    weights = {"pixel_weight": 3.0, "edge_weight": 2.0, "feature_weight": 0.5}
-    task = gan_task(
-        store, voice, fabric, tmp_path, view="s2f", identity_weight=0.0, paired_share=0.5, noise=0.0, **weights
-    )
+    weights = {"pixel_weight": 3.0, "edge_weight": 2.0}
+    task = gan_task(store, voice, fabric, tmp_path, view="s2f", identity_weight=0.0, noise=0.0, **weights)
     generator, face = copy.deepcopy(task.generator), copy.deepcopy(task.face)
     drawn = task.drawer.draw(0)
     figures = task.step(on_device(fabric, drawn), 0)
-    assert set(figures) == {"d_real", "d_fake", "g_real", "pixel", "edge", "feature"}
+    assert set(figures) == {"d_real", "d_fake", "g_real", "pixel", "edge"}
 
     with torch.no_grad():
         fake = generator(task.voice(torch.from_numpy(drawn["voices"]).double()))
     faces = [f for f in store.of_split("train", "faces") if f.view == "s2f"]
     has = drawn["targets"] != NONE
-    assert has.sum() == 3
+    assert 0 < has.sum() < len(has)
     wanted = (load_faces(store, faces)[drawn["targets"]].permute(0, 3, 1, 2).double() - 127.5) / 127.5
     expected = ((fake - wanted).abs().mean(dim=(1, 2, 3)) * torch.from_numpy(has)).mean()
     assert figures["pixel"].item() == pytest.approx(expected.item())
@@ -251,9 +229,9 @@ def test_paired_losses_are_of_the_picture_of_the_clip(
 
 
 def test_only_the_weights_that_should_learn_do(store: Store, voice: Path, fabric: Fabric, tmp_path: Path) -> None:
-    task = gan_task(
-        store, voice, fabric, tmp_path, variant="thesis2023", critic_rate=0.0, feature_weight=1.0, view="s2f"
-    )
+    task = gan_task(store, voice, fabric, tmp_path, variant="thesis2023", pixel_weight=1.0, view="s2f")
+    for group in task.optimisers["critics"].param_groups:
+        group["lr"] = 0.0
     before = copy.deepcopy(task.networks)
     for step in range(2):
         task.step(on_device(fabric, task.drawer.draw(step)), step)
@@ -292,22 +270,6 @@ def test_sheets_do_not_change_what_is_learnt(store: Store, voice: Path, fabric: 
         assert tasks[0].sheet().shape == (2 * 64, 4 * 64, 3)
     for key, tensor in tasks[0].generator.state_dict().items():
         assert torch.equal(tasks[1].generator.state_dict()[key], tensor), key
-
-
-@pytest.mark.parametrize("gender", ["male", "female"])
-def test_voices_are_shifted_towards_the_other_gender(
-    store: Store, voice: Path, fabric: Fabric, tmp_path: Path, gender: str
-) -> None:
-    task = gan_task(store, voice, fabric, tmp_path, gender=gender, gender_shift=1.0)
-    encoder = checkpoint.load(voice)[0]["voice"]
-    means = {}
-    for letter in "mf":
-        clips = [v for v in store.of_split("train") if store.identities[v.identity].gender == letter]
-        long = [np.resize(store.logmel(v).astype(np.float32), (1000, 64)) for v in clips]
-        with torch.inference_mode():
-            means[letter] = torch.stack([encoder(torch.from_numpy(x.T.copy())[None])[0] for x in long]).mean(dim=0)
-    expected = means["f"] - means["m"] if gender == "male" else means["m"] - means["f"]
-    torch.testing.assert_close(task.towards_other.float(), expected, rtol=1e-3, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------- a step of the voice network

@@ -102,7 +102,6 @@ def test_it_hears_as_its_encoder_does(kind: str) -> None:
     encoder, features = made(kind)
     network = ProjectedEncoder.fit(encoder, cone(), 6)
     assert (network.kind, network.features) == (f"{kind}-projected", encoder.features)
-    assert not network.nonnegative
     assert not network.training
     with torch.no_grad():
         inner, found = encoder(features), network(features)

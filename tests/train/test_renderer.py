@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from s2f_train.data.inner_face import inner_mask
-from s2f_train.data.shape_and_texture import warped
 from s2f_train.data.textures import mean_shape
+from s2f_train.data.warp import warped
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
 from s2f_train.models.sketch import FARTHEST, HINT

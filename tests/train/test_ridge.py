@@ -68,10 +68,7 @@ def test_pairs_of_one_voice() -> None:
 def test_in_another_precision_it_is_the_same() -> None:
     known, values, new = drawn(30, 8).float(), drawn(30, 5, seed=1).float(), drawn(7, 8, seed=2).float()
     ridge = Ridge.fit(known, values, 0.1)
-    wide = ridge.to(torch.device("cpu"), torch.float64)
     assert ridge(new.double()).dtype == torch.float32  # that of the values, whatever is asked
-    assert wide(new).dtype == torch.float64
-    torch.testing.assert_close(wide(new).float(), ridge(new), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(
         Ridge.fit(known.double(), values.double(), 0.1)(new).float(), ridge(new), rtol=1e-4, atol=1e-4
     )

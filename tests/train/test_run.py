@@ -18,9 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from s2f_train import checkpoint
-from s2f_train.config import GanSettings, load
+from s2f_train.config import GanSettings
 from s2f_train.fit import run
 from s2f_train.fit.run import RunError, RunFolder, newest_checkpoint
+from s2f_train.recipes import load
 
 SETTINGS = GanSettings(store="made store ü😀", betas=(0.5, 0.9), gender="male")
 

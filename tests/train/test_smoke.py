@@ -21,7 +21,7 @@ from s2f_train.fit.run import newest_checkpoint
 from s2f_train.fit.sample import embedding_of
 
 ROOT = Path(__file__).resolve().parents[2]
-MALE = ["gender=male", "view=photo", "identity_weight=1.0", "pixel_weight=0.0", "edge_weight=0.0", "gender_shift=0.5"]
+MALE = ["gender=male", "view=photo", "identity_weight=1.0", "pixel_weight=0.0", "edge_weight=0.0"]
 
 
 def command(folder: Path, module: str, *words: object) -> str:

@@ -75,19 +75,12 @@ def test_only_the_sources_that_are_asked_for(store: Store, encoder: VoiceEmbeddi
     found = speakers(store, encoder, tmp_path, sources=("other",))
     torch.testing.assert_close(found.embeddings[0], by_hand(store, encoder, "Bob", 0), rtol=1e-4, atol=1e-5)
     assert len(found.embeddings) == 1
-    assert not found.towards_women().any()  # of one gender alone there is no direction
     assert found.traits() is None
 
 
 def of_embeddings(embeddings: torch.Tensor, male: list[float]) -> SpeakerVoices:
     nothing: object = None
     return SpeakerVoices(nothing, nothing, Path(), nothing, [], embeddings, torch.tensor(male))  # type: ignore[arg-type]
-
-
-def test_the_direction_from_men_to_women() -> None:
-    men, women, unknown = torch.randn(3, 4), torch.randn(2, 4), torch.full((1, 4), 1e6)
-    found = of_embeddings(torch.cat([men, women, unknown]), [1, 1, 1, 0, 0, float("nan")]).towards_women()
-    torch.testing.assert_close(found, women.mean(dim=0) - men.mean(dim=0))
 
 
 # ------------------------------------------------------------------------------- gender and typicality
@@ -254,22 +247,3 @@ def test_a_network_that_says_the_same_of_all_is_no_better_than_chance(first: boo
 def test_equal_error_rate_needs_both_kinds() -> None:
     assert np.isnan(equal_error_rate(np.ones(3), np.ones(3, bool)))
     assert np.isnan(equal_error_rate(np.ones(3), np.zeros(3, bool)))
-
-
-# ---------------------------------------------------------------------------- genders by ear
-
-
-def test_the_voice_decides_where_no_gender_is_known_and_none_counts_that_it_does_not_tell(
-    store: Store, encoder: VoiceEmbeddingNetwork, tmp_path: Path
-) -> None:
-    class Heard(VoiceTraits):
-        """Says what it is told of each clip of Amy, Amy, Bob, Cat, Cat, Dan, Dan, Dan."""
-
-        def forward(self, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            male = torch.tensor([0.9, 0.9, 0.5, 0.1, 0.3, 0.9, 0.8, 0.6])
-            return male, torch.zeros(8)
-
-    people = speakers(store, encoder, tmp_path).genders_heard(Heard(8, 2))
-    genders = {name: person.gender for name, person in people.items()}
-    assert genders == {"Amy": "", "Bob": "", "Cat": "f", "Dan": "m", "Val": "f", "Tom": "m"}
-    assert store.identities["Amy"].gender == "f"  # the store itself stays as it is

@@ -15,7 +15,7 @@ from train.made_store import Person, made_store
 from s2f_train.config import GanSettings
 from s2f_train.data.feed import Batch, batches
 from s2f_train.data.gan_draws import GanDrawer
-from s2f_train.data.pairs import NONE, pair
+from s2f_train.data.pairs import pair
 from s2f_train.data.store import Store
 
 SIZE = 6
@@ -62,10 +62,9 @@ def assert_equal(a: Batch, b: Batch) -> None:
 MODES = [
     {"live": True},
     {"live": False},
-    {"live": True, "view": "s2f", "paired_share": 0.75, "identity_weight": 0.0, "pixel_weight": 1.0},
-    {"live": False, "gender": "male", "gender_shift": 1.0, "noise_share": 0.5},
+    {"live": True, "view": "s2f", "identity_weight": 0.0, "pixel_weight": 1.0},
+    {"live": False, "gender": "male", "noise_share": 0.5},
     {"live": True, "window": 2},
-    {"live": False, "mix_share": 0.6},
 ]
 
 
@@ -121,7 +120,7 @@ def test_shapes_and_kinds(store: Store) -> None:
     assert 30 <= frames <= 60
     assert shapes == {
         "voices": ("f", (12, 64, frames)), "classes": ("i", (12,)), "targets": ("i", (12,)), "noise": ("f", (12, SIZE)),
-        "shift": ("f", (12,)), "real": ("i", (12,)), "real_classes": ("i", (12,)), "mirrored": ("b", (12,)),
+        "real": ("i", (12,)), "real_classes": ("i", (12,)), "mirrored": ("b", (12,)),
         "moves": ("f", (3, 5)),
     }  # fmt: skip
     floats = {key: array.dtype.name for key, array in batch.items() if array.dtype.kind == "f"}
@@ -184,34 +183,7 @@ def test_a_class_is_of_its_voice(store: Store) -> None:
         np.testing.assert_array_equal(batch["classes"], ours.pairs.classes[voices_in(batch)])
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.25, 3), (0.5, 6), (0.75, 9), (1.0, 12)])
-@pytest.mark.parametrize("live", [True, False])
-def test_the_share_with_pictures_is_kept(store: Store, share: float, count: int, live: bool) -> None:
-    ours = drawer(store, live, view="s2f", paired_share=share, identity_weight=0.0, pixel_weight=1.0)
-    firsts = []
-    for step in range(20):
-        has = ours.draw(step)["targets"] != NONE
-        assert has.sum() == count
-        firsts.append(has[0])
-    assert share == 1 or 0 < np.mean(firsts) < 1  # mixed, so that every process has some
-
-
-def test_pictures_that_were_found_do_not_count_as_pairs(store: Store) -> None:
-    ours = drawer(store, view="s2f", paired_share=0.5, identity_weight=0.0, pixel_weight=1.0)
-    own = ours.pairs.targets
-    more = np.where(own == NONE, 1000, own)
-    batch = dataclasses.replace(ours, targets=more).draw(0)
-    assert (batch["targets"] == 1000).sum() == 6
-
-
-def test_when_all_have_pictures(tmp_path_factory: pytest.TempPathFactory) -> None:
-    everyone = [dataclasses.replace(person, clips=4) for person in PEOPLE]
-    store = made_store(tmp_path_factory.mktemp("stores") / "all", everyone)
-    ours = drawer(store, view="s2f", paired_share=0.5, identity_weight=0.0, pixel_weight=1.0)
-    assert (ours.draw(0)["targets"] != NONE).all()
-
-
-# ------------------------------------------------------------------------------- noise and shift
+# ------------------------------------------------------------------------------- noise
 
 
 def noise(store: Store, **values: Any) -> NDArray[np.float32]:
@@ -240,16 +212,6 @@ def test_noise_for_a_share_is_of_any_size(store: Store) -> None:
 @pytest.mark.parametrize("off", [{"noise": 0.0}, {"noise_share": 0.0}])
 def test_no_noise(store: Store, off: dict[str, float]) -> None:
     assert not noise(store, **off).any()
-
-
-def test_half_of_the_voices_are_shifted(store: Store) -> None:
-    ours = drawer(store, live=False, batch=240, gender="female", gender_shift=1.5)
-    shift = np.concatenate([ours.draw(step)["shift"] for step in range(10)])
-    assert np.mean(shift == 0) == pytest.approx(0.5, abs=0.04)
-    assert shift.min() == 0
-    assert 1.4 < shift.max() <= 1.5
-    assert shift[shift > 0].mean() == pytest.approx(0.75, abs=0.05)
-    assert not drawer(store).draw(0)["shift"].any()
 
 
 # ------------------------------------------------------------------------------- stretches
@@ -285,47 +247,6 @@ def test_a_voice_of_which_nothing_was_heard(store: Store) -> None:
     assert ours.windows is not None
     silent = dataclasses.replace(ours, windows=[np.zeros_like(x) for x in ours.windows])
     assert not silent.draw(0)["embeddings"].any()
-
-
-# ------------------------------------------------------------------------------- mixed with another
-
-
-def test_voices_are_mixed_with_others_of_the_batch(store: Store) -> None:
-    """With all that is known of the other one: the mean of its windows."""
-    ours = drawer(store, live=False, mix_share=0.5)
-    assert ours.windows is not None
-    means = np.stack([x.mean(axis=0) / np.linalg.norm(x.mean(axis=0)) for x in ours.windows])
-    same = []
-    for step in range(20):
-        batch = ours.draw(step)
-        assert (batch["partners"].dtype, batch["partners"].shape) == (np.float32, (12, SIZE))
-        off = np.abs(means[None] - batch["partners"][:, None]).max(axis=2)
-        assert off.min(axis=1).max() < 1e-6
-        partners, voices = off.argmin(axis=1).tolist(), voices_in(batch)
-        assert sorted(partners) == sorted(voices)
-        same.append(np.mean(np.equal(partners, voices)))
-    assert np.mean(same) < 0.3  # in another order
-
-
-@pytest.mark.parametrize("share", [0.3, 1.0])
-def test_a_share_is_mixed_and_the_voice_itself_weighs_most(store: Store, share: float) -> None:
-    ours = drawer(store, live=False, batch=240, mix_share=share)
-    mix = np.concatenate([ours.draw(step)["mix"] for step in range(10)])
-    assert (mix.dtype, mix.shape) == (np.float32, (2400,))
-    assert np.mean(mix > 0) == pytest.approx(share, abs=0.04)
-    assert mix.min() >= 0
-    assert 0.48 < mix.max() <= 0.5
-    assert mix[mix > 0].mean() == pytest.approx(0.25, abs=0.02)
-
-
-@pytest.mark.parametrize("more", [{}, {"view": "s2f", "paired_share": 0.5, "pixel_weight": 1.0}, {"window": 2}])
-def test_mixing_leaves_the_rest_of_the_batch(store: Store, more: dict[str, Any]) -> None:
-    mixed = drawer(store, live=False, identity_weight=0.0, mix_share=0.5, **more)
-    plain = drawer(store, live=False, identity_weight=0.0, **more)
-    for step in range(3):
-        batch = mixed.draw(step)
-        assert batch["mix"].any()
-        assert_equal({key: array for key, array in batch.items() if key not in ("partners", "mix")}, plain.draw(step))
 
 
 # ------------------------------------------------------------------------------- a few shards at a time

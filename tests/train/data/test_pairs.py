@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from train.made_store import Person, made_store
 
@@ -61,7 +60,7 @@ def test_with_identities_only_who_has_both_takes_part(store: Store) -> None:
     pairs = paired(store)
     assert speakers(pairs) == {"Zoe", "Abe"}
     assert len(pairs.voices) == 5
-    assert (pairs.identities, pairs.own, pairs.attributed) == (2, 2, 0)
+    assert pairs.identities == 2
     assert real_faces(pairs) == {number_of(pairs, name): {name} for name in ("Zoe", "Abe")}
     assert sorted(real_faces(pairs)) == [0, 1]
     assert len(pairs.real) == 5  # the photos of the two, each once
@@ -75,7 +74,7 @@ def test_without_identities_everyone_does(store: Store) -> None:
     assert {pairs.faces[i].identity for i in pairs.real[:, 0]} == {"Zoe", "Abe", "Pia", "Eva", "Uwe"}
 
 
-@pytest.mark.parametrize("values", [{}, {"identity_weight": 0.0}, {"attribute_pairs": True}, {"view": "s2f"}])
+@pytest.mark.parametrize("values", [{}, {"identity_weight": 0.0}, {"view": "s2f"}])
 def test_nobody_of_another_split(store: Store, values: dict[str, Any]) -> None:
     pairs = paired(store, **values)
     names = speakers(pairs) | {face.identity for face in pairs.faces}
@@ -88,30 +87,6 @@ def test_nobody_of_another_split(store: Store, values: dict[str, Any]) -> None:
 def test_only_one_gender(store: Store, gender: str, names: set[str]) -> None:
     pairs = paired(store, gender=gender, identity_weight=0.0)
     assert speakers(pairs) | {face.identity for face in pairs.faces} == names
-
-
-@pytest.mark.parametrize("gender", ["male", "female"])
-@pytest.mark.parametrize("attribute_pairs", [False, True])
-def test_every_voice_and_faces_of_the_gender(store: Store, gender: str, attribute_pairs: bool) -> None:
-    given = {"view": "s2f", "gender": gender, "identity_weight": 0.0, "attribute_pairs": attribute_pairs}
-    pairs, own = paired(store, every_voice=True, **given), paired(store, **given)
-    assert speakers(pairs) == {"Zoe", "Abe", "Mia", "Max", "Kim"}
-    assert len(pairs.voices) == 9
-    assert [face.key for face in pairs.faces] == [face.key for face in own.faces]
-    assert {face.identity for face in pairs.faces} == ({"Abe"} if gender == "male" else {"Zoe"})
-    np.testing.assert_array_equal(pairs.real, own.real)
-    with_picture = {v.clip for v, target in zip(pairs.voices, pairs.targets, strict=True) if target != NONE}
-    assert with_picture == ({"Abe-0"} if gender == "male" else {"Zoe-0", "Zoe-1"})
-    assert (pairs.own, pairs.attributed) == (own.own, own.attributed)
-
-
-def test_every_voice_is_of_the_split_and_the_sources(store: Store) -> None:
-    pairs = paired(store, every_voice=True, sources=("made",), identity_weight=0.0)
-    assert [voice.key for voice in pairs.voices] == [
-        voice.key for voice in paired(store, sources=("made",), identity_weight=0.0).voices
-    ]
-    with pytest.raises(StoreError, match="no voices"):
-        paired(store, every_voice=True, sources=("faces",), identity_weight=0.0)
 
 
 def test_only_the_sources_that_are_asked_for(store: Store) -> None:
@@ -147,50 +122,6 @@ def test_photos_are_no_targets(store: Store) -> None:
     assert (paired(store, view="photo", identity_weight=0.0).targets == NONE).all()
 
 
-# ------------------------------------------------------------------------------- by gender and age
-
-
-def test_speakers_without_a_face_get_some_like_theirs(store: Store) -> None:
-    pairs = paired(store, attribute_pairs=True, attribute_faces=3)
-    assert speakers(pairs) == {"Zoe", "Abe", "Mia", "Max"}  # of Kim nothing is known
-    assert (pairs.identities, pairs.own, pairs.attributed) == (4, 2, 2)
-    faces = real_faces(pairs)
-    assert faces[number_of(pairs, "Zoe")] == {"Zoe"}
-    assert faces[number_of(pairs, "Abe")] == {"Abe"}
-    # Pia's 59 years are next to Mia's 61, then come Zoe's 30; Max has no age, and men's faces at random.
-    assert faces[number_of(pairs, "Mia")] == {"Pia", "Zoe"}
-    assert faces[number_of(pairs, "Max")] <= {"Abe", "Uwe"}
-    counts = np.bincount(pairs.real[:, 1])
-    assert counts[number_of(pairs, "Mia")] == counts[number_of(pairs, "Max")] == 3
-    assert counts[number_of(pairs, "Zoe")] == 2
-
-
-def test_no_more_faces_than_there_are(store: Store) -> None:
-    pairs = paired(store, attribute_pairs=True, attribute_faces=100)
-    mine = pairs.real[pairs.real[:, 1] == number_of(pairs, "Mia"), 0]
-    assert len(mine) == len(set(mine.tolist())) == 6
-    assert {store.identities[pairs.faces[i].identity].gender for i in mine} == {"f"}
-
-
-def test_the_seed_decides_among_the_like(store: Store) -> None:
-    def faces_of_max(seed: int) -> list[int]:
-        pairs = paired(store, attribute_pairs=True, attribute_faces=2, seed=seed)
-        return pairs.real[pairs.real[:, 1] == number_of(pairs, "Max"), 0].tolist()
-
-    assert faces_of_max(1) == faces_of_max(1)
-    assert len({tuple(faces_of_max(seed)) for seed in range(8)}) > 1
-
-
-def test_faces_of_an_unknown_age_come_last(tmp_path: Path) -> None:
-    people = [
-        Person("Old", "m", age=70, voices=1, photos=0, frames=SHORT),
-        Person("Uwe", "m", voices=0, photos=3, frames=SHORT),
-        Person("Tom", "m", age=20, voices=0, photos=2, frames=SHORT),
-    ]
-    pairs = paired(made_store(tmp_path / "ages", people), attribute_pairs=True, attribute_faces=2)
-    assert real_faces(pairs) == {0: {"Tom"}}
-
-
 # ------------------------------------------------------------------------------- nothing to learn from
 
 
@@ -219,6 +150,6 @@ def test_nobody_with_both(tmp_path: Path) -> None:
         Person("Uwe", "m", voices=0, photos=1, frames=SHORT),
     ]
     store = made_store(tmp_path / "apart", people)
-    with pytest.raises(StoreError, match=r"none of 2 speakers has a 'photo' picture; .* Set attribute_pairs=true"):
+    with pytest.raises(StoreError, match=r"none of 2 speakers has a 'photo' picture; .* Set identity_weight=0"):
         paired(store)
-    assert speakers(paired(store, attribute_pairs=True)) == {"Abe"}
+    assert speakers(paired(store, identity_weight=0.0)) == {"Abe", "Bea"}
