@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStream
-from s2f_edge.hearing.frontend import FRONT_ENDS
-from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
-from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.hearing.quality import SpeechQuality
+from s2f_edge.listening import Listener
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.results import Voice, rounded
 
@@ -96,27 +95,23 @@ def listen(
             read. Sound that is not speech, or too little of it, raises nothing.
     """
     model = Speech2Face(pack, "cpu", precision=precision)
-    front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
-    meter, envelope, stream, columns = SpeechMeter(), _Envelope(), LogMelStream(), _Columns()
-    speech = SpeechStream()
+    listener = Listener(model.pack.manifest.voice.features)
+    envelope, stream, columns = _Envelope(), LogMelStream(), _Columns()
     for block in audio.stream(source, sample_rate):
-        heard, voiced = speech.push(block)
-        meter.push(heard, voiced)
-        front_end.push(voiced)
+        listener.push(block)
         envelope.push(block)
         columns.push(stream.push(block))
-    heard, voiced = speech.finish()
-    meter.push(heard, voiced)
-    front_end.push(voiced)
     columns.push(stream.finish())
-    measured = meter.finish()
+    heard = listener.finish()
     voice, refusal = None, None
     try:
-        voice = model.voice_of(measured, front_end.inputs())
+        voice = model.voice_of(heard.quality, heard.windows)
     except (NotSpeechError, TooLittleSpeechError) as error:
         refusal = error
     logmel, column_s = columns.finish()
-    return Inspection(envelope.finish(), speech.segments, logmel, column_s, measured, voice, refusal, model.pack_name)
+    return Inspection(
+        envelope.finish(), heard.segments, logmel, column_s, heard.quality, voice, refusal, model.pack_name
+    )
 
 
 class _Envelope:
