@@ -215,12 +215,10 @@ def embed_lines(facts: Facts) -> list[str]:
 
 
 def embed_facts(voice: Voice, model: Speech2Face) -> Facts:
+    known = voice.to_dict()
     return {
         "length": len(voice.embedding),
-        "speech_seconds": round(voice.quality.speech_s, 3),
-        "gender": voice.gender,
-        "male_probability": voice.male_probability,
-        "warnings": [{"code": w.code, "message": w.message} for w in voice.warnings],
+        **{name: known[name] for name in ("speech_seconds", "gender", "male_probability", "warnings")},
         "pack": model.pack_name,
         "pack_sha256": model.pack.sha256,
         "provider": voice.provider,

@@ -237,18 +237,14 @@ class Stream:
         made = self._engine.made(
             voice, FaceFields(gender=self._settings.gender, size=size, format=self._settings.format)
         )
-        result = made.result
+        known = made.result.to_dict()
         yield {
             "type": "face",
             **self._so_far(),
             "final": last,
-            "gender": result.gender,
-            "male_probability": result.male_probability,
-            "generator": result.generator,
-            "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
+            **{name: known[name] for name in ("gender", "male_probability", "generator", "warnings", "notice")},
             "picture": picture_fields(made.pictures[0], made.media_type, size),
             "marks": list(made.marks),
-            "notice": result.provenance.notice,
             "work_ms": round((perf_counter() - began) * 1e3, 1),
         }
 
