@@ -24,7 +24,7 @@ from typing import Any
 
 from s2f_edge._version import __version__
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import How, Maker, Outcome, told
+from s2f_edge.batch.make import How, Maker, Outcome
 from s2f_edge.errors import ClusterError, RuntimeSetupError, S2FError, WorkerError
 from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.streams import silence
@@ -76,7 +76,7 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
                     why = worker.end("gave no answer and was ended" if not answered else None)
                     if worker.ready:
                         job = worker.jobs.popleft()
-                        yield job, Outcome(told(WorkerError(f"The process that worked on it {why}.")), [], 0.0)
+                        yield job, _ended(f"The process that worked on it {why}.")
                     elif (failed := failed + 1) >= STARTS:
                         raise RuntimeSetupError(f"No worker process can be started: it {why}.")
                     left.again(worker.jobs)
@@ -86,6 +86,10 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
             worker.leave()
         for worker in workers:
             worker.stop()
+
+
+def _ended(how: str) -> Outcome:
+    return Outcome(WorkerError(how).to_dict(), [], 0.0)
 
 
 class _Left:
@@ -263,7 +267,7 @@ def _ray_outcomes(ray: Any, jobs: Iterable[Job], how: How) -> Outcomes:
                 raise ClusterError(f"A machine of the cluster cannot do the work: {cause}") from None
             except ray.exceptions.RayError as error:
                 text = str(error).splitlines()[0]
-                outcome = Outcome(told(WorkerError(f"The process that worked on it ended each time: {text}")), [], 0.0)
+                outcome = _ended(f"The process that worked on it ended each time: {text}")
             if "error" not in outcome.facts:  # names as they were given, not those of the task
                 outcome.facts.update(file=job.source, pictures=job.targets)
             yield job, outcome

@@ -144,9 +144,9 @@ class Maker:
         except S2FError as error:
             cause = error.__context__
             hopeless = isinstance(cause, OSError) and cause.errno in HOPELESS
-            facts = told(error)
+            facts = error.to_dict()
         except OSError as error:  # what is written has errors of its own
-            facts = told(unreadable(error))
+            facts = unreadable(error).to_dict()
         except MemoryError:
             facts = {"error": "memory", "message": "There is not enough memory for this recording.", "exit_status": 1}
         except Exception as error:  # a fault of ours: the others have nothing to do with it
@@ -159,13 +159,6 @@ class Maker:
 def unreadable(error: OSError) -> UnreadableAudioError:
     """The error of a recording that the system does not read."""
     return UnreadableAudioError(f"The recording cannot be read: {error.strerror or error}.")
-
-
-def told(error: S2FError) -> Facts:
-    """An error as JSON has it."""
-    reason = getattr(error, "reason", None)
-    facts = {"error": error.code, "message": str(error), "exit_status": error.exit_status}
-    return facts | ({"reason": reason} if reason else {})
 
 
 def row(job: Job, outcome: Outcome, how: How, folder: str) -> Row:

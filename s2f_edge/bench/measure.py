@@ -20,8 +20,8 @@ from typing import IO, Any, Self
 import numpy as np
 import soundfile
 
-from s2f_edge import errors
 from s2f_edge.batch.engines import THREADS
+from s2f_edge.errors import WorkerError, from_dict
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_edge.hearing.vad import SpeechStream
@@ -189,12 +189,10 @@ class _Worker:
         line = _there(self._process.stdout).readline()
         if not line:
             text = "A process that was to be measured ended before its time; is there too little memory?"
-            raise errors.WorkerError(text + self._last_words())
+            raise WorkerError(text + self._last_words())
         said: dict[str, Any] = json.loads(line)
         if "error" in said:
-            error = Exception.__new__(getattr(errors, said["error"]))
-            error.args = (said["message"],)
-            raise error
+            raise from_dict(said)
         return said
 
     def _last_words(self) -> str:

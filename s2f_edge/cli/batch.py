@@ -14,7 +14,7 @@ from s2f_edge.batch.jobs import Job
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts, printable
 from s2f_edge.cli.progress import Bar, Tally, say
-from s2f_edge.errors import OutputError, S2FError, UsageError
+from s2f_edge.errors import OutputError, S2FError, UsageError, from_dict
 
 if TYPE_CHECKING:
     from s2f_edge.batch.engines import Outcomes
@@ -211,15 +211,10 @@ def _make(folder: Path) -> None:
 
 
 def _say(job: Job, outcome: Outcome, report: Report) -> None:
-    facts = outcome.facts
-    if "error" not in facts:
-        report.result(facts, opt.infer_lines)
-        return
-    error = S2FError(facts["message"])
-    error.code, error.exit_status = facts["error"], facts["exit_status"]
-    if "reason" in facts:
-        error.reason = facts["reason"]  # type: ignore[attr-defined]
-    report.failure(error, job.source)
+    if "error" in outcome.facts:
+        report.failure(from_dict(outcome.facts), job.source)
+    else:
+        report.result(outcome.facts, opt.infer_lines)
 
 
 def _summary(tally: Tally, table: Table | None, report: Report) -> None:

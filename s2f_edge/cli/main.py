@@ -305,12 +305,7 @@ class _Report:
     def failure(self, error: S2FError, name: str | None = None) -> None:
         message = str(error)
         if self.as_json:
-            reason = getattr(error, "reason", None)
-            self._json(
-                ({} if name is None else {"file": name})
-                | {"error": error.code, "message": message, "exit_status": error.exit_status}
-                | ({"reason": reason} if reason else {})
-            )
+            self._json(({} if name is None else {"file": name}) | error.to_dict())
         else:
             of = "" if name is None or message.startswith(name) else f"{name}: "
             print(printable(f"error: {of}{message}"), file=sys.stderr)

@@ -270,7 +270,7 @@ class Streams:
             BusyError: there is none.
         """
         if self.open >= self._engine.settings.streams:
-            raise BusyError(f"{self.open} streams are open, and no more can be. Try again.", 5.0)
+            raise BusyError(f"{self.open} streams are open, and no more can be. Try again.", 5)
         self.open += 1
         self._engine.counts.streams.inc()
         try:
