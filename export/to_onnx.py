@@ -41,13 +41,13 @@ from export.checkpoints import load_checkpoints
 from export.float16 import weights_as_float16
 from export.mobile import write_single_file
 from export.published import load_published
-from export.single_file import GENERATORS
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
-from s2f_edge.pack.manifest import GENDERS, MANIFEST, PRECISIONS, RENDERER_SCHEMA, SCHEMA
+from s2f_edge.pack.manifest import MANIFEST, RENDERER_SCHEMA, SCHEMA
 from s2f_edge.pack.pack import Pack, variants_inside
 from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.pipeline import Speech2Face
+from s2f_edge.terms import GENDERS, GENERATORS, PRECISIONS
 from s2f_train.folders import written_whole
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, Renderer
@@ -178,7 +178,7 @@ def _write(
             "settings": voice.settings,
         },
         "traits": None,
-        "generators": {gender: f"generator_{gender}.onnx" for gender in GENDERS if f"generator_{gender}" in networks},
+        "generators": {name: f"generator_{name}.onnx" for name in GENERATORS if f"generator_{name}" in networks},
         "generator_settings": {k: n.settings for k, n in networks.items() if k.startswith("generator_")},
         "noise": 0.0 if "renderer" in networks else training.get("noise", NOISE),
         "files": files,
@@ -372,7 +372,7 @@ def _arguments() -> argparse.ArgumentParser:
     single.add_argument("--single-file", type=Path, metavar="FILE.onnx", help="one model from waveform to face")
     single.add_argument(
         "--generator",
-        choices=GENERATORS,
+        choices=GENDERS,
         default="auto",
         help="the one that the file has (default: auto, all of them, and the voice or an input chooses)",
     )

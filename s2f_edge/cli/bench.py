@@ -36,7 +36,7 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
     def bench(
         recording: ClipArgument = None,
         pack: opt.PackOption = None,
-        device: opt.DeviceOption = opt.Device.auto,
+        device: opt.DeviceOption = "auto",
         seconds_each: SecondsEachOption = 3.0,
         as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
@@ -52,10 +52,10 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
             from s2f_edge.bench.measure import Bench, choices, has_cuda, machine, machine_facts
             from s2f_edge.cli.batch import cores
 
-            found = Bench(recording, pack, device.value, seconds_each)
-            planned = choices(found.pack, device.value, cores())
-            measured, left_out = _all(found, planned, device.value, quiet)
-            if device == opt.Device.auto and not has_cuda():
+            found = Bench(recording, pack, device, seconds_each)
+            planned = choices(found.pack, device, cores())
+            measured, left_out = _all(found, planned, device, quiet)
+            if device == "auto" and not has_cuda():
                 left_out = ["CUDA, which this onnxruntime does not have."]
             advised = advice(measured, has_cuda())
             facts = {

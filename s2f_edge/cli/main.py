@@ -93,7 +93,7 @@ def options(
 @app.command()
 def infer(
     files: opt.ManyFilesArgument = None,
-    gender: opt.GenderOption = opt.Gender.auto,
+    gender: opt.GenderOption = "auto",
     out: opt.OutFaceOption = None,
     samples: opt.SamplesOption = 1,
     seed: opt.SeedOption = None,
@@ -104,7 +104,7 @@ def infer(
     key: opt.KeyOption = None,
     pack: opt.PackOption = None,
     precision: opt.PrecisionOption = None,
-    device: opt.DeviceOption = opt.Device.auto,
+    device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
     as_json: opt.JsonOption = False,
@@ -127,8 +127,8 @@ def infer(
         names = [*(files or []), *(recordings.listed(listed) if listed else [])]
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples)
         how = How(
-            pack=str(pack) if pack else None, precision=precision and precision.value, device=device.value,
-            threads=threads, gender=gender.value, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
+            pack=str(pack) if pack else None, precision=precision, device=device,
+            threads=threads, gender=gender, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
             form=written, certificate=certificate, key=key, overwrite=overwrite,
         )  # fmt: skip
         if count := many.workers(jobs, how):
@@ -145,7 +145,7 @@ def embed(
     form: opt.FormatOption = opt.EmbeddingFormat.npy,
     pack: opt.PackOption = None,
     precision: opt.PrecisionOption = None,
-    device: opt.DeviceOption = opt.Device.auto,
+    device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
     as_json: opt.JsonOption = False,
@@ -158,7 +158,7 @@ def embed(
     report = _Report(as_json, quiet, out == "-")
     with report.errors():
         jobs = plan(files, out, f".{form.value}")
-        model = Speech2Face(pack, device.value, threads, precision and precision.value)
+        model = Speech2Face(pack, device, threads, precision)
 
     def make(job: Job) -> Facts:
         voice = model.embed(recordings.sound(job.source), denoise=denoise)
@@ -187,7 +187,7 @@ def inspect(
         jobs = plan([file], out, ".inspect.png")
 
     def make(job: Job) -> Facts:
-        found = listen(recordings.sound(job.source), pack, precision=precision and precision.value)
+        found = listen(recordings.sound(job.source), pack, precision=precision)
         write_all({job.targets[0]: draw_inspection(found)}, overwrite)
         return {"file": job.source, "picture": job.targets[0], **found.numbers()}
 

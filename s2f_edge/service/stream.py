@@ -35,13 +35,13 @@ from s2f_edge.errors import (
 from s2f_edge.hearing.audio import MAX_RATE, MIN_RATE
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.live import LiveVoice
-from s2f_edge.picture import MAX_SIZE, MIN_SIZE
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.service.decoder import Decoder
 from s2f_edge.service.engine import Admitted, Engine, picture_fields
 from s2f_edge.service.problems import problem
-from s2f_edge.service.schemas import FaceFields, Gender
+from s2f_edge.service.schemas import FaceFields
 from s2f_edge.service.uploads import said
+from s2f_edge.terms import MAX_SIZE, MIN_SIZE, Gender
 
 log = logging.getLogger(__name__)
 
