@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
@@ -21,15 +21,13 @@ from typing import Any
 from s2f_edge import processes
 from s2f_edge._version import __version__
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import How, Maker, Outcome
+from s2f_edge.batch.make import How, Maker, Outcome, Outcomes
 from s2f_edge.errors import ClusterError, RuntimeSetupError, S2FError, WorkerError
 from s2f_edge.processes import READY
 
 AHEAD = 2  # recordings that a worker has: the next one lies there when one is done
 STUCK_S = 1800.0  # no answer in this time means that none will come: a damaged file can do that to a decoder
 STARTS = 3  # processes in a row that end before they are ready
-
-Outcomes = Generator[tuple[Job, Outcome], None, None]
 
 
 # ----------------------------------------------------------------------- this machine

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -87,6 +88,9 @@ class Outcome(NamedTuple):
     hopeless: bool = False
 
 
+Outcomes = Generator[tuple[Job, Outcome], None, None]
+
+
 class Maker:
     """Makes the pictures of recordings.
 
@@ -154,6 +158,21 @@ class Maker:
             text = f"Unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; please report it."
             facts = {"error": "unexpected", "message": text, "exit_status": 1}
         return Outcome(facts, sizes, (perf_counter() - began) * 1e3, hopeless)
+
+
+def here(jobs: Iterable[Job], make: Callable[[Job], Facts]) -> Outcomes:
+    """Works in this process, as the engines (engines.py) do in others; what no recording is to blame for is raised."""
+    for job in jobs:
+        try:
+            facts = make(job)
+        except S2FError as error:
+            facts = error.to_dict()
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # what is written has errors of its own
+            log.debug("%s", job.source, exc_info=True)
+            facts = unreadable(error).to_dict()
+        yield job, Outcome(facts, [], 0.0)
 
 
 def unreadable(error: OSError) -> UnreadableAudioError:

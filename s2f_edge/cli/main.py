@@ -8,8 +8,8 @@ try:
     import json
     import logging
     import os
-    from collections.abc import Callable, Iterator
-    from contextlib import contextmanager, nullcontext
+    from collections.abc import Iterator
+    from contextlib import contextmanager
     from dataclasses import dataclass
     from typing import Annotated, Any
 
@@ -20,21 +20,16 @@ try:
     from s2f_edge._version import __version__
     from s2f_edge.batch import recordings
     from s2f_edge.batch.jobs import Job, embedding_bytes, picture_format, plan, write_all
-    from s2f_edge.batch.make import How, Maker, unreadable
+    from s2f_edge.batch.make import How, Maker
     from s2f_edge.cli import batch, bench, serve
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
-    from s2f_edge.cli.progress import clear_line
     from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
 except KeyboardInterrupt:  # this takes long enough to be interrupted
     print("Interrupted; nothing half written is left.", file=sys.stderr)
     raise SystemExit(130) from None
 
 NOTICE = "A plausible face for a voice. It is not the speaker and identifies nobody."
-SOME_FAILED = 3
-
-Make = Callable[[Job], Facts]
-Lines = Callable[[Facts], list[str]]
 
 
 @contextmanager
@@ -135,7 +130,7 @@ def infer(
             return batch.run(jobs, how, many, count, report)
         maker = Maker(how)
 
-    return _run(jobs, maker.make, opt.infer_lines, report)
+    return batch.run_here(jobs, maker.make, opt.infer_lines, report)
 
 
 @app.command()
@@ -165,7 +160,7 @@ def embed(
         write_all({job.targets[0]: embedding_bytes(voice.embedding, form)}, overwrite)
         return {"file": job.source, "embedding": job.targets[0], **opt.embed_facts(voice, model)}
 
-    _run(jobs, make, opt.embed_lines, report)
+    batch.run_here(jobs, make, opt.embed_lines, report)
 
 
 @app.command()
@@ -191,7 +186,7 @@ def inspect(
         write_all({job.targets[0]: draw_inspection(found)}, overwrite)
         return {"file": job.source, "picture": job.targets[0], **found.numbers()}
 
-    _run(jobs, make, opt.inspect_lines, report)
+    batch.run_here(jobs, make, opt.inspect_lines, report)
 
 
 @app.command()
@@ -212,7 +207,7 @@ def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_js
         else:
             report.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
     if failed:
-        raise typer.Exit(failed.exit_status if len(files) == 1 else SOME_FAILED)
+        raise typer.Exit(failed.exit_status if len(files) == 1 else batch.SOME_FAILED)
 
 
 @pack_app.command("show")
@@ -251,41 +246,7 @@ def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False
             print(json.dumps({"pack": str(pack.folder), "sha256": pack.sha256, "files": names, "ok": True}))
 
 
-# ------------------------------------------------------------------------------ several
-
-
-def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
-    """Does every job; one that fails is reported and does not stop the rest."""
-    failures: list[S2FError] = []
-    logged = logging.getLogger().isEnabledFor(logging.DEBUG)  # a bar between lines of a log is no help
-    shown = len(jobs) > 1 and not report.quiet and not logged and sys.stderr.isatty()
-    # The position in it changes with every file, so that it is drawn anew after each line that is printed.
-    bar = typer.progressbar(length=len(jobs), label="Recordings", show_pos=True, file=sys.stderr) if shown else None
-    with bar or nullcontext():
-        for job in jobs:
-            error, facts = None, Facts()
-            try:
-                facts = make(job)
-            except S2FError as failed:
-                error = failed
-            except BrokenPipeError:
-                raise
-            except OSError as failed:  # what is written has errors of its own
-                logging.getLogger(__name__).debug("%s", job.source, exc_info=True)
-                error = unreadable(failed)
-            if bar:
-                clear_line()
-            if error:
-                failures.append(error)
-                report.failure(error, job.source)
-            else:
-                report.result(facts, lines)
-            if bar:
-                bar.update(1)
-    if failures:
-        if len(jobs) > 1 and not report.as_json:
-            print(f"{len(failures)} of {len(jobs)} failed.", file=sys.stderr)
-        raise typer.Exit(failures[0].exit_status if len(jobs) == 1 else SOME_FAILED)
+# ------------------------------------------------------------------------------ results
 
 
 @dataclass(frozen=True)
@@ -296,7 +257,7 @@ class _Report:
     quiet: bool = False
     out_taken: bool = False
 
-    def result(self, facts: Facts, lines: Lines) -> None:
+    def result(self, facts: Facts, lines: batch.Lines) -> None:
         if self.as_json:
             self._json(facts)
         elif not self.quiet and not self.out_taken:

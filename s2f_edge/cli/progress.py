@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import sys
 from collections import Counter
@@ -72,7 +73,7 @@ class Bar:
     """Shows a tally; use it as a context.
 
     Args:
-        shown: False shows nothing.
+        shown: False shows nothing. There is no bar for one recording, nor between lines of a log.
         silent: nothing else is printed, so that lines take the place of the bar where standard error is no terminal.
     """
 
@@ -82,7 +83,8 @@ class Bar:
         terminal = sys.stderr.isatty()
         self._lines = shown and silent and not terminal
         self._said = monotonic()
-        if shown and terminal:
+        logged = logging.getLogger().isEnabledFor(logging.DEBUG)
+        if shown and terminal and tally.total > 1 and not logged:
             self._bar = typer.progressbar(
                 length=tally.total,
                 label="Recordings",
@@ -119,14 +121,9 @@ class Bar:
     def away(self) -> Iterator[None]:
         """While something is printed in its place."""
         if self._bar:
-            clear_line()
+            blank = " " * (shutil.get_terminal_size().columns - 1)
+            print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
         yield
-
-
-def clear_line() -> None:
-    """Takes a progress bar away, so that what is printed does not stand behind it."""
-    blank = " " * (shutil.get_terminal_size().columns - 1)
-    print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
