@@ -74,7 +74,7 @@ class Listener:
             self._detect(rest)
         with self._clock("vad"):
             samples, voiced = self._stream.finish()
-        self._take(samples, voiced)
+        self.take(samples, voiced)
         with self._clock("quality"):
             quality = self._meter.finish()
         return Heard(quality, self.front_end.inputs(), self._stream.segments)
@@ -84,12 +84,8 @@ class Listener:
         self._meter.settle()
         return copy.deepcopy(self._meter).finish()
 
-    def _detect(self, samples: Float32s) -> None:
-        with self._clock("vad"):
-            samples, voiced = self._stream.push(samples)
-        self._take(samples, voiced)
-
-    def _take(self, samples: Float32s, voiced: Float32s) -> None:
+    def take(self, samples: Float32s, voiced: Float32s) -> None:
+        """Takes what a voice detector has heard, and what it kept of that."""
         self.heard += len(samples)
         self.voiced += len(voiced)
         with self._clock("quality"):
@@ -97,3 +93,8 @@ class Listener:
         with self._clock("features"):
             if len(voiced):
                 self.front_end.push(voiced)
+
+    def _detect(self, samples: Float32s) -> None:
+        with self._clock("vad"):
+            samples, voiced = self._stream.push(samples)
+        self.take(samples, voiced)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
@@ -42,14 +42,14 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
     Raises:
         PackError, DeviceError, CertificateError, RuntimeSetupError: no process can begin.
     """
-    left = _Left(jobs)
+    left, again = iter(jobs), deque[Job]()
     workers: list[_Worker] = []
     failed = 0  # starts in a row
     try:
         workers += (_Worker(how) for _ in range(count))
         while True:
             for worker in workers:
-                worker.take(left)
+                worker.take(again, left)
             busy = [worker for worker in workers if worker.jobs]
             if not busy:
                 return
@@ -71,7 +71,7 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
                         yield job, _ended(f"The process that worked on it {why}.")
                     elif (failed := failed + 1) >= STARTS:
                         raise RuntimeSetupError(f"No worker process can be started: it {why}.")
-                    left.again(worker.jobs)
+                    again.extend(worker.jobs)
                     workers[workers.index(worker)] = _Worker(how)
     finally:
         for worker in workers:
@@ -84,20 +84,6 @@ def _ended(how: str) -> Outcome:
     return Outcome(WorkerError(how).to_dict(), [], 0.0)
 
 
-class _Left:
-    """What is still to be done."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._again: deque[Job] = deque()
-
-    def again(self, jobs: Iterable[Job]) -> None:
-        self._again.extend(jobs)
-
-    def next(self) -> Job | None:
-        return self._again.popleft() if self._again else next(self._jobs, None)
-
-
 class _Worker(processes.Worker):
     """A process that makes faces."""
 
@@ -107,9 +93,9 @@ class _Worker(processes.Worker):
         self.ready = False
         self.until = monotonic() + STUCK_S
 
-    def take(self, left: _Left) -> None:
+    def take(self, again: deque[Job], left: Iterator[Job]) -> None:
         """Gives the process something to do."""
-        while len(self.jobs) < AHEAD and (job := left.next()):
+        while len(self.jobs) < AHEAD and (job := again.popleft() if again else next(left, None)):
             if not self.jobs:
                 self.until = monotonic() + STUCK_S
             self.jobs.append(job)

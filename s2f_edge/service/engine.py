@@ -19,8 +19,7 @@ import numpy as np
 from s2f_edge._version import __version__
 from s2f_edge.errors import DeadlineError, NotFoundError, UsageError
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
-from s2f_edge.hearing.frontend import FRONT_ENDS
-from s2f_edge.hearing.quality import SpeechMeter
+from s2f_edge.listening import Listener
 from s2f_edge.marks import credentials
 from s2f_edge.picture import MEDIA_TYPES, NOTICE, Provenance, encode
 from s2f_edge.pipeline import Speech2Face
@@ -88,11 +87,9 @@ class Engine:
         """Runs all that a first request would wait for: networks take memory, and a certificate is made."""
         voice = self.model.pack.manifest.voice
         tone = np.sin(np.arange(SAMPLE_RATE) / 10.0).astype(np.float32)
-        meter, front_end = SpeechMeter(), FRONT_ENDS[voice.features]()
-        meter.push(tone, tone)
-        meter.finish()
-        front_end.push(tone)
-        for windows in (front_end.glance(), front_end.inputs()):
+        listener = Listener(voice.features)
+        listener.take(tone, tone)
+        for windows in (listener.front_end.glance(), listener.finish().windows):
             self.model.embed_windows(windows)
         for generator in self.model.pack.manifest.generators:
             for kind in MEDIA_TYPES:
