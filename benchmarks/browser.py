@@ -121,13 +121,14 @@ def without_detector() -> list[float]:
     from export.verify import session_of
     from s2f_edge import Speech2Face
     from s2f_edge.pack.pack import Pack
+    from s2f_edge.terms import GENDERS
 
     model, session, found = Speech2Face(device="cpu"), session_of(single_file(Pack.open())), []
     for name in ("male", "female"):
         path = ROOT / "examples" / f"{name}.wav"
         result, samples = model.infer(path), soundfile.read(path, dtype="float32")[0]
         size = len(result.voice.embedding)
-        used = ("auto", "general", "male", "female").index(result.generator)
+        used = GENDERS.index(result.generator)
         face = run(session, samples, np.zeros((1, size), np.float32), used)["faces"][0]
         found.append(10 * np.log10(255.0**2 / np.square(face.astype(float) - result.face).mean()))
     return [float(ratio) for ratio in found]

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from s2f_edge import AudioError, Speech2Face
+from s2f_edge.terms import GENERATORS
 from s2f_train.data.store import Sample, Store
 
 LEAST = 128  # pixels of a face: smaller ones are enlarged
@@ -37,7 +38,7 @@ def main() -> None:
             parser.error(
                 f"{arguments.source} has {len(voices)} speakers of gender {gender} in its test split; --each N"
             )
-        for generator in ("general", "male", "female") if arguments.generators else ("general",):
+        for generator in GENERATORS if arguments.generators else ("general",):
             faces = [face_of(model, store, voice, generator) for voice in voices]
             rows.append(np.concatenate(faces, axis=1))
     picture = Image.fromarray(np.concatenate(rows))

@@ -12,9 +12,10 @@ from torch import nn
 from export.network_file import OPSET, facts_of, network_file
 from export.verify import tensors
 from s2f_edge.errors import S2FError
-from s2f_edge.pack.manifest import GENDERS, MANIFEST, PRECISIONS, RENDERER_SCHEMA, SCHEMA
+from s2f_edge.pack.manifest import MANIFEST, RENDERER_SCHEMA, SCHEMA
 from s2f_edge.pack.pack import Pack
 from s2f_edge.pipeline import Speech2Face
+from s2f_edge.terms import GENERATORS, PRECISIONS
 from s2f_train.folders import written_whole
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
@@ -141,7 +142,7 @@ def _write(
             "settings": voice.settings,
         },
         "traits": None,
-        "generators": {gender: f"generator_{gender}.onnx" for gender in GENDERS if f"generator_{gender}" in networks},
+        "generators": {name: f"generator_{name}.onnx" for name in GENERATORS if f"generator_{name}" in networks},
         "generator_settings": {k: n.settings for k, n in networks.items() if k.startswith("generator_")},
         "noise": 0.0 if "renderer" in networks else training.get("noise", NOISE),
         "files": files,

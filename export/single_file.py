@@ -45,8 +45,8 @@ from s2f_edge.pack.roles import TensorInfo
 from s2f_edge.picture import NOTICE, SOURCE_TYPE, Pixels
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
 from s2f_edge.results import SURE_OF_GENDER
+from s2f_edge.terms import GENDERS
 
-GENERATORS = ("auto", "general", "male", "female")
 LEAST_PSNR_DB, LEAST_COSINE = 40.0, 0.9999
 
 
@@ -133,21 +133,21 @@ def single_file(pack: Pack, generator: str = "auto") -> bytes:
 
 
 def _used(graph: Graph, wanted: Value | None, male: Value | None, names: list[str]) -> Value:
-    """Which generator runs: int32 (1,), an index into `GENERATORS`; as `Speech2Face` chooses."""
-    general = np.array([GENERATORS.index("general")], np.int32)
+    """Which generator runs: int32 (1,), an index into `GENDERS`; as `Speech2Face` chooses."""
+    general = np.array([GENDERS.index("general")], np.int32)
     if wanted is None:
-        return graph.value(np.array([GENERATORS.index(names[0])], np.int32))
+        return graph.value(np.array([GENDERS.index(names[0])], np.int32))
     heard = graph.value(general)
     if male is not None:
         for name, probability in (("male", male), ("female", 1.0 - male)):
             if name in names:
                 sure = probability.apply("GreaterOrEqual", SURE_OF_GENDER)
-                heard = graph.op("Where", sure, graph.value(np.array([GENERATORS.index(name)], np.int32)), heard)
+                heard = graph.op("Where", sure, graph.value(np.array([GENDERS.index(name)], np.int32)), heard)
     asked = graph.op("Where", wanted.apply("Equal", np.array([0], np.int32)), heard, wanted)
     # A number that stands for no generator of this file is taken for the general one, and so told.
     known = graph.value(np.array([False]))
     for name in names:
-        known = known.apply("Or", asked.apply("Equal", np.array([GENERATORS.index(name)], np.int32)))
+        known = known.apply("Or", asked.apply("Equal", np.array([GENDERS.index(name)], np.int32)))
     return graph.op("Where", known, asked, graph.value(general))
 
 
@@ -163,10 +163,10 @@ def _by_generator(
     def by(names: list[str]) -> Value:
         if len(names) == 1:
             return made(models[names[0]])
-        this = used.apply("Equal", np.array([GENERATORS.index(names[0])], np.int32))
+        this = used.apply("Equal", np.array([GENDERS.index(names[0])], np.int32))
         return graph.either(this, lambda: made(models[names[0]]), lambda: by(names[1:]), shape)
 
-    return by(sorted(models, key=GENERATORS.index, reverse=True))
+    return by(sorted(models, key=GENDERS.index, reverse=True))
 
 
 def _appearance(
@@ -233,7 +233,7 @@ def _facts(pack: Pack, generator: str, names: list[str]) -> dict[str, str]:
         "noise_size": str(manifest.noise_size),
         "face_size": str(manifest.face_size),
         "generator": generator,
-        "generators": json.dumps({name: GENERATORS.index(name) for name in names}),
+        "generators": json.dumps({name: GENDERS.index(name) for name in names}),
         "sounds": json.dumps(CLASSES),
         "sure_of_gender": str(SURE_OF_GENDER),
     }
@@ -265,7 +265,7 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
         noise = faces.latents(pack.manifest.noise_size, 2, number)
         found = run(session, clip, noise)
         cosines.append(float(found["embedding"] @ wanted / np.linalg.norm(found["embedding"])))
-        used = GENERATORS[int(found["generator_used"][0])]
+        used = GENDERS[int(found["generator_used"][0])]
         male = model._traits(wanted)[0]
         if generator == "auto" and male is not None and abs(max(male, 1 - male) - SURE_OF_GENDER) > 0.01:
             heard = "general" if max(male, 1 - male) < SURE_OF_GENDER else "male" if male > 0.5 else "female"

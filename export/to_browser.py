@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from export.mobile import speech_of
-from export.single_file import GENERATORS, judge, single_file
+from export.single_file import judge, single_file
 from export.verify import ParityError
 from s2f_edge._version import __version__
 from s2f_edge.errors import S2FError
@@ -40,6 +40,7 @@ from s2f_edge.picture import NOTICE, Provenance, texts
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.results import SURE_OF_GENDER
 from s2f_edge.service.device import MANIFEST, SCHEMA
+from s2f_edge.terms import GENDERS
 from s2f_train.folders import written_whole
 
 RUNTIME = "onnxruntime-web@1.30.0"
@@ -117,7 +118,7 @@ def _facts(pack: Pack) -> dict[str, Any]:
         "pack_sha256": pack.sha256,
         "licence": manifest.licence,
         "notice": NOTICE,
-        "generators": {generator: GENERATORS.index(generator) for generator in generators},
+        "generators": {generator: GENDERS.index(generator) for generator in generators},
         "embedding_size": manifest.voice.embedding_size,
         "noise_size": manifest.noise_size,
         "sounds": list(CLASSES),

@@ -30,9 +30,9 @@ from export.checkpoints import load_checkpoints
 from export.mobile import write_single_file
 from export.pack import NOISE, export_pack
 from export.published import load_published
-from export.single_file import GENERATORS
 from s2f_edge.errors import S2FError
 from s2f_edge.pack.pack import Pack, variants_inside
+from s2f_edge.terms import GENDERS
 
 PUBLISHED_LICENCE = "The published weights of Wen et al. 2019: see the terms of their authors."
 
@@ -71,7 +71,7 @@ def _arguments() -> argparse.ArgumentParser:
     single.add_argument("--single-file", type=Path, metavar="FILE.onnx", help="one model from waveform to face")
     single.add_argument(
         "--generator",
-        choices=GENERATORS,
+        choices=GENDERS,
         default="auto",
         help="the one that the file has (default: auto, all of them, and the voice or an input chooses)",
     )

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import statistics
 import sys
@@ -40,15 +39,15 @@ from s2f_edge.bench.measure import machine
 from s2f_edge.errors import AudioError, S2FError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import Float32s
-from s2f_edge.hearing.frontend import FRONT_ENDS
-from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
-from s2f_edge.hearing.vad import SpeechStream
-from s2f_edge.pack.manifest import MANIFEST, PRECISIONS
+from s2f_edge.hearing.quality import SpeechQuality
+from s2f_edge.listening import Listener
+from s2f_edge.pack.manifest import MANIFEST
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_edge.pack.roles import APPEARANCE
-from s2f_edge.pipeline import Speech2Face
+from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
 from s2f_edge.results import Appearance
+from s2f_edge.terms import PRECISIONS
 from s2f_train.data import s2f_data
 from s2f_train.folders import written_whole
 from s2f_train.models.light import LightEncoder
@@ -197,19 +196,14 @@ def _appearances(model: Speech2Face, speech: list[Speech]) -> Appearance:
 
 def _hear(name: str, sound: bytes, features: str) -> Speech | None:
     """Speech as the pipeline hears it; None where there is none."""
-    meter, front_end, stream = SpeechMeter(), FRONT_ENDS[features](), SpeechStream()
+    listener = Listener(features)
     try:
-        for block in audio.stream(io.BytesIO(sound)):
-            heard, voiced = stream.push(block)
-            meter.push(heard, voiced)
-            front_end.push(voiced)
+        for block in audio.stream(sound):
+            listener.push(block)
     except AudioError:
         return None
-    heard, voiced = stream.finish()
-    meter.push(heard, voiced)
-    front_end.push(voiced)
-    measured = meter.finish()
-    return Speech(name, measured, list(front_end.inputs())) if measured.speech_s >= 1.0 else None
+    heard = listener.finish()
+    return Speech(name, heard.quality, list(heard.windows)) if heard.quality.speech_s >= MIN_SPEECH_S else None
 
 
 def _parted(speech: list[Speech], calibrated: bool) -> tuple[list[Speech], list[Speech]]:

@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from numpy.typing import NDArray
-
-from s2f_edge.hearing.features import Float32s
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Step(Protocol[T_co]):
-    """A stage that works on blocks as they come."""
-
-    def push(self, samples: Float32s) -> T_co: ...
-
-    def finish(self) -> T_co: ...
 
 
 class Clock:
@@ -44,13 +32,3 @@ class Clock:
             if item is None:
                 return
             yield item
-
-    def through(self, stage: str, step: Step[T_co], blocks: Iterator[Float32s]) -> Iterator[T_co]:
-        """What a step that takes blocks makes of each, and of their end; the time is the stage's."""
-        for block in blocks:
-            with self(stage):
-                made = step.push(block)
-            yield made
-        with self(stage):
-            made = step.finish()
-        yield made

@@ -39,13 +39,25 @@ and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class S2FError(Exception):
-    """Root of all errors that s2f-edge raises on purpose."""
+    """Root of all errors that s2f-edge raises on purpose. `details`: what a class knows beside its message."""
 
     code = "s2f"
     exit_status = 1
     http_status = 500
+    details: tuple[str, ...] = ()
+
+    def known(self) -> dict[str, Any]:
+        """The details that are known, by name."""
+        return {name: value for name in self.details if (value := getattr(self, name)) is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; `from_dict` is the way back."""
+        return {"error": self.code, "message": str(self), "exit_status": self.exit_status, **self.known()}
 
 
 class UsageError(S2FError, ValueError):
@@ -84,6 +96,7 @@ class NotSpeechError(AudioError, ValueError):
     code = "not-speech"
     exit_status = 20
     http_status = 422
+    details = ("reason",)
 
     def __init__(self, reason: str, detail: str):
         self.reason = reason
@@ -96,6 +109,7 @@ class TooLittleSpeechError(AudioError, ValueError):
     code = "too-little-speech"
     exit_status = 21
     http_status = 422
+    details = ("found_s", "needed_s", "heard_s")
 
     def __init__(self, found_s: float, needed_s: float, heard_s: float):
         self.found_s, self.needed_s, self.heard_s = found_s, needed_s, heard_s
@@ -162,12 +176,14 @@ class ProvenanceError(S2FError, ValueError):
 
 
 class ServiceError(S2FError):
-    """`retry_after_s`: in how many seconds the same request may be sent again, where that helps."""
+    """`retry_after_s`: in how many whole seconds the same request may be sent again, where that helps."""
 
     code = "service"
     exit_status = 60
+    details = ("retry_after_s",)
+    retry_after_s: int | None = None
 
-    def __init__(self, message: str, retry_after_s: float | None = None):
+    def __init__(self, message: str, retry_after_s: int | None = None):
         self.retry_after_s = retry_after_s
         super().__init__(message)
 
@@ -235,3 +251,18 @@ class DecoderFailedError(ServiceError):
     code = "decoder-failed"
     exit_status = 70
     http_status = 422
+
+
+_CLASSES = {cls.code: cls for cls in list(vars().values()) if isinstance(cls, type) and issubclass(cls, S2FError)}
+
+
+def from_dict(facts: Mapping[str, Any]) -> S2FError:
+    """The error of which `to_dict` said this; of a code that is not in the tree, an `S2FError` that has it."""
+    code = facts["error"]
+    cls = _CLASSES.get(code, S2FError)
+    error = cls.__new__(cls)  # without __init__, which makes messages of other arguments
+    error.args = (facts["message"],)
+    vars(error).update({name: facts.get(name) for name in cls.details})
+    if code != cls.code:
+        error.code, error.exit_status = code, facts["exit_status"]
+    return error

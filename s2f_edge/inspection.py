@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStream
-from s2f_edge.hearing.frontend import FRONT_ENDS
-from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
-from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.hearing.quality import SpeechQuality, rounded
+from s2f_edge.listening import Listener
 from s2f_edge.pipeline import Speech2Face
-from s2f_edge.results import Voice, rounded
+from s2f_edge.results import Voice
 
 MAX_COLUMNS = 4096  # of the log-mel picture; one that grows beyond is averaged to half
 
@@ -58,21 +57,16 @@ class Inspection:
 
     def numbers(self) -> dict[str, Any]:
         """Everything but the curves, as plain JSON values."""
-        found, voice = self.quality, self.voice
+        found, voice = self.quality, self.voice.to_dict() if self.voice else {}
         return {
-            "heard_seconds": rounded(found.heard_s, 3),
-            "speech_seconds": rounded(found.speech_s, 3),
-            "kept_share": rounded(self.kept_share, 4),
+            **found.to_dict(),
+            "kept_share": rounded(self.kept_share),
             "segments": len(self.segments),
-            "level_dbfs": rounded(found.level_dbfs, 2),
-            "snr_db": rounded(found.snr_db, 2),
             "clipped_share": rounded(found.clipped_share, 6),
             "kind": found.kind,
-            "speech_probability": rounded(found.speech_probability, 4),
-            "gender": voice.gender if voice else None,
-            "male_probability": rounded(voice.male_probability, 4) if voice else None,
-            "surprise": rounded(voice.surprise, 4) if voice else None,
-            "warnings": [warning.message for warning in voice.warnings] if voice else [],
+            "speech_probability": rounded(found.speech_probability),
+            **{name: voice.get(name) for name in ("gender", "male_probability", "surprise")},
+            "warnings": [warning["message"] for warning in voice.get("warnings", [])],
             "refused": str(self.refusal) if self.refusal else None,
             "refused_code": self.refusal.code if self.refusal else None,
             "pack": self.pack,
@@ -96,27 +90,23 @@ def listen(
             read. Sound that is not speech, or too little of it, raises nothing.
     """
     model = Speech2Face(pack, "cpu", precision=precision)
-    front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
-    meter, envelope, stream, columns = SpeechMeter(), _Envelope(), LogMelStream(), _Columns()
-    speech = SpeechStream()
+    listener = Listener(model.pack.manifest.voice.features)
+    envelope, stream, columns = _Envelope(), LogMelStream(), _Columns()
     for block in audio.stream(source, sample_rate):
-        heard, voiced = speech.push(block)
-        meter.push(heard, voiced)
-        front_end.push(voiced)
+        listener.push(block)
         envelope.push(block)
         columns.push(stream.push(block))
-    heard, voiced = speech.finish()
-    meter.push(heard, voiced)
-    front_end.push(voiced)
     columns.push(stream.finish())
-    measured = meter.finish()
+    heard = listener.finish()
     voice, refusal = None, None
     try:
-        voice = model.voice_of(measured, front_end.inputs())
+        voice = model.voice_of(heard.quality, heard.windows)
     except (NotSpeechError, TooLittleSpeechError) as error:
         refusal = error
     logmel, column_s = columns.finish()
-    return Inspection(envelope.finish(), speech.segments, logmel, column_s, measured, voice, refusal, model.pack_name)
+    return Inspection(
+        envelope.finish(), heard.segments, logmel, column_s, heard.quality, voice, refusal, model.pack_name
+    )
 
 
 class _Envelope:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
-from s2f_edge.hearing.frontend import FRONT_ENDS
-from s2f_edge.hearing.quality import SpeechMeter
-from s2f_edge.hearing.vad import GainFinder, SpeechFinder
+from s2f_edge.hearing.vad import GainFinder
+from s2f_edge.listening import Listener
 from s2f_edge.results import Voice
 
 if TYPE_CHECKING:
@@ -48,11 +47,11 @@ class LiveVoice:
 
     @property
     def heard_seconds(self) -> float:
-        return self._hearing.heard / SAMPLE_RATE
+        return self._hearing.listener.heard / SAMPLE_RATE
 
     @property
     def speech_seconds(self) -> float:
-        return self._hearing.voiced / SAMPLE_RATE
+        return self._hearing.listener.voiced / SAMPLE_RATE
 
     @property
     def settled_windows(self) -> int:
@@ -73,8 +72,9 @@ class LiveVoice:
             self._unguessed = 0
             guess = self._gain.at_end()
             wrong = not 1.0 / GAIN_STEP < guess / self._hearing.gain < GAIN_STEP
-            if wrong and self._hearing.heard >= self._hear_again_at:
-                self._hear_again_at = HELD_GROWTH * self._hearing.heard
+            heard = self._hearing.listener.heard
+            if wrong and heard >= self._hear_again_at:
+                self._hear_again_at = HELD_GROWTH * heard
                 self._hear_with(guess, self._gain.held)
 
     def voice(self, *, final: bool = False) -> Voice:
@@ -99,26 +99,21 @@ class LiveVoice:
 
 
 class _Hearing:
-    """The stages from sound to embedding, with one gain."""
+    """A listener with one gain, and the embeddings of what is settled."""
 
     def __init__(self, model: Speech2Face, gain: float) -> None:
+        voice = model.pack.manifest.voice
         self.gain = gain
-        self.heard = self.voiced = 0  # samples
+        self.listener = Listener(voice.features, gain=gain)
         self.windows = 0  # that are settled
         self._model = model
-        self._finder = SpeechFinder(gain)
-        self._meter = SpeechMeter()
-        self._front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
-        self._settled = np.zeros(model.pack.manifest.voice.embedding_size)
+        self._settled = np.zeros(voice.embedding_size)
 
     def push(self, samples: Float32s) -> None:
-        voiced = self._finder.push(samples)
-        self.heard += len(samples)
-        self.voiced += len(voiced)
-        self._meter.push(samples, voiced)
-        if len(voiced):
-            self._front_end.push(voiced)
-            self._settled += self._model.embed_windows(self._counted(self._front_end.settled()))
+        before = self.listener.voiced
+        self.listener.push(samples)
+        if self.listener.voiced > before:
+            self._settled += self._model.embed_windows(self._counted(self.listener.front_end.settled()))
 
     def _counted(self, windows: Iterator[tuple[Float32s, Float32s]]) -> Iterator[tuple[Float32s, Float32s]]:
         for inputs, weights in windows:
@@ -126,8 +121,7 @@ class _Hearing:
             yield inputs, weights
 
     def voice(self, *, final: bool) -> Voice:
-        # Copies are ended, so that the sound can go on in the originals.
-        self._meter.settle()
-        measured = copy.deepcopy(self._meter).finish()
-        windows = copy.deepcopy(self._front_end).inputs() if final else self._front_end.glance()
-        return self._model.voice_of(measured, windows, settled=self._settled)
+        front_end = self.listener.front_end
+        # A copy is ended, so that the sound can go on in the original.
+        windows = copy.deepcopy(front_end).inputs() if final else front_end.glance()
+        return self._model.voice_of(self.listener.quality_so_far(), windows, settled=self._settled)

@@ -25,6 +25,7 @@ from PIL import Image, PngImagePlugin
 
 from s2f_edge.errors import UsageError
 from s2f_edge.marks import watermark
+from s2f_edge.terms import MAX_SIZE, MIN_SIZE
 
 if TYPE_CHECKING:
     from s2f_edge.marks.credentials import Credentials
@@ -33,7 +34,6 @@ Pixels = NDArray[np.uint8]
 
 NOTICE = "plausible face made from a voice, not the speaker"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-MIN_SIZE, MAX_SIZE = 16, 4096
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 FACTS_CHUNK = "s2f-provenance"

@@ -13,19 +13,16 @@ from s2f_edge import faces
 from s2f_edge.clock import Clock
 from s2f_edge.errors import UsageError
 from s2f_edge.hearing import audio, quality
-from s2f_edge.hearing.denoise import NoiseReducer
 from s2f_edge.hearing.features import Float32s
-from s2f_edge.hearing.frontend import FRONT_ENDS, FrontEnd
 from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
-from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.listening import Listener
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import Pixels
 from s2f_edge.results import Appearance, FaceResult, Voice
+from s2f_edge.terms import GENDERS, MAX_SAMPLES
 
-GENDER_CHOICES = ("auto", "general", "male", "female")
 MIN_SPEECH_S = 1.0
-MAX_SAMPLES = 64
 
 
 class Speech2Face:
@@ -117,8 +114,11 @@ class Speech2Face:
     def embed_blocks(self, blocks: Iterator[Float32s], *, denoise: bool = False) -> Voice:
         """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them."""
         clock = Clock()
-        measured, front_end = self._listen(blocks, clock, denoise)
-        return self.voice_of(measured, front_end.inputs(), clock.ms)
+        listener = Listener(self.pack.manifest.voice.features, denoise=denoise, clock=clock)
+        for block in clock.each("decode", blocks):
+            listener.push(block)
+        heard = listener.finish()
+        return self.voice_of(heard.quality, heard.windows, clock.ms)
 
     def voice_of(
         self,
@@ -130,7 +130,7 @@ class Speech2Face:
         """What `embed` says of a recording that has been listened to.
 
         Args:
-            measured: by a `SpeechMeter` that heard the recording.
+            measured: by a `Listener` that heard the recording.
             windows: of its speech, as the pack's front end gives them.
             timings_ms: of the stages before; this one is added to it.
             settled: what `embed_windows` gave for windows that the front end has already given.
@@ -237,21 +237,6 @@ class Speech2Face:
 
     # ---------------------------------------------------------------------------- stages
 
-    def _listen(self, blocks: Iterator[Float32s], clock: Clock, denoise: bool) -> tuple[SpeechQuality, FrontEnd]:
-        """Reads the recording once, block by block; only features are kept."""
-        front_end = FRONT_ENDS[self.pack.manifest.voice.features]()
-        meter = quality.SpeechMeter()
-        blocks = clock.each("decode", blocks)
-        if denoise:
-            blocks = clock.through("denoise", NoiseReducer(), blocks)
-        for block, voiced in clock.through("vad", SpeechStream(), blocks):
-            with clock("quality"):
-                meter.push(block, voiced)
-            with clock("features"):
-                front_end.push(voiced)
-        with clock("quality"):
-            return meter.finish(), front_end
-
     def _traits(self, embedding: Float32s) -> tuple[float | None, float | None, list[QualityWarning]]:
         info = self.pack.manifest.traits
         if info is None:
@@ -277,8 +262,8 @@ class Speech2Face:
         self._check_gender(gender)
 
     def _check_gender(self, gender: str) -> None:
-        if gender not in GENDER_CHOICES:
-            raise UsageError(f"gender is {gender!r}; it must be one of {', '.join(GENDER_CHOICES)}.")
+        if gender not in GENDERS:
+            raise UsageError(f"gender is {gender!r}; it must be one of {', '.join(GENDERS)}.")
         if gender != "auto" and gender not in self.pack.manifest.generators:
             has = ", ".join(self.pack.manifest.generators)
             raise UsageError(f"The pack {self.pack_name} has no {gender} generator; it has {has}.")

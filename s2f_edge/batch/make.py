@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -87,6 +88,9 @@ class Outcome(NamedTuple):
     hopeless: bool = False
 
 
+Outcomes = Generator[tuple[Job, Outcome], None, None]
+
+
 class Maker:
     """Makes the pictures of recordings.
 
@@ -144,9 +148,9 @@ class Maker:
         except S2FError as error:
             cause = error.__context__
             hopeless = isinstance(cause, OSError) and cause.errno in HOPELESS
-            facts = told(error)
+            facts = error.to_dict()
         except OSError as error:  # what is written has errors of its own
-            facts = told(unreadable(error))
+            facts = unreadable(error).to_dict()
         except MemoryError:
             facts = {"error": "memory", "message": "There is not enough memory for this recording.", "exit_status": 1}
         except Exception as error:  # a fault of ours: the others have nothing to do with it
@@ -156,16 +160,24 @@ class Maker:
         return Outcome(facts, sizes, (perf_counter() - began) * 1e3, hopeless)
 
 
+def here(jobs: Iterable[Job], make: Callable[[Job], Facts]) -> Outcomes:
+    """Works in this process, as the engines (engines.py) do in others; what no recording is to blame for is raised."""
+    for job in jobs:
+        try:
+            facts = make(job)
+        except S2FError as error:
+            facts = error.to_dict()
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # what is written has errors of its own
+            log.debug("%s", job.source, exc_info=True)
+            facts = unreadable(error).to_dict()
+        yield job, Outcome(facts, [], 0.0)
+
+
 def unreadable(error: OSError) -> UnreadableAudioError:
     """The error of a recording that the system does not read."""
     return UnreadableAudioError(f"The recording cannot be read: {error.strerror or error}.")
-
-
-def told(error: S2FError) -> Facts:
-    """An error as JSON has it."""
-    reason = getattr(error, "reason", None)
-    facts = {"error": error.code, "message": str(error), "exit_status": error.exit_status}
-    return facts | ({"reason": reason} if reason else {})
 
 
 def row(job: Job, outcome: Outcome, how: How, folder: str) -> Row:

@@ -20,14 +20,14 @@ from typing import IO, Any, Self
 import numpy as np
 import soundfile
 
-from s2f_edge import errors
-from s2f_edge.batch.engines import THREADS
+from s2f_edge.errors import WorkerError, from_dict
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_edge.hearing.vad import SpeechStream
 from s2f_edge.pack.network import chosen_providers, onnxruntime
 from s2f_edge.pack.pack import Pack, variants
 from s2f_edge.pipeline import Speech2Face
+from s2f_edge.processes import threads_limited
 
 SPEECH = Path(__file__).with_name("speech.ogg")  # examples/male.wav, spoken by Flite
 ONE_S, MANY_S = 10.0, 3.0  # length of a recording, where faces are made one at a time and where there are many
@@ -143,8 +143,7 @@ class Bench:
                 "threads": choice.threads,
             }
             words = [str(recording), str(self._seconds), json.dumps(how)]
-            # as infer --jobs does
-            limits = {f"{name}_NUM_THREADS": str(choice.threads) for name in THREADS if choice.many}
+            limits = threads_limited(choice.threads) if choice.many else {}  # as infer --jobs does
             workers = [stack.enter_context(_Worker(words, limits)) for _ in range(choice.workers)]
             ready = [worker.said() for worker in workers]
             for worker in workers:
@@ -189,12 +188,10 @@ class _Worker:
         line = _there(self._process.stdout).readline()
         if not line:
             text = "A process that was to be measured ended before its time; is there too little memory?"
-            raise errors.WorkerError(text + self._last_words())
+            raise WorkerError(text + self._last_words())
         said: dict[str, Any] = json.loads(line)
         if "error" in said:
-            error = Exception.__new__(getattr(errors, said["error"]))
-            error.args = (said["message"],)
-            raise error
+            raise from_dict(said)
         return said
 
     def _last_words(self) -> str:

@@ -35,7 +35,7 @@ def main(recording: str, seconds: float, how: dict[str, Any]) -> None:
         for _ in range(WARM_UP):
             face()
     except S2FError as error:
-        print(json.dumps({"error": type(error).__name__, "message": str(error)}), flush=True)
+        print(json.dumps(error.to_dict()), flush=True)
         return
     manifest = model.pack.manifest
     pack_mb = sum(file.bytes for file in manifest.files.values()) / 1e6

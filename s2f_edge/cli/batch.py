@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from s2f_edge.batch.jobs import Job
+from s2f_edge.batch.make import here, row
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts, printable
 from s2f_edge.cli.progress import Bar, Tally, say
-from s2f_edge.errors import OutputError, S2FError, UsageError
+from s2f_edge.errors import OutputError, S2FError, UsageError, from_dict
 
 if TYPE_CHECKING:
-    from s2f_edge.batch.engines import Outcomes
-    from s2f_edge.batch.make import How, Outcome
+    from s2f_edge.batch.make import How, Outcome, Outcomes
     from s2f_edge.batch.table import Before, Table
 
 MANY = 64  # recordings that are worth starting processes for
 SOME_FAILED = 3
+GO_ON = "The same command with --resume goes on."
+
+Lines = Callable[[Facts], list[str]]
 
 
 class Report(Protocol):
@@ -34,7 +38,7 @@ class Report(Protocol):
     @property
     def quiet(self) -> bool: ...
 
-    def result(self, facts: Facts, lines: Any) -> None: ...
+    def result(self, facts: Facts, lines: Lines) -> None: ...
 
     def failure(self, error: S2FError, name: str | None = None) -> None: ...
 
@@ -100,7 +104,6 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
         typer.Exit: some failed, or it was interrupted.
         S2FError: the run cannot begin, or cannot go on.
     """
-    from s2f_edge.batch.make import row
     from s2f_edge.batch.table import Table
     from s2f_edge.pack.pack import Pack
 
@@ -110,19 +113,11 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
         left, failed = _begin(jobs, how, many, table)
         folder = os.getcwd()  # noqa: PTH109
         tally = Tally(len(jobs), len(jobs) - len(left), failed)
-        silent = table is not None and not report.as_json
-        bar = opened.enter_context(Bar("Recordings", len(jobs), not report.quiet, tally.before, silent))
+        add = (lambda job, outcome: table.add(row(job, outcome, how, folder))) if table else None
+        bar = opened.enter_context(Bar(tally, shown=not report.quiet, silent=table is not None and not report.as_json))
         try:
             with contextlib.closing(_outcomes(left, how, many, workers)) as outcomes:
-                for job, outcome in outcomes:
-                    if outcome.hopeless:
-                        raise OutputError(outcome.facts["message"])
-                    if table:
-                        table.add(row(job, outcome, how, folder))
-                    tally.count(outcome)
-                    if not table or report.as_json:
-                        _say(job, outcome, report)
-                    bar.step(tally)
+                _follow(outcomes, tally, bar, opt.infer_lines, report, add)
             if table:
                 table.finish()
         except KeyboardInterrupt:
@@ -138,12 +133,42 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
             raise
         finally:
             _take_away_leftovers(left)  # of workers that ended while they wrote
-    _summary(tally, table, report)
-    if tally.failed:
-        raise typer.Exit(tally.status if len(left) == len(jobs) == 1 else SOME_FAILED)
+    _end(tally, report, table)
 
 
-GO_ON = "The same command with --resume goes on."
+def run_here(jobs: list[Job], make: Callable[[Job], Facts], lines: Lines, report: Report) -> None:
+    """Does every job in this process; one that fails is reported and does not stop the rest.
+
+    Raises:
+        typer.Exit: some failed.
+    """
+    tally = Tally(len(jobs))
+    with Bar(tally, shown=not report.quiet, silent=False) as bar:
+        _follow(here(jobs, make), tally, bar, lines, report)
+    _end(tally, report)
+
+
+def _follow(
+    outcomes: Outcomes,
+    tally: Tally,
+    bar: Bar,
+    lines: Lines,
+    report: Report,
+    add: Callable[[Job, Outcome], None] | None = None,
+) -> None:
+    """Says what becomes of each recording, or has a row of it added."""
+    for job, outcome in outcomes:
+        if outcome.hopeless:
+            raise OutputError(outcome.facts["message"])
+        if add:
+            add(job, outcome)
+        tally.count(outcome)
+        if not add or report.as_json:
+            if "error" in outcome.facts:
+                report.failure(from_dict(outcome.facts), job.source)
+            else:
+                report.result(outcome.facts, lines)
+        bar.step()
 
 
 def _begin(jobs: list[Job], how: How, many: Many, table: Table | None) -> tuple[list[Job], int]:
@@ -210,20 +235,10 @@ def _make(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be written: Permission denied.")
 
 
-def _say(job: Job, outcome: Outcome, report: Report) -> None:
-    facts = outcome.facts
-    if "error" not in facts:
-        report.result(facts, opt.infer_lines)
-        return
-    error = S2FError(facts["message"])
-    error.code, error.exit_status = facts["error"], facts["exit_status"]
-    if "reason" in facts:
-        error.reason = facts["reason"]  # type: ignore[attr-defined]
-    report.failure(error, job.source)
-
-
-def _summary(tally: Tally, table: Table | None, report: Report) -> None:
+def _end(tally: Tally, report: Report, table: Table | None = None) -> None:
     if table and not report.quiet:
         say(f"{tally.summary()} Table: {printable(str(table.path))}")
-    elif tally.failed and not report.as_json:
+    elif tally.failed and tally.total > 1 and not report.as_json:
         say(f"{tally.failed} of {tally.total} failed.")
+    if tally.failed:
+        raise typer.Exit(tally.status if tally.new == tally.total == 1 else SOME_FAILED)

@@ -13,7 +13,7 @@ import typer
 from s2f_edge._version import __version__
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts
-from s2f_edge.cli.progress import Bar
+from s2f_edge.cli.progress import Bar, Tally
 from s2f_edge.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
     def bench(
         recording: ClipArgument = None,
         pack: opt.PackOption = None,
-        device: opt.DeviceOption = opt.Device.auto,
+        device: opt.DeviceOption = "auto",
         seconds_each: SecondsEachOption = 3.0,
         as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
@@ -51,10 +51,10 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
             from s2f_edge.bench.measure import Bench, choices, has_cuda, machine, machine_facts
             from s2f_edge.cli.batch import cores
 
-            found = Bench(recording, pack, device.value, seconds_each)
-            planned = choices(found.pack, device.value, cores())
-            measured, left_out = _all(found, planned, device.value, quiet)
-            if device == opt.Device.auto and not has_cuda():
+            found = Bench(recording, pack, device, seconds_each)
+            planned = choices(found.pack, device, cores())
+            measured, left_out = _all(found, planned, device, quiet)
+            if device == "auto" and not has_cuda():
                 left_out = ["CUDA, which this onnxruntime does not have."]
             advised = advice(measured, has_cuda())
             facts = {
@@ -74,7 +74,8 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
 def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple[list[Measured], list[str]]:
     """What was measured; and why CUDA was not, where it is installed and does not run."""
     measured, left_out = [], []
-    with Bar("Measuring", len(planned), not quiet) as bar:
+    tally = Tally(len(planned))
+    with Bar(tally, not quiet, label="Measuring") as bar:
         for choice in planned:
             try:
                 measured.append(bench.measure(choice))
@@ -82,6 +83,7 @@ def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple
                 if device == "cuda":
                     raise
                 left_out = [str(error)]
+            tally.new += 1
             bar.step()
     return measured, left_out
 

@@ -8,7 +8,7 @@ try:
     import json
     import logging
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import contextmanager
     from dataclasses import dataclass
     from typing import Annotated, Any
@@ -20,21 +20,16 @@ try:
     from s2f_edge._version import __version__
     from s2f_edge.batch import recordings
     from s2f_edge.batch.jobs import Job, embedding_bytes, picture_format, plan, write_all
-    from s2f_edge.batch.make import How, Maker, unreadable
+    from s2f_edge.batch.make import How, Maker
     from s2f_edge.cli import batch, bench, serve
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
-    from s2f_edge.cli.progress import Bar
     from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
 except KeyboardInterrupt:  # this takes long enough to be interrupted
     print("Interrupted; nothing half written is left.", file=sys.stderr)
     raise SystemExit(130) from None
 
 NOTICE = "A plausible face for a voice. It is not the speaker and identifies nobody."
-SOME_FAILED = 3
-
-Make = Callable[[Job], Facts]
-Lines = Callable[[Facts], list[str]]
 
 
 @contextmanager
@@ -93,7 +88,7 @@ def options(
 @app.command()
 def infer(
     files: opt.ManyFilesArgument = None,
-    gender: opt.GenderOption = opt.Gender.auto,
+    gender: opt.GenderOption = "auto",
     out: opt.OutFaceOption = None,
     samples: opt.SamplesOption = 1,
     seed: opt.SeedOption = None,
@@ -104,7 +99,7 @@ def infer(
     key: opt.KeyOption = None,
     pack: opt.PackOption = None,
     precision: opt.PrecisionOption = None,
-    device: opt.DeviceOption = opt.Device.auto,
+    device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
     as_json: opt.JsonOption = False,
@@ -127,15 +122,15 @@ def infer(
         names = [*(files or []), *(recordings.listed(listed) if listed else [])]
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples)
         how = How(
-            pack=str(pack) if pack else None, precision=precision and precision.value, device=device.value,
-            threads=threads, gender=gender.value, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
+            pack=str(pack) if pack else None, precision=precision, device=device,
+            threads=threads, gender=gender, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
             form=written, certificate=certificate, key=key, overwrite=overwrite,
         )  # fmt: skip
         if count := many.workers(jobs, how):
             return batch.run(jobs, how, many, count, report)
         maker = Maker(how)
 
-    return _run(jobs, maker.make, opt.infer_lines, report)
+    return batch.run_here(jobs, maker.make, opt.infer_lines, report)
 
 
 @app.command()
@@ -145,7 +140,7 @@ def embed(
     form: opt.FormatOption = opt.EmbeddingFormat.npy,
     pack: opt.PackOption = None,
     precision: opt.PrecisionOption = None,
-    device: opt.DeviceOption = opt.Device.auto,
+    device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
     as_json: opt.JsonOption = False,
@@ -158,14 +153,14 @@ def embed(
     report = _Report(as_json, quiet, out == "-")
     with report.errors():
         jobs = plan(files, out, f".{form.value}")
-        model = Speech2Face(pack, device.value, threads, precision and precision.value)
+        model = Speech2Face(pack, device, threads, precision)
 
     def make(job: Job) -> Facts:
         voice = model.embed(recordings.sound(job.source), denoise=denoise)
         write_all({job.targets[0]: embedding_bytes(voice.embedding, form)}, overwrite)
         return {"file": job.source, "embedding": job.targets[0], **opt.embed_facts(voice, model)}
 
-    _run(jobs, make, opt.embed_lines, report)
+    batch.run_here(jobs, make, opt.embed_lines, report)
 
 
 @app.command()
@@ -187,11 +182,11 @@ def inspect(
         jobs = plan([file], out, ".inspect.png")
 
     def make(job: Job) -> Facts:
-        found = listen(recordings.sound(job.source), pack, precision=precision and precision.value)
+        found = listen(recordings.sound(job.source), pack, precision=precision)
         write_all({job.targets[0]: draw_inspection(found)}, overwrite)
         return {"file": job.source, "picture": job.targets[0], **found.numbers()}
 
-    _run(jobs, make, opt.inspect_lines, report)
+    batch.run_here(jobs, make, opt.inspect_lines, report)
 
 
 @app.command()
@@ -212,7 +207,7 @@ def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_js
         else:
             report.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
     if failed:
-        raise typer.Exit(failed.exit_status if len(files) == 1 else SOME_FAILED)
+        raise typer.Exit(failed.exit_status if len(files) == 1 else batch.SOME_FAILED)
 
 
 @pack_app.command("show")
@@ -251,35 +246,7 @@ def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False
             print(json.dumps({"pack": str(pack.folder), "sha256": pack.sha256, "files": names, "ok": True}))
 
 
-# ------------------------------------------------------------------------------ several
-
-
-def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
-    """Does every job; one that fails is reported and does not stop the rest."""
-    failures: list[S2FError] = []
-    logged = logging.getLogger().isEnabledFor(logging.DEBUG)  # a bar between lines of a log is no help
-    with Bar("Recordings", len(jobs), len(jobs) > 1 and not report.quiet and not logged) as bar:
-        for job in jobs:
-            error, facts = None, Facts()
-            try:
-                facts = make(job)
-            except S2FError as failed:
-                error = failed
-            except BrokenPipeError:
-                raise
-            except OSError as failed:  # what is written has errors of its own
-                logging.getLogger(__name__).debug("%s", job.source, exc_info=True)
-                error = unreadable(failed)
-            if error:
-                failures.append(error)
-                report.failure(error, job.source)
-            else:
-                report.result(facts, lines)
-            bar.step()
-    if failures:
-        if len(jobs) > 1 and not report.as_json:
-            print(f"{len(failures)} of {len(jobs)} failed.", file=sys.stderr)
-        raise typer.Exit(failures[0].exit_status if len(jobs) == 1 else SOME_FAILED)
+# ------------------------------------------------------------------------------ results
 
 
 @dataclass(frozen=True)
@@ -290,7 +257,7 @@ class _Report:
     quiet: bool = False
     out_taken: bool = False
 
-    def result(self, facts: Facts, lines: Lines) -> None:
+    def result(self, facts: Facts, lines: batch.Lines) -> None:
         if self.as_json:
             self._json(facts)
         elif not self.quiet and not self.out_taken:
@@ -299,12 +266,7 @@ class _Report:
     def failure(self, error: S2FError, name: str | None = None) -> None:
         message = str(error)
         if self.as_json:
-            reason = getattr(error, "reason", None)
-            self._json(
-                ({} if name is None else {"file": name})
-                | {"error": error.code, "message": message, "exit_status": error.exit_status}
-                | ({"reason": reason} if reason else {})
-            )
+            self._json(({} if name is None else {"file": name}) | error.to_dict())
         else:
             of = "" if name is None or message.startswith(name) else f"{name}: "
             print(printable(f"error: {of}{message}"), file=sys.stderr)

@@ -8,32 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Gender, Precision
+
 if TYPE_CHECKING:
     from s2f_edge.pack.pack import Pack
     from s2f_edge.pipeline import Speech2Face
     from s2f_edge.results import Voice
 
 Facts = dict[str, Any]  # of one result, as --json prints them
-
-
-class Gender(StrEnum):
-    auto = "auto"
-    general = "general"
-    male = "male"
-    female = "female"
-
-
-class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Precision(StrEnum):
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
-    light = "light"
 
 
 class EmbeddingFormat(StrEnum):
@@ -91,10 +73,10 @@ OutInspectionOption = Annotated[
     ),
 ]
 GenderOption = Annotated[Gender, typer.Option(help="Which generator; auto goes by the voice.")]
-SamplesOption = Annotated[int, typer.Option(min=1, max=64, help="How many candidates to draw.")]
+SamplesOption = Annotated[int, typer.Option(min=1, max=MAX_SAMPLES, help="How many candidates to draw.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="What candidates are drawn with (default: random).")]
 GridOption = Annotated[bool, typer.Option("--grid", help="Candidates in one picture instead of one file each.")]
-SizeOption = Annotated[int, typer.Option(min=16, max=4096, help="Width and height of a face in pixels.")]
+SizeOption = Annotated[int, typer.Option(min=MIN_SIZE, max=MAX_SIZE, help="Width and height of a face in pixels.")]
 FormatOption = Annotated[EmbeddingFormat, typer.Option("--format", help="npy (numpy) or json.")]
 PictureFormatOption = Annotated[
     PictureFormat | None, typer.Option("--format", help="Default: what --out ends with, else png.")
@@ -215,12 +197,10 @@ def embed_lines(facts: Facts) -> list[str]:
 
 
 def embed_facts(voice: Voice, model: Speech2Face) -> Facts:
+    known = voice.to_dict()
     return {
         "length": len(voice.embedding),
-        "speech_seconds": round(voice.quality.speech_s, 3),
-        "gender": voice.gender,
-        "male_probability": voice.male_probability,
-        "warnings": [{"code": w.code, "message": w.message} for w in voice.warnings],
+        **{name: known[name] for name in ("speech_seconds", "gender", "male_probability", "warnings")},
         "pack": model.pack_name,
         "pack_sha256": model.pack.sha256,
         "provider": voice.provider,

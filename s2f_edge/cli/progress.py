@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from datetime import timedelta
@@ -68,21 +69,22 @@ class Tally:
 
 
 class Bar:
-    """A bar on standard error, below what is printed meanwhile; use it as a context.
+    """Shows a tally on standard error, below what is printed meanwhile; use it as a context.
 
     Args:
-        label: what is counted.
-        total: how many there are.
-        shown: False shows nothing.
-        done: of them, before.
+        shown: False shows nothing. There is no bar for one recording, nor between lines of a log.
         silent: nothing else is printed, so that lines take the place of the bar where standard error is no terminal.
+        label: what is counted.
     """
 
-    def __init__(self, label: str, total: int, shown: bool, done: int = 0, silent: bool = False) -> None:
+    def __init__(self, tally: Tally, shown: bool, silent: bool = False, label: str = "Recordings") -> None:
+        self._tally = tally
         self._bar: Progress | None = None
-        self._lines = shown and silent and not sys.stderr.isatty()
+        terminal = sys.stderr.isatty()
+        self._lines = shown and silent and not terminal
         self._said = monotonic()
-        if shown and sys.stderr.isatty():
+        logged = logging.getLogger().isEnabledFor(logging.DEBUG)
+        if shown and terminal and tally.total > 1 and not logged:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -95,7 +97,7 @@ class Bar:
                 auto_refresh=False,
                 redirect_stdout=sys.stdout.isatty(),
             )
-            self._bar.add_task(label, total=total, completed=done, rest="")
+            self._bar.add_task(label, total=tally.total, completed=tally.before, rest="")
 
     def __enter__(self) -> Bar:
         if self._bar:
@@ -110,14 +112,13 @@ class Bar:
         if self._bar:
             self._bar.stop()
 
-    def step(self, tally: Tally | None = None) -> None:
+    def step(self) -> None:
         """Says that one more is done."""
         if self._bar:
-            rest = tally.rest() if tally else ""
-            self._bar.update(self._bar.task_ids[0], advance=1, rest=rest, refresh=True)
-        elif tally and self._lines and monotonic() - self._said >= SAY_EVERY_S:
+            self._bar.update(self._bar.task_ids[0], advance=1, rest=self._tally.rest(), refresh=True)
+        elif self._lines and monotonic() - self._said >= SAY_EVERY_S:
             self._said = monotonic()
-            say(tally.line())
+            say(self._tally.line())
 
 
 def say(text: str) -> None:

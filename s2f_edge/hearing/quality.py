@@ -69,6 +69,20 @@ class SpeechQuality:
     kind: Kind
     peak_dbfs: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Seconds and levels, as plain JSON values."""
+        return {
+            "speech_seconds": round(self.speech_s, 3),
+            "heard_seconds": round(self.heard_s, 3),
+            "snr_db": rounded(self.snr_db),
+            "level_dbfs": rounded(self.level_dbfs),
+        }
+
+
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """For JSON: None stays None."""
+    return None if value is None else round(float(value), digits)
+
 
 def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
     """Raises unless the recording is speech and long enough.

@@ -202,10 +202,13 @@ class SpeechStream:
 
     Sound is held back until its gain is known, 10 s as a rule. The result does not depend on
     how the recording is cut into blocks.
+
+    Args:
+        gain: where it is known already: nothing is held back.
     """
 
-    def __init__(self) -> None:
-        self._finder: SpeechFinder | None = None
+    def __init__(self, gain: float | None = None) -> None:
+        self._finder = None if gain is None else SpeechFinder(gain)
         self._gain = GainFinder()
 
     def push(self, samples: Float32s) -> tuple[Float32s, Float32s]:

@@ -26,6 +26,7 @@ from s2f_edge.marks.watermark_waves import (
     key,
     resized,
 )
+from s2f_edge.terms import GENERATORS
 
 __all__ = [
     "MIN_SIZE",
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 MIN_SIZE = 256  # of a face that is marked; half of it is still found
-GENERATORS = ("general", "male", "female")
 VERSION = 1
 
 _STRENGTH = 0.85  # root mean square on smooth, bright skin, in grey levels

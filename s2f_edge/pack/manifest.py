@@ -15,12 +15,11 @@ from typing import Any
 from s2f_edge.errors import ManifestError
 from s2f_edge.hearing.frontend import FRONT_ENDS
 from s2f_edge.pack.roles import TensorInfo, check_roles
+from s2f_edge.terms import GENERATORS, PRECISIONS
 
 SCHEMA = 1  # of a pack whose generators make pictures
 RENDERER_SCHEMA = 2  # of one whose generators make appearances, which a renderer draws
 MANIFEST = "manifest.json"
-GENDERS = ("general", "male", "female")
-PRECISIONS = ("float32", "float16", "int8", "light")  # light: a smaller voice network, its weights float16
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -193,9 +192,9 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
     if manifest.weights not in PRECISIONS:
         raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(PRECISIONS)}.")
-    unknown = [gender for gender in manifest.generators if gender not in GENDERS]
+    unknown = [gender for gender in manifest.generators if gender not in GENERATORS]
     if unknown or not manifest.generators:
-        raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENDERS)}.")
+        raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENERATORS)}.")
     used = [manifest.voice.file, *manifest.generators.values()]
     used += [manifest.traits.file] if manifest.traits else []
     used += [manifest.renderer] if manifest.renderer else []

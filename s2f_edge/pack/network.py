@@ -17,10 +17,10 @@ from s2f_edge.hearing.features import Float32s
 from s2f_edge.pack.manifest import NetworkFile
 from s2f_edge.pack.pack import Pack
 from s2f_edge.pack.roles import TensorInfo, listed
+from s2f_edge.terms import DEVICES
 
 log = logging.getLogger(__name__)
 
-DEVICES = ("auto", "cpu", "cuda")
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 

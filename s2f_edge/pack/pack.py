@@ -16,7 +16,8 @@ from importlib import resources
 from pathlib import Path
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
-from s2f_edge.pack.manifest import MANIFEST, PRECISIONS, Manifest, parse_manifest
+from s2f_edge.pack.manifest import MANIFEST, Manifest, parse_manifest
+from s2f_edge.terms import PRECISIONS
 
 MAX_MANIFEST_BYTES = 1 << 20
 

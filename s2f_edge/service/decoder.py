@@ -39,6 +39,7 @@ from s2f_edge.errors import (
     S2FError,
     TooLongError,
     UnreadableAudioError,
+    from_dict,
 )
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
@@ -53,10 +54,7 @@ MOST_OUT = audio.BLOCK_SECONDS * SAMPLE_RATE * 4 * 2  # bytes of one block, resa
 MOST_PACKET_S = 0.12  # RFC 6716
 OPUS_RATE = 48_000
 
-RAISED: dict[str, type[S2FError]] = {
-    cls.code: cls
-    for cls in (UnreadableAudioError, MissingDecoderError, InvalidSamplesError, TooLongError, ProvenanceError)
-}
+RAISED = (UnreadableAudioError, MissingDecoderError, InvalidSamplesError, TooLongError, ProvenanceError)
 
 
 # ------------------------------------------------------------------------------- parent
@@ -248,11 +246,12 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
 
 
 def _error_of(payload: bytes) -> S2FError:
-    try:
+    with suppress(ValueError, KeyError, TypeError):
         said = json.loads(payload)
-        return RAISED[said["code"]](str(said["message"])[:1000])
-    except (ValueError, KeyError, TypeError):
-        return DecoderFailedError("The file made its decoder fail. Write it again, as wav or mp3.")
+        error = from_dict({"error": said["error"], "message": str(said["message"])[:1000]})
+        if isinstance(error, RAISED):
+            return error
+    return DecoderFailedError("The file made its decoder fail. Write it again, as wav or mp3.")
 
 
 # -------------------------------------------------------------------------------- child
@@ -346,7 +345,7 @@ def main() -> None:
                 for block in opus(data) if opus else _whole(data, max_seconds):
                     _answer(outgoing, SOUND, np.ascontiguousarray(block, "<f4").tobytes())
         except S2FError as error:
-            _answer(outgoing, FAILED, json.dumps({"code": error.code, "message": str(error)}).encode())
+            _answer(outgoing, FAILED, json.dumps(error.to_dict()).encode())
         except MemoryError:
             _answer(outgoing, FAILED, b"{}")
         else:

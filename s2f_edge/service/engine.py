@@ -19,16 +19,15 @@ import numpy as np
 from s2f_edge._version import __version__
 from s2f_edge.errors import DeadlineError, NotFoundError, UsageError
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
-from s2f_edge.hearing.frontend import FRONT_ENDS
-from s2f_edge.hearing.quality import SpeechMeter
+from s2f_edge.listening import Listener
 from s2f_edge.marks import credentials
-from s2f_edge.picture import MEDIA_TYPES, Provenance, encode
+from s2f_edge.picture import MEDIA_TYPES, NOTICE, Provenance, encode
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.results import FaceResult, Voice
 from s2f_edge.service.counts import Counts
 from s2f_edge.service.decoder import DecoderPool
 from s2f_edge.service.limits import Admission
-from s2f_edge.service.schemas import FaceFields
+from s2f_edge.service.schemas import FaceFields, VoiceFacts
 from s2f_edge.service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -88,11 +87,9 @@ class Engine:
         """Runs all that a first request would wait for: networks take memory, and a certificate is made."""
         voice = self.model.pack.manifest.voice
         tone = np.sin(np.arange(SAMPLE_RATE) / 10.0).astype(np.float32)
-        meter, front_end = SpeechMeter(), FRONT_ENDS[voice.features]()
-        meter.push(tone, tone)
-        meter.finish()
-        front_end.push(tone)
-        for windows in (front_end.glance(), front_end.inputs()):
+        listener = Listener(voice.features)
+        listener.take(tone, tone)
+        for windows in (listener.front_end.glance(), listener.finish().windows):
             self.model.embed_windows(windows)
         for generator in self.model.pack.manifest.generators:
             for kind in MEDIA_TYPES:
@@ -203,18 +200,10 @@ class Engine:
                                  f"{settings.store_hours:g}.")  # fmt: skip
 
 
-def voice_facts(voice: Voice, model: Speech2Face, notice: str) -> dict[str, Any]:
+def voice_facts(voice: Voice, model: Speech2Face) -> dict[str, Any]:
     """What `schemas.VoiceFacts` says."""
-    return {
-        "speech_seconds": round(voice.quality.speech_s, 3),
-        "heard_seconds": round(voice.quality.heard_s, 3),
-        "gender": voice.gender,
-        "male_probability": voice.male_probability,
-        "warnings": [{"code": w.code, "message": w.message} for w in voice.warnings],
-        "pack": model.pack_name,
-        "pack_sha256": model.pack.sha256,
-        "notice": notice,
-    }
+    known = voice.to_dict() | {"pack": model.pack_name, "pack_sha256": model.pack.sha256, "notice": NOTICE}
+    return {name: known[name] for name in VoiceFacts.model_fields}
 
 
 def picture_fields(data: bytes, media_type: str, size: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Admission:
             BusyError: there is none. It is raised at once.
         """
         if self.full:
-            wait = max(1.0, math.ceil(self.inside * self._usual_s / self._slots))
+            wait = max(1, math.ceil(self.inside * self._usual_s / self._slots))
             raise BusyError(f"{self.inside} requests are being worked on or wait, and no more can. Try again.", wait)
         self.inside += 1
 

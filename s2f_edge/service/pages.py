@@ -66,7 +66,7 @@ def healthz() -> schemas.Status:
 def readyz(house: HouseOf) -> schemas.Status:
     """503 while the queue is full, so that a load balancer asks another one."""
     if house.engine.admission.full:
-        raise BusyError("The queue is full.", 1.0)
+        raise BusyError("The queue is full.", 1)
     return schemas.Status(status="ok")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from s2f_edge.errors import InvalidRequestError, NotSpeechError, S2FError, ServiceError, TooLittleSpeechError
+from s2f_edge.errors import InvalidRequestError, S2FError, ServiceError
 from s2f_edge.service.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -39,14 +38,7 @@ def problem(error: S2FError) -> dict[str, Any]:
     status = error.http_status
     # What is wrong with the server itself is for its log, not for the caller.
     inner = status == 500
-    fields = _fields(status, error.code, _FAULT if inner else str(error))
-    if isinstance(error, NotSpeechError):
-        fields["reason"] = error.reason
-    if isinstance(error, TooLittleSpeechError):
-        fields |= {"found_s": error.found_s, "needed_s": error.needed_s, "heard_s": error.heard_s}
-    if isinstance(error, ServiceError) and error.retry_after_s:
-        fields["retry_after_s"] = math.ceil(error.retry_after_s)
-    return fields
+    return _fields(status, error.code, _FAULT if inner else str(error)) | error.known()
 
 
 FAULT_CODE = "internal"
@@ -68,7 +60,7 @@ def respond(error: S2FError) -> Response:
     """The answer for one of our errors."""
     headers = {}
     if isinstance(error, ServiceError) and error.retry_after_s:
-        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        headers["Retry-After"] = str(error.retry_after_s)
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return _answer(problem(error), headers)

@@ -142,7 +142,7 @@ async def embedding(request: Request, house: HouseOf) -> Response:
     async with engine.admitted() as inside:
         form = await read_form(request, schemas.NoFields, engine.settings.max_bytes)
         voice = await engine.run(inside, lambda: engine.voice(form.file, inside))
-    facts = voice_facts(voice, engine.model, NOTICE)
+    facts = voice_facts(voice, engine.model)
     return JSONResponse(facts | {"embedding": [round(float(value), 7) for value in voice.embedding]})
 
 
@@ -237,7 +237,7 @@ async def predict(request: Request, house: HouseOf) -> Response:
         voice = await engine.run(inside, lambda: engine.voice(form.file, inside))
         generator = engine.model.generator_for(form.fields.gender, voice)
     token = house.seal.close(voice.embedding, generator, engine.settings.predict_seconds)
-    facts = voice_facts(voice, engine.model, NOTICE)
+    facts = voice_facts(voice, engine.model)
     answer = {"url": str(request.url_for("predicted", token=token)), "generator": generator}
     return JSONResponse(answer | {name: facts[name] for name in ("speech_seconds", "gender", "notice")})
 

@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from s2f_edge.picture import MAX_SIZE, MIN_SIZE
-from s2f_edge.pipeline import MAX_SAMPLES
+from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Gender, Generator
 
-Gender = Literal["auto", "general", "male", "female"]
 Format = Literal["png", "webp", "jpeg", "json"]
 MAX_SEED = 2**53 - 1  # what JavaScript can say exactly
 
@@ -96,7 +94,7 @@ class Facts(VoiceFacts):
     """What is known of faces that were made. They are invented, and identify nobody."""
 
     asked_gender: Gender
-    generator: Literal["general", "male", "female"]
+    generator: Generator
     surprise: float | None
     snr_db: float | None
     level_dbfs: float | None

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from s2f_edge.errors import NotFoundError
 from s2f_edge.hearing.features import Float32s
+from s2f_edge.terms import GENERATORS
 
 HEAD = struct.Struct("<dB")  # until when, which generator
 NONCE = 12
-GENERATORS = ("general", "male", "female")
 
 
 class Seal:

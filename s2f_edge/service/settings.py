@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, get_type_hints
 
 from s2f_edge.errors import UsageError
+from s2f_edge.terms import DEVICES, MAX_SAMPLES, MAX_SIZE, PRECISIONS, either
 
 
 class Says(NamedTuple):
@@ -30,9 +31,9 @@ class Settings:
     port: Annotated[int, Says("Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000
     pack: Annotated[Path | None, Says("Folder of a model pack (default: the one that is installed).")] = None
     precision: Annotated[
-        str | None, Says("float32, float16, int8 or light, where the pack has it (default: the pack as it is).")
+        str | None, Says(f"{either(PRECISIONS)}, where the pack has it (default: the pack as it is).")
     ] = None
-    device: Annotated[str, Says("auto, cpu or cuda.")] = "auto"
+    device: Annotated[str, Says(f"{either(DEVICES)}.")] = "auto"
 
     workers: Annotated[int, Says("Requests worked on at once; 0 is one per core.", min=0, max=256)] = 0
     threads: Annotated[int, Says("Threads of one network call.", min=1, max=256)] = 1
@@ -42,8 +43,8 @@ class Settings:
     stream_idle_seconds: Annotated[float, Says("A stream that sends nothing for this long is closed.", min=1)] = 30.0
     max_bytes: Annotated[int, Says("Size of an upload; refused while it is read.", min=1024)] = 25 << 20
     max_seconds: Annotated[float, Says("Length of a recording.", min=1)] = 600.0
-    max_samples: Annotated[int, Says("Candidates of one request.", min=1, max=64)] = 16
-    max_size: Annotated[int, Says("Width and height of a face in pixels.", min=64, max=4096)] = 1024
+    max_samples: Annotated[int, Says("Candidates of one request.", min=1, max=MAX_SAMPLES)] = 16
+    max_size: Annotated[int, Says("Width and height of a face in pixels.", min=64, max=MAX_SIZE)] = 1024
     max_batch: Annotated[int, Says("Recordings of one batch.", min=1, max=10_000)] = 32
     rate: Annotated[float, Says("Requests per minute of one key (or address, without keys); 0 is no limit.", min=0)] = (
         0.0
@@ -87,8 +88,8 @@ class Settings:
                 raise UsageError(f"{name} is {value!r}; it must be {wanted}.")
         if (self.certificate is None) != (self.private_key is None):
             raise UsageError("TLS needs both: certificate and private_key.")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise UsageError(f"device is {self.device!r}; it must be auto, cpu or cuda.")
+        if self.device not in DEVICES:
+            raise UsageError(f"device is {self.device!r}; it must be {either(DEVICES)}.")
 
     @property
     def slots(self) -> int:

@@ -35,13 +35,13 @@ from s2f_edge.errors import (
 from s2f_edge.hearing.audio import MAX_RATE, MIN_RATE
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.live import LiveVoice
-from s2f_edge.picture import MAX_SIZE, MIN_SIZE
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.service.decoder import Decoder
 from s2f_edge.service.engine import Admitted, Engine, picture_fields
 from s2f_edge.service.problems import problem
-from s2f_edge.service.schemas import FaceFields, Gender
+from s2f_edge.service.schemas import FaceFields
 from s2f_edge.service.uploads import said
+from s2f_edge.terms import MAX_SIZE, MIN_SIZE, Gender
 
 log = logging.getLogger(__name__)
 
@@ -237,18 +237,14 @@ class Stream:
         made = self._engine.made(
             voice, FaceFields(gender=self._settings.gender, size=size, format=self._settings.format)
         )
-        result = made.result
+        known = made.result.to_dict()
         yield {
             "type": "face",
             **self._so_far(),
             "final": last,
-            "gender": result.gender,
-            "male_probability": result.male_probability,
-            "generator": result.generator,
-            "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
+            **{name: known[name] for name in ("gender", "male_probability", "generator", "warnings", "notice")},
             "picture": picture_fields(made.pictures[0], made.media_type, size),
             "marks": list(made.marks),
-            "notice": result.provenance.notice,
             "work_ms": round((perf_counter() - began) * 1e3, 1),
         }
 
@@ -274,7 +270,7 @@ class Streams:
             BusyError: there is none.
         """
         if self.open >= self._engine.settings.streams:
-            raise BusyError(f"{self.open} streams are open, and no more can be. Try again.", 5.0)
+            raise BusyError(f"{self.open} streams are open, and no more can be. Try again.", 5)
         self.open += 1
         self._engine.counts.streams.inc()
         try:

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2f_edge.pack.manifest import GENDERS
+from s2f_edge.terms import GENERATORS
 from s2f_train import checkpoint
 from s2f_train.config import AppearanceSettings, SettingsError
 from s2f_train.data.appearance_draws import AppearanceDrawer
@@ -128,7 +128,7 @@ class AppearanceTask(Task):
             mix, centre = _own_latents(embeddings, s.own_directions, space.latent)
             basis, mean = self._basis()
             made = {}
-            for gender in GENDERS:
+            for gender in GENERATORS:
                 generator = AppearanceGenerator(size, space.latent, told, space.told, s.hidden)
                 for buffer, value in (("mix", mix), ("mix_mean", centre), ("basis", basis), ("mean", mean)):
                     getattr(generator, buffer).copy_(value)

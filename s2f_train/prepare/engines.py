@@ -6,15 +6,15 @@ early, they end what they have begun. The shards are the same bytes.
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
+from s2f_edge import processes
+from s2f_edge.errors import ClusterError, RuntimeSetupError, WorkerError
 from s2f_train.prepare.item import Settings
 from s2f_train.prepare.unit import Tick, Unit, make_unit
 from s2f_train.prepare.worker import PrepareError, Worker
@@ -59,58 +59,27 @@ def local(
 def on_ray(
     units: Sequence[Unit], folder: Path, settings: Settings, address: str, jobs: int | None, tick: Tick
 ) -> Generator[Unit, None, None]:
-    """Makes units as Ray tasks of one core each, on all nodes that see the data and `folder` under the same paths.
+    """Makes units as Ray tasks, on all nodes that see the data and `folder` under the same paths.
 
     Args:
-        address: "auto", the cluster that this machine belongs to; "local", a new one of `jobs` cores
-            on this machine; or "ray://HOST:PORT".
+        address, jobs: address and count of `processes.on_ray`.
 
     Raises:
         PrepareError: Ray is missing, no cluster answers, a node does not see `folder`; see also `make_unit`.
     """
+    tasks = ((unit, (unit,)) for unit in units)
+    shared = (str(folder.resolve()), settings)
     try:
-        import ray
-    except ImportError:
-        raise PrepareError("--engine ray needs Ray: pip install 's2f-edge[cluster]'.") from None
-    own = address == "local"
-    on_end = signal.getsignal(signal.SIGTERM)
-    try:
-        alone: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if own else {}
-        ray.init(address, log_to_driver=False, logging_level=logging.WARNING, **alone)
-    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
-        raise PrepareError(
-            f"No Ray cluster at {address!r} ({error}). Start one with `ray start --head`, or use --address local."
-        ) from None
-    signal.signal(signal.SIGTERM, on_end)  # Ray's own prints a stack and exits without tidying up
-    try:
-        yield from _ray_results(ray, units, folder, settings, tick)
-    finally:
-        ray.shutdown()  # ends the tasks of this run, and the cluster if it is our own
-
-
-def _ray_results(
-    ray: Any, units: Sequence[Unit], folder: Path, settings: Settings, tick: Tick
-) -> Generator[Unit, None, None]:
-    task = ray.remote(num_cpus=1, max_retries=3)(_on_node)
-    shared = ray.put((str(folder.resolve()), settings))
-    left = iter(units)
-    running: dict[Any, Unit] = {}
-    while True:
-        # Twice the cores: no node waits for the next unit, and the plan is not copied into the cluster at once.
-        while len(running) < 2 * max(1, int(ray.cluster_resources().get("CPU", 1))) and (unit := next(left, None)):
-            running[task.remote(unit, shared)] = unit
-        if not running:
-            return
-        done, _ = ray.wait(list(running), num_returns=1)
-        for reference in done:
-            unit = running.pop(reference)
-            try:
-                tick(*ray.get(reference))
-            except ray.exceptions.RayTaskError as error:
-                raise PrepareError(str(error.cause)) from None
-            except ray.exceptions.RayError as error:
-                raise PrepareError(f"{unit.shard} cannot be made in the cluster: {error}") from None
-            yield unit
+        with closing(processes.on_ray(_on_node, tasks, shared, address, jobs)) as results:
+            for unit, told in results:
+                if isinstance(told, WorkerError):
+                    raise PrepareError(f"{unit.shard} cannot be made in the cluster: {told}")
+                if isinstance(told, Exception):
+                    raise PrepareError(str(told))
+                tick(*told)
+                yield unit
+    except (ClusterError, RuntimeSetupError) as error:
+        raise PrepareError(str(error)) from None
 
 
 def _on_node(unit: Unit, shared: tuple[str, Settings]) -> tuple[int, float, int]:

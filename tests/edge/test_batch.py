@@ -474,7 +474,8 @@ if __name__ == "__main__":
     for worker in workers:
         status = Path(f"/proc/{worker._process.pid}/status").read_text()
         print(int(re.search(r"SigBlk:\\s*(\\w+)", status)[1], 16) >> signal.SIGINT - 1 & 1)
-        worker.end("asked")
+        worker.leave()
+        worker.stop()
     print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
 """
     (tmp_path / "program.py").write_text(program)

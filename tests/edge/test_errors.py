@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 
 import pytest
 
 from s2f_edge import errors
-from s2f_edge.errors import NotSpeechError, S2FError, TooLittleSpeechError
+from s2f_edge.errors import BusyError, NotSpeechError, S2FError, TooLittleSpeechError, from_dict
 
 CLASSES = {
     name: value
@@ -102,3 +103,29 @@ def test_errors_with_fields_keep_them_and_say_what_to_do() -> None:
 def test_callers_can_catch_the_builtin_kind_too(name: str, builtin: type[Exception]) -> None:
     with pytest.raises(builtin, match="what happened"):
         raise CLASSES[name]("what happened")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(
+            cls("what happened")
+            for name, cls in CLASSES.items()
+            if name not in ("NotSpeechError", "TooLittleSpeechError")
+        ),
+        NotSpeechError("silence", "The recording is silent."),
+        TooLittleSpeechError(found_s=0.4, needed_s=1.0, heard_s=5.0),
+        BusyError("The queue is full.", 5),
+    ],
+)
+def test_an_error_comes_back_from_json(error: S2FError) -> None:
+    facts = json.loads(json.dumps(error.to_dict()))
+    back = from_dict(facts)
+    assert type(back) is type(error)
+    assert (str(back), back.known(), back.to_dict()) == (str(error), error.known(), facts)
+
+
+def test_an_error_that_is_not_in_the_tree_keeps_its_code() -> None:
+    facts = {"error": "memory", "message": "There is not enough memory.", "exit_status": 1}
+    assert type(from_dict(facts)) is S2FError
+    assert from_dict(facts).to_dict() == facts

@@ -14,7 +14,6 @@ from s2f_edge.errors import OutputError, UsageError
 from s2f_edge.files import write_whole
 from s2f_edge.marks import watermark
 from s2f_edge.picture import (
-    MAX_SIZE,
     MEDIA_TYPES,
     NOTICE,
     SOURCE_TYPE,
@@ -27,6 +26,7 @@ from s2f_edge.picture import (
     marks,
 )
 from s2f_edge.results import FaceResult
+from s2f_edge.terms import MAX_SIZE
 
 FACE = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)
 ORIGIN = Provenance("s2f-edge 9.9", 'a "pack" <1> & more', "ab" * 32, "male")

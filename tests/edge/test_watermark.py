@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw
 from s2f_edge import Speech2Face
 from s2f_edge.errors import UsageError
 from s2f_edge.marks.watermark import (
-    GENERATORS,
     MIN_SIZE,
     Meaning,
     find,
@@ -24,6 +23,7 @@ from s2f_edge.marks.watermark import (
 from s2f_edge.marks.watermark_find import LOG10_ALARM, strongest
 from s2f_edge.marks.watermark_waves import key
 from s2f_edge.picture import grid
+from s2f_edge.terms import GENERATORS
 
 Pixels = np.ndarray
 PACK = "0123456789abcdef" * 4

@@ -21,11 +21,12 @@ from export.float16 import weights_as_float16, weights_as_float32
 from export.int8_renderer import psnr_db, quantised_renderer
 from export.mobile import speech_of
 from export.pack import export_pack
-from export.single_file import GENERATORS, judge, run, single_file
+from export.single_file import judge, run, single_file
 from export.verify import FLOAT16_TOLERANCE, ParityError, open_session, verify
 from s2f_edge import Appearance, Speech2Face
 from s2f_edge.hearing.vad import find_speech
 from s2f_edge.pack.pack import Pack
+from s2f_edge.terms import GENDERS
 from s2f_train import checkpoint
 from s2f_train.models import campplus
 from s2f_train.models.appearance_generator import AppearanceGenerator
@@ -307,7 +308,7 @@ def test_one_file_makes_the_pipelines_faces_in_both_forms(
     latents = np.random.default_rng(9).standard_normal((3, LATENT)).astype(np.float32)
     latents[0] = 0
     speech = find_speech(soundfile.read(examples / "male.wav", dtype="float32")[0]).samples
-    for asked, gender in enumerate(GENERATORS[1:], 1):
+    for asked, gender in enumerate(GENDERS[1:], 1):
         found = run(session, speech, latents, asked)
         wanted = model.face(voice, gender=gender, samples=3, seed=9).faces
         assert found["generator_used"] == [asked]

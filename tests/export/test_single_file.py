@@ -19,13 +19,14 @@ from export import to_onnx
 from export.gate_graph import sound_of
 from export.graphs import Graph, Value
 from export.mobile import speech_of
-from export.single_file import GENERATORS, judge, run, single_file
+from export.single_file import judge, run, single_file
 from export.verify import open_session
 from s2f_edge import Speech2Face
 from s2f_edge.hearing.features import LogMelStream
 from s2f_edge.hearing.speech_gate import CLASSES, Windows
 from s2f_edge.hearing.vad import find_speech
 from s2f_edge.pack.pack import Pack
+from s2f_edge.terms import GENDERS
 
 RATE = 16_000
 
@@ -66,7 +67,7 @@ def test_the_face_is_the_pipelines(pack: Pack, file: bytes, session: Any, exampl
         path = examples / f"{name}.wav"
         result = model.infer(path)
         found = run(session, speech(path), zeros())
-        assert GENERATORS[found["generator_used"][0]] == result.generator
+        assert GENDERS[found["generator_used"][0]] == result.generator
         assert found["faces"].dtype == np.uint8
         assert np.abs(found["faces"][0].astype(int) - result.face).max() <= 1
         assert found["male_probability"][0] == pytest.approx(result.male_probability, abs=1e-4)
@@ -102,11 +103,11 @@ def test_the_generator_is_asked_for_and_candidates_are_drawn(session: Any, examp
         assert found["generator_used"] == [asked]
         assert found["faces"].shape == (3, model.face_size, model.face_size, 3)
         if manifest.renderer:
-            wanted = model.generate(np.repeat(found["embedding"][None], 3, axis=0), GENERATORS[asked], noise)
+            wanted = model.generate(np.repeat(found["embedding"][None], 3, axis=0), GENDERS[asked], noise)
         else:
             embeddings = found["embedding"] + manifest.noise * noise
             embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-            wanted = model.generate(embeddings, GENERATORS[asked])
+            wanted = model.generate(embeddings, GENDERS[asked])
         assert np.abs(found["faces"].astype(int) - wanted).max() <= 1
     assert run(session, clip, zeros(), 9)["generator_used"] == [1]  # there is no such generator
 

@@ -37,6 +37,7 @@ from made_sources import (
 from PIL import Image
 from typer.testing import CliRunner
 
+from s2f_edge import processes
 from s2f_train.cli.prepare import register
 from s2f_train.data.items import Identity, Item, Place, Source
 from s2f_train.data.store import Store
@@ -457,7 +458,7 @@ def test_an_item_that_never_ends_is_left_out_alone(tmp_path: Path, monkeypatch: 
 
 
 def test_a_process_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_worker, "_serve", os._exit)
+    monkeypatch.setattr(processes, "_serve", os._exit)
     with pytest.raises(PrepareError, match="No worker process can be started: it ended with status 1"):
         prepare_worker.Worker(Settings())
 

@@ -1,0 +1,24 @@
+"""The words that options, requests, manifests and pictures have in common, and their limits. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Generator = Literal["general", "male", "female"]
+Gender = Literal["auto", Generator]  # which generator: auto goes by the voice
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "float16", "int8", "light"]  # light: a smaller voice network, its weights float16
+
+# Watermarks, sealed addresses and single files have generators as numbers: places in these.
+GENERATORS: tuple[Generator, ...] = get_args(Generator)
+GENDERS: tuple[Gender, ...] = get_args(Gender)
+DEVICES: tuple[Device, ...] = get_args(Device)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+MAX_SAMPLES = 64
+MIN_SIZE, MAX_SIZE = 16, 4096  # width and height of a face, in pixels
+
+
+def either(words: tuple[str, ...]) -> str:
+    """`a, b or c`."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
