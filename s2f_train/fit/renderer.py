@@ -54,8 +54,9 @@ log = logging.getLogger(__name__)
 SHEET_FACES = 12
 KID_FACES = 240  # of each side
 CUT_WEIGHT = 0.3  # of pixels and features of a portrait whose sketch was cut: there the renderer is free
-IMAGINED_OUTER = 0.15  # of the outer numbers of imagined faces: their hair need not be just that
+IMAGINED_OUTER = 0.5  # of the outer numbers of imagined faces: their hair need not be just that
 COMPARED = slice(1, 3)  # the features by which faces are compared: strides 4 and 8
+BUSY_SHARE = 0.1  # how often portraits on other grounds are drawn: else critics ask for things on plain ones
 PLAIN_WEIGHT = 2.0  # how often a portrait on plain ground is drawn: what voices get stands on such
 VOICE_VIEWS = ("s2f", "face")  # pictures that go with voices, in the order of preference
 
@@ -92,7 +93,7 @@ class RendererTask(Task):
         self.told, self.spoken_male = self._told(spoken)
         sizes = self.space.settings
         self.drawer = RendererDrawer(
-            (weights.double() / weights.double().sum()).numpy(), len(self.told), self.women,
+            _shares(weights * torch.where(plain, 1.0, BUSY_SHARE)), len(self.told), self.women,
             (sizes["inner"], sizes["side"], sizes["outer"], sizes["latent"]),
             settings, fabric.global_rank, fabric.world_size,
         )  # fmt: skip
@@ -328,6 +329,11 @@ class RendererTask(Task):
 
 def _joined(a: Numbers, b: Numbers) -> Numbers:
     return Numbers(*(torch.cat(pair) for pair in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True)))
+
+
+def _shares(weights: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = (weights.double() / weights.double().sum()).numpy()
+    return found
 
 
 def _counts(samples: list[Sample]) -> dict[str, int]:
