@@ -88,7 +88,7 @@ class Bar:
             self._bar = typer.progressbar(
                 length=tally.total,
                 label="Recordings",
-                show_pos=True,  # it changes with every file, so that the bar is drawn anew after each printed line
+                show_pos=True,
                 show_eta=False,  # it takes what an earlier run did for the work of this one
                 item_show_func=lambda _: tally.rest(),
                 file=sys.stderr,
