@@ -26,7 +26,7 @@ from s2f_edge.bench import measure as bench_module
 from s2f_edge.bench import worker
 from s2f_edge.bench.advice import advice
 from s2f_edge.bench.measure import SPEECH, Bench, Choice, Measured, choices, machine, machine_facts
-from s2f_edge.errors import DeviceError, TooLittleSpeechError, WorkerError
+from s2f_edge.errors import DeviceError, PackIntegrityError, TooLittleSpeechError, WorkerError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.vad import find_speech
 from s2f_edge.pack.pack import Pack, every_variant
@@ -278,7 +278,7 @@ def test_one_of_several_that_dies_says_why(pack: Path, monkeypatch: pytest.Monke
 def test_a_process_tells_its_errors(pack: Path) -> None:
     found = Bench(None, pack, "cpu", 0.1)
     (pack / "voice.onnx").write_bytes(b"something else")
-    with pytest.raises(bench_module.errors.PackIntegrityError, match=r"voice\.onnx"):
+    with pytest.raises(PackIntegrityError, match=r"voice\.onnx"):
         found.measure(ONE)
 
 
