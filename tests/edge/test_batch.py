@@ -466,11 +466,11 @@ def test_the_first_worker_too_is_deaf_to_ctrl_c_from_its_first_moment(tmp_path: 
     program = """
 import re, signal
 from pathlib import Path
-from s2f_edge import batch_engines
+from s2f_edge.batch import engines
 from s2f_edge.batch.make import How
 
 if __name__ == "__main__":
-    workers = [batch_engines._Worker(How(pack="nothing")) for _ in range(2)]
+    workers = [engines._Worker(How(pack="nothing")) for _ in range(2)]
     for worker in workers:
         status = Path(f"/proc/{worker._process.pid}/status").read_text()
         print(int(re.search(r"SigBlk:\\s*(\\w+)", status)[1], 16) >> signal.SIGINT - 1 & 1)
