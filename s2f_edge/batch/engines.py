@@ -276,7 +276,7 @@ def _absolute(job: Job) -> tuple[str, list[str]]:
 
 def _everywhere(how: How) -> How:
     """Paths of files that every machine must have."""
-    given = {"pack": how.pack, "certificate": how.certificate, "key": how.key}
+    given = {"pack": how.pack, "c2pa_certificate": how.c2pa_certificate, "c2pa_key": how.c2pa_key}
     whole = {name: type(path)(os.path.abspath(path)) for name, path in given.items() if path is not None}  # noqa: PTH100
     return replace(how, threads=how.threads or 1, **whole)  # type: ignore[arg-type]
 

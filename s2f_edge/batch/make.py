@@ -51,8 +51,8 @@ class How:
     grid: bool = False
     size: int = 256
     form: str = "png"
-    certificate: Path | None = None
-    key: Path | None = None
+    c2pa_certificate: Path | None = None
+    c2pa_key: Path | None = None
     overwrite: bool = False
 
     def settings(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class How:
             "grid": self.grid,
             "size": self.size,
             "format": self.form,
-            "certificate": str(self.certificate) if self.certificate else None,
+            "c2pa_certificate": str(self.c2pa_certificate) if self.c2pa_certificate else None,
         }
 
 
@@ -99,7 +99,7 @@ class Maker:
         from s2f_edge.pipeline import Speech2Face
 
         self._how = how
-        self._signer = _credentials(how.certificate, how.key)
+        self._signer = _credentials(how.c2pa_certificate, how.c2pa_key)
         self._model = Speech2Face(how.pack, how.device, how.threads, how.precision)
         found = self._model.pack.sha256
         if how.pack_sha256 not in (None, found):

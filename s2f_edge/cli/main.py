@@ -100,8 +100,8 @@ def infer(
     grid: opt.GridOption = False,
     size: opt.SizeOption = 256,
     form: opt.PictureFormatOption = None,
-    certificate: opt.CertificateOption = None,
-    key: opt.KeyOption = None,
+    c2pa_certificate: opt.CertificateOption = None,
+    c2pa_key: opt.KeyOption = None,
     pack: opt.PackOption = None,
     precision: opt.PrecisionOption = None,
     device: opt.DeviceOption = opt.Device.auto,
@@ -129,7 +129,7 @@ def infer(
         how = How(
             pack=str(pack) if pack else None, precision=precision and precision.value, device=device.value,
             threads=threads, gender=gender.value, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
-            form=written, certificate=certificate, key=key, overwrite=overwrite,
+            form=written, c2pa_certificate=c2pa_certificate, c2pa_key=c2pa_key, overwrite=overwrite,
         )  # fmt: skip
         if count := many.workers(jobs, how):
             return batch.run(jobs, how, many, count, report)

@@ -136,7 +136,7 @@ def chosen(certificate: str | Path | None, key: str | Path | None) -> Credential
         if not (certificate and key):
             raise CertificateError(
                 f"{'A certificate' if certificate else 'A key'} is given without its "
-                f"{'key' if certificate else 'certificate'}; give both (--certificate and --key, or "
+                f"{'key' if certificate else 'certificate'}; give both (--c2pa-certificate and --c2pa-key, or "
                 f"{CERTIFICATE_VARIABLE} and {KEY_VARIABLE})."
             )
         return _from_files(str(certificate), str(key))

@@ -86,7 +86,7 @@ def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], 
     app = create_app(settings)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on",
-        ssl_certfile=settings.certificate, ssl_keyfile=settings.private_key,
+        ssl_certfile=settings.tls_certificate, ssl_keyfile=settings.tls_key,
         proxy_headers=bool(settings.proxies), forwarded_allow_ips=listed(settings.proxies),
         timeout_graceful_shutdown=int(settings.drain_seconds), ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False,
         backlog=BACKLOG,
@@ -98,7 +98,7 @@ def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], 
     server = uvicorn.Server(config)
     host, port = bound.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    address = f"{'https' if settings.certificate else 'http'}://{shown}:{port}"
+    address = f"{'https' if settings.tls_certificate else 'http'}://{shown}:{port}"
     if listening:
         listening(address)
     log.info("Listening on %s.", address)

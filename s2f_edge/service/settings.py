@@ -51,8 +51,8 @@ class Settings:
     decoder_megabytes: Annotated[int, Says("Memory that decoding one recording may take.", min=256)] = 1024
 
     keys: Annotated[Path | None, Says("File of API keys, made by `s2f-edge key`; without it none is needed.")] = None
-    certificate: Annotated[Path | None, Says("TLS certificate chain (PEM).")] = None
-    private_key: Annotated[Path | None, Says("TLS private key (PEM).")] = None
+    tls_certificate: Annotated[Path | None, Says("TLS certificate chain (PEM).")] = None
+    tls_key: Annotated[Path | None, Says("TLS private key (PEM).")] = None
     origins: Annotated[str, Says("Other origins whose pages may call, such as https://app.example; with commas.")] = ""
     hosts: Annotated[
         str, Says("Host names that are answered, with commas; * is any (default: any; on 127.0.0.1 local ones).")
@@ -85,8 +85,8 @@ class Settings:
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 wanted = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
                 raise UsageError(f"{name} is {value!r}; it must be {wanted}.")
-        if (self.certificate is None) != (self.private_key is None):
-            raise UsageError("TLS needs both: certificate and private_key.")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise UsageError("TLS needs both tls_certificate and tls_key.")
         if self.device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"device is {self.device!r}; it must be auto, cpu or cuda.")
 

@@ -377,7 +377,7 @@ def test_nothing_is_written_to_disk(tmp_path: Path) -> None:
 def test_the_native_library_is_not_taken_from_the_current_folder(tmp_path: Path) -> None:
     """c2pa looks there first; a folder of recordings from a stranger may hold anything."""
     code = (
-        "from s2f_edge import credentials\n"
+        "from s2f_edge.marks import credentials\n"
         "assert credentials.default() is not None\n"
         "print(open('/proc/self/maps').read())"
     )

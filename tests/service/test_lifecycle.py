@@ -127,7 +127,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 def test_tls_by_settings(serve: Serve, male: bytes, tmp_path: Path) -> None:
     chain, private = certificate(tmp_path)
-    server = serve("--certificate", str(chain), "--private-key", str(private))
+    server = serve("--tls-certificate", str(chain), "--tls-key", str(private))
     assert server.url.startswith("https://")
     with server.client(verify=ssl.create_default_context(cafile=str(chain))) as client:
         assert face(client, male).status_code == 200
@@ -140,8 +140,8 @@ def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
     _, private = certificate(tmp_path)
     (tmp_path / "no.pem").write_text("no certificate")
     failed = subprocess.run(
-        [sys.executable, "-m", "s2f_edge", "serve", "--port", "0", "--certificate", str(tmp_path / "no.pem"),
-         "--private-key", str(private)],
+        [sys.executable, "-m", "s2f_edge", "serve", "--port", "0", "--tls-certificate", str(tmp_path / "no.pem"),
+         "--tls-key", str(private)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert failed.returncode not in (0, 1)
