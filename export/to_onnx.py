@@ -44,7 +44,7 @@ from export.published import load_published
 from export.single_file import GENERATORS
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, tensors, verify
 from s2f_edge.errors import S2FError
-from s2f_edge.pack.manifest import GENDERS, MANIFEST, PRECISIONS, RENDERER_SCHEMA, SCHEMA
+from s2f_edge.pack.manifest import GENDERS, MANIFEST, RENDERER_SCHEMA, SCHEMA, VARIANTS
 from s2f_edge.pack.pack import Pack, variants_inside
 from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.pipeline import Speech2Face
@@ -128,7 +128,7 @@ def is_pack(folder: Path) -> bool:
 
 def _is_variant(folder: Path) -> bool:
     """Of this pack or of an earlier state of it; those that are links are none, nor is what has folders in it."""
-    if folder.name not in PRECISIONS or folder.is_symlink() or not folder.is_dir():
+    if folder.name not in VARIANTS or folder.is_symlink() or not folder.is_dir():
         return False
     try:
         manifest = Pack.open(folder).manifest

@@ -80,7 +80,7 @@ class Inspection:
 
 
 def listen(
-    source: audio.Source, pack: Path | None = None, sample_rate: int | None = None, precision: str | None = None
+    source: audio.Source, pack: Path | None = None, sample_rate: int | None = None, variant: str | None = None
 ) -> Inspection:
     """Reads a recording of any sound once, and measures it.
 
@@ -88,14 +88,14 @@ def listen(
         source: path, bytes of a file, binary file object, or numpy samples.
         pack: folder of the model pack that estimates gender; None takes the default pack.
         sample_rate: of numpy samples, in Hz.
-        precision: of the pack, see `Speech2Face`.
+        variant: of the pack, see `Speech2Face`.
 
     Raises:
         PackError, RuntimeSetupError: the pack cannot be opened.
         UnreadableAudioError, MissingDecoderError, InvalidSamplesError: the recording cannot be
             read. Sound that is not speech, or too little of it, raises nothing.
     """
-    model = Speech2Face(pack, "cpu", precision=precision)
+    model = Speech2Face(pack, "cpu", variant=variant)
     front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
     meter, envelope, stream, columns = SpeechMeter(), _Envelope(), LogMelStream(), _Columns()
     speech = SpeechStream()

@@ -38,17 +38,18 @@ class Speech2Face:
         pack: folder of a model pack; None takes the default pack.
         device: `auto` takes CUDA where it is there, `cpu`, or `cuda`, which raises without it.
         threads: of one network call; None leaves the choice to onnxruntime.
-        precision: float32, float16, int8 or light, where the pack has it; None takes the pack as it is.
+        variant: of the pack, where it has it: light (a smaller voice network), int8, float16 or float32; None takes
+            the pack as it is.
 
     Raises:
-        UsageError: there is no such precision.
+        UsageError: there is no variant of this name.
         PackError, DeviceError, RuntimeSetupError: see `Pack` and `Network`.
     """
 
     def __init__(
-        self, pack: Any = None, device: str = "auto", threads: int | None = None, precision: str | None = None
+        self, pack: Any = None, device: str = "auto", threads: int | None = None, variant: str | None = None
     ) -> None:
-        self.pack = Pack.open(pack, precision)
+        self.pack = Pack.open(pack, variant)
         self.device = device
         self._threads = threads
         self._networks: dict[str, Network] = {}

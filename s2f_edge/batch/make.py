@@ -41,7 +41,7 @@ class How:
 
     pack: str | None = None
     pack_sha256: str | None = None
-    precision: str | None = None
+    variant: str | None = None
     device: str = "auto"
     threads: int | None = None
     gender: str = "auto"
@@ -100,7 +100,7 @@ class Maker:
 
         self._how = how
         self._signer = _credentials(how.c2pa_certificate, how.c2pa_key)
-        self._model = Speech2Face(how.pack, how.device, how.threads, how.precision)
+        self._model = Speech2Face(how.pack, how.device, how.threads, how.variant)
         found = self._model.pack.sha256
         if how.pack_sha256 not in (None, found):
             raise PackIntegrityError(

@@ -38,7 +38,7 @@ class Choice:
     """What a user can choose: one face at a time, or many recordings by several processes.
 
     Attributes:
-        precision: of the pack's weights; None takes the pack as it is.
+        variant: of the pack; None takes the pack as it is.
         threads: of each process.
     """
 
@@ -46,7 +46,7 @@ class Choice:
     workers: int
     threads: int
     device: str = "cpu"
-    precision: str | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Measured:
     """What a choice costs.
 
     Attributes:
-        precision: of the weights.
+        precision: of the weights that ran, or light.
         faces: that were made in the time.
         ms: of a face: first quartile, median, third quartile.
         faces_per_s: of all processes together.
         load_s: of onnxruntime and the pack, by the slowest process.
         peak_mib: of all processes together; None where the system does not say.
-        pack_mb: size of the pack's networks with this precision, in millions of bytes.
+        pack_mb: size of the pack's networks, in millions of bytes.
     """
 
     choice: Choice
@@ -97,11 +97,11 @@ def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
     some = sorted({1, cores, *(2**n for n in range(1, cores.bit_length()) if 2**n < cores)})
     found = [Choice(False, 1, threads) for threads in some]
     found += [Choice(True, 1, cores), *([Choice(True, cores, 1)] if cores > 1 else [])]
-    for precision in variants(pack.folder):
-        if precision != pack.manifest.weights:
-            Pack.open(pack.folder, precision)
-            found += [Choice(False, 1, threads, "cpu", precision) for threads in sorted({1, cores})]
-            found.append(Choice(True, cores, 1, "cpu", precision))
+    for variant in variants(pack.folder):
+        if variant != pack.manifest.weights:
+            Pack.open(pack.folder, variant)
+            found += [Choice(False, 1, threads, "cpu", variant) for threads in sorted({1, cores})]
+            found.append(Choice(True, cores, 1, "cpu", variant))
     return found + (on_gpu if device == "auto" and has_cuda() else [])
 
 
@@ -138,7 +138,7 @@ class Bench:
             soundfile.write(recording, np.resize(self._speech, int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
             how = {
                 "pack": str(self.pack.folder),
-                "precision": choice.precision,
+                "variant": choice.variant,
                 "device": choice.device,
                 "threads": choice.threads,
             }

@@ -104,7 +104,7 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
     from s2f_edge.batch.table import Table
     from s2f_edge.pack.pack import Pack
 
-    how = replace(how, pack_sha256=Pack.open(how.pack, how.precision).sha256)
+    how = replace(how, pack_sha256=Pack.open(how.pack, how.variant).sha256)
     with contextlib.ExitStack() as opened:
         table = opened.enter_context(Table(many.table)) if many.table else None
         left, failed = _begin(jobs, how, many, table)

@@ -103,7 +103,7 @@ def infer(
     c2pa_certificate: opt.CertificateOption = None,
     c2pa_key: opt.KeyOption = None,
     pack: opt.PackOption = None,
-    precision: opt.PrecisionOption = None,
+    variant: opt.VariantOption = None,
     device: opt.DeviceOption = opt.Device.auto,
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
@@ -127,7 +127,7 @@ def infer(
         names = [*(files or []), *(recordings.listed(listed) if listed else [])]
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples)
         how = How(
-            pack=str(pack) if pack else None, precision=precision and precision.value, device=device.value,
+            pack=str(pack) if pack else None, variant=variant and variant.value, device=device.value,
             threads=threads, gender=gender.value, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
             form=written, c2pa_certificate=c2pa_certificate, c2pa_key=c2pa_key, overwrite=overwrite,
         )  # fmt: skip
@@ -144,7 +144,7 @@ def embed(
     out: opt.OutEmbeddingOption = None,
     form: opt.FormatOption = opt.EmbeddingFormat.npy,
     pack: opt.PackOption = None,
-    precision: opt.PrecisionOption = None,
+    variant: opt.VariantOption = None,
     device: opt.DeviceOption = opt.Device.auto,
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
@@ -158,7 +158,7 @@ def embed(
     report = _Report(as_json, quiet, out == "-")
     with report.errors():
         jobs = plan(files, out, f".{form.value}")
-        model = Speech2Face(pack, device.value, threads, precision and precision.value)
+        model = Speech2Face(pack, device.value, threads, variant and variant.value)
 
     def make(job: Job) -> Facts:
         voice = model.embed(recordings.sound(job.source), denoise=denoise)
@@ -173,7 +173,7 @@ def inspect(
     file: opt.FileArgument,
     out: opt.OutInspectionOption = None,
     pack: opt.PackOption = None,
-    precision: opt.PrecisionOption = None,
+    variant: opt.VariantOption = None,
     as_json: opt.JsonOption = False,
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
@@ -187,7 +187,7 @@ def inspect(
         jobs = plan([file], out, ".inspect.png")
 
     def make(job: Job) -> Facts:
-        found = listen(recordings.sound(job.source), pack, precision=precision and precision.value)
+        found = listen(recordings.sound(job.source), pack, variant=variant and variant.value)
         write_all({job.targets[0]: draw_inspection(found)}, overwrite)
         return {"file": job.source, "picture": job.targets[0], **found.numbers()}
 

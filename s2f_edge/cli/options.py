@@ -29,11 +29,11 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-class Precision(StrEnum):
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
+class Variant(StrEnum):
     light = "light"
+    int8 = "int8"
+    float16 = "float16"
+    float32 = "float32"
 
 
 class EmbeddingFormat(StrEnum):
@@ -116,11 +116,11 @@ TrustOption = Annotated[
     typer.Option(metavar="PEM", envvar="S2F_C2PA_TRUST", help="Certificates whose holders' signatures are trusted."),
 ]
 PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (default: the one that is installed).")]
-PrecisionOption = Annotated[
-    Precision | None,
+VariantOption = Annotated[
+    Variant | None,
     typer.Option(
-        help="Variant of the pack, where it has it: another precision of the weights, or light, a smaller voice "
-        "network (default: the pack as it is)."
+        help="Variant of the pack: light has a smaller voice network, int8 and float16 smaller weights (default: the "
+        "pack as it is)."
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
@@ -277,7 +277,7 @@ def pack_lines(pack: Pack) -> list[str]:
 
 
 def variant_lines(pack: Pack, inside: list[Pack]) -> list[str]:
-    """One for each precision that the pack can be had in, where there are several."""
+    """One line for the pack and one for each of its variants; none where it has no variants."""
     size = sum(file.bytes for file in pack.manifest.files.values())
     rows = [f"  {pack.manifest.weights:10}  {size / 1e6:.1f} MB   the pack itself"] if inside else []
     for each in inside:

@@ -20,7 +20,7 @@ SCHEMA = 1  # of a pack whose generators make pictures
 RENDERER_SCHEMA = 2  # of one whose generators make appearances, which a renderer draws
 MANIFEST = "manifest.json"
 GENDERS = ("general", "male", "female")
-PRECISIONS = ("float32", "float16", "int8", "light")  # light: a smaller voice network, its weights float16
+VARIANTS = ("float32", "float16", "int8", "light")  # light: a smaller voice network, its weights float16
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -92,7 +92,7 @@ class VariantInfo:
 class Manifest:
     """What a pack is. What one call wants (gender, samples, seed) stands elsewhere.
 
-    `kind` says which branch made it, gan or vae; nothing depends on it. `weights` is one of PRECISIONS;
+    `kind` says which branch made it, gan or vae; nothing depends on it. `weights` is one of VARIANTS;
     `variant` is there if the pack was made of another one. `renderer` is the file of the network that draws the
     appearances which the generators make; None where they make pictures themselves.
     """
@@ -194,8 +194,8 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ManifestError(f"{where}: voice.embedding_size is {manifest.voice.embedding_size}; it must be 1 to 65536.")
     if not 0.0 <= manifest.noise <= 10.0:
         raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
-    if manifest.weights not in PRECISIONS:
-        raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(PRECISIONS)}.")
+    if manifest.weights not in VARIANTS:
+        raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(VARIANTS)}.")
     unknown = [gender for gender in manifest.generators if gender not in GENDERS]
     if unknown or not manifest.generators:
         raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENDERS)}.")

@@ -76,7 +76,7 @@ class Engine:
     def __init__(self, settings: Settings, counts: Counts) -> None:
         self.settings = settings
         self.counts = counts
-        self.model = Speech2Face(settings.pack, settings.device, settings.threads, settings.precision)
+        self.model = Speech2Face(settings.pack, settings.device, settings.threads, settings.variant)
         self.model.load()
         self._credentials = credentials.chosen(settings.c2pa_certificate, settings.c2pa_key)
         self.admission = Admission(settings.slots, settings.queue)

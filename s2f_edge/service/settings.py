@@ -29,8 +29,8 @@ class Settings:
     host: Annotated[str, Says("Address to listen on; 0.0.0.0 is every address of the machine.")] = "127.0.0.1"
     port: Annotated[int, Says("Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000
     pack: Annotated[Path | None, Says("Folder of a model pack (default: the one that is installed).")] = None
-    precision: Annotated[
-        str | None, Says("float32, float16, int8 or light, where the pack has it (default: the pack as it is).")
+    variant: Annotated[
+        str | None, Says("Variant of the pack: light, int8, float16 or float32 (default: the pack as it is).")
     ] = None
     device: Annotated[str, Says("auto, cpu or cuda.")] = "auto"
 

@@ -361,7 +361,7 @@ def test_no_revocation_is_looked_up(studio: Studio, doorbell: Doorbell) -> None:
 def test_nothing_is_written_to_disk(tmp_path: Path) -> None:
     code = (
         "import numpy as np, sys\n"
-        "from s2f_edge import provenance\n"
+        "from s2f_edge.marks import provenance\n"
         "from s2f_edge.picture import Provenance, encode\n"
         "face = np.zeros((64, 64, 3), np.uint8)\n"
         "data = encode(face, Provenance('s2f-edge 9.9', 'p', 'ab' * 32, 'male'), 256)\n"
