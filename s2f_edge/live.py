@@ -44,7 +44,7 @@ class LiveVoice:
         self._unguessed = 0  # samples since the last guess
         self._hear_again_at = 0.0  # samples
         self._hearing = _Hearing(model, 1.0)
-        self._settled_before = 0  # windows, by hearings that were given up
+        self._committed_before = 0  # windows, by hearings that were given up
 
     @property
     def heard_seconds(self) -> float:
@@ -55,9 +55,9 @@ class LiveVoice:
         return self._hearing.voiced / SAMPLE_RATE
 
     @property
-    def settled_windows(self) -> int:
-        """How often the voice network has run on sound that is settled; a look just after it adds to its work."""
-        return self._settled_before + self._hearing.windows
+    def committed_windows(self) -> int:
+        """How often the voice network has run on sound that is committed; `voice` just after it adds to its work."""
+        return self._committed_before + self._hearing.windows
 
     def push(self, samples: Float32s) -> None:
         """Takes the next samples: float32, (n,), mono, 16 kHz, in [-1, 1]."""
@@ -93,7 +93,7 @@ class LiveVoice:
 
     def _hear_with(self, gain: float, held: Float32s) -> None:
         if gain != self._hearing.gain:
-            self._settled_before += self._hearing.windows
+            self._committed_before += self._hearing.windows
             self._hearing = _Hearing(self._model, gain)
             self._hearing.push(held)
 
@@ -104,12 +104,12 @@ class _Hearing:
     def __init__(self, model: Speech2Face, gain: float) -> None:
         self.gain = gain
         self.heard = self.voiced = 0  # samples
-        self.windows = 0  # that are settled
+        self.windows = 0  # that are committed
         self._model = model
         self._finder = SpeechFinder(gain)
         self._meter = SpeechMeter()
         self._front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
-        self._settled = np.zeros(model.pack.manifest.voice.embedding_size)
+        self._committed = np.zeros(model.pack.manifest.voice.embedding_size)
 
     def push(self, samples: Float32s) -> None:
         voiced = self._finder.push(samples)
@@ -118,7 +118,7 @@ class _Hearing:
         self._meter.push(samples, voiced)
         if len(voiced):
             self._front_end.push(voiced)
-            self._settled += self._model.embed_windows(self._counted(self._front_end.settled()))
+            self._committed += self._model.embed_windows(self._counted(self._front_end.committed()))
 
     def _counted(self, windows: Iterator[tuple[Float32s, Float32s]]) -> Iterator[tuple[Float32s, Float32s]]:
         for inputs, weights in windows:
@@ -127,7 +127,7 @@ class _Hearing:
 
     def voice(self, *, final: bool) -> Voice:
         # Copies are ended, so that the sound can go on in the originals.
-        self._meter.settle()
+        self._meter.flush()
         measured = copy.deepcopy(self._meter).finish()
-        windows = copy.deepcopy(self._front_end).inputs() if final else self._front_end.glance()
-        return self._model.voice_of(measured, windows, settled=self._settled)
+        windows = copy.deepcopy(self._front_end).inputs() if final else self._front_end.preview()
+        return self._model.voice_of(measured, windows, committed=self._committed)

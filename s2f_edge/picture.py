@@ -199,7 +199,7 @@ def _marked(face: Pixels, provenance: Provenance) -> Pixels:
     """With the watermark, where the face is large enough for one."""
     if face.shape[0] != face.shape[1] or face.shape[1] < watermark.MIN_SIZE:
         return face
-    return watermark.mark(face, watermark.payload_of(provenance.generator, provenance.pack_sha256))
+    return watermark.mark(face, watermark.make_payload(provenance.generator, provenance.pack_sha256))
 
 
 def texts(provenance: Provenance) -> dict[str, str]:

@@ -126,7 +126,7 @@ class Speech2Face:
         measured: SpeechQuality,
         windows: Iterable[tuple[Float32s, Float32s]],
         timings_ms: dict[str, float] | None = None,
-        settled: NDArray[np.float64] | None = None,
+        committed: NDArray[np.float64] | None = None,
     ) -> Voice:
         """What `embed` says of a recording that has been listened to.
 
@@ -134,7 +134,7 @@ class Speech2Face:
             measured: by a `SpeechMeter` that heard the recording.
             windows: of its speech, as the pack's front end gives them.
             timings_ms: of the stages before; this one is added to it.
-            settled: what `embed_windows` gave for windows that the front end has already given.
+            committed: what `embed_windows` gave for windows that the front end has already given.
 
         Raises:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
@@ -143,7 +143,7 @@ class Speech2Face:
         quality.require_speech(measured, MIN_SPEECH_S)
         with clock("embedding"):
             total = self.embed_windows(windows)
-            embedding = faces.unit(total if settled is None else settled + total)
+            embedding = faces.unit(total if committed is None else committed + total)
         male, surprise, notes = self._traits(embedding)
         warnings = (*quality.warnings(measured), *notes)
         return Voice(embedding, measured, male, surprise, warnings, clock.ms, self._voice.provider)
@@ -168,7 +168,7 @@ class Speech2Face:
         manifest = self.pack.manifest
         if manifest.renderer is None:
             with clock("generator"):
-                made = self.generate(faces.around(voice.embedding, manifest.noise, samples, seed), chosen)
+                made = self.generate(faces.with_noise(voice.embedding, manifest.noise, samples, seed), chosen)
         else:
             with clock("generator"):
                 appearance = self._appearance(voice.embedding, chosen, samples, seed)
@@ -210,7 +210,7 @@ class Speech2Face:
             UsageError: the pack has no renderer, or the arrays have other shapes than it takes.
         """
         renderer = self._need_renderer()
-        return faces.drawn(self._network(renderer), self.pack.manifest.files[renderer], appearance)
+        return faces.rendered(self._network(renderer), self.pack.manifest.files[renderer], appearance)
 
     def generate(self, embeddings: Float32s, generator: str, latents: Float32s | None = None) -> Pixels:
         """The faces of embeddings.

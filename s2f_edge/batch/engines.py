@@ -24,10 +24,10 @@ from typing import Any
 
 from s2f_edge._version import __version__
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import How, Maker, Outcome, told
+from s2f_edge.batch.make import Maker, Options, Outcome, error_facts
 from s2f_edge.errors import ClusterError, RuntimeSetupError, S2FError, WorkerError
 from s2f_edge.interrupts import children_without_ctrl_c
-from s2f_edge.streams import silence
+from s2f_edge.stdio import silence
 
 AHEAD = 2  # recordings that a worker has: the next one lies there when one is done
 STUCK_S = 1800.0  # no answer in this time means that none will come: a damaged file can do that to a decoder
@@ -40,7 +40,7 @@ Outcomes = Generator[tuple[Job, Outcome], None, None]
 # ----------------------------------------------------------------------- this machine
 
 
-def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
+def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
     """Works with `count` processes, each with a model of its own.
 
     A process that ends while it works, since a decoder crashed or the system took it for its memory, costs
@@ -53,7 +53,7 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
     workers: list[_Worker] = []
     failed = 0  # starts in a row
     try:
-        workers += (_Worker(how) for _ in range(count))
+        workers += (_Worker(options) for _ in range(count))
         while True:
             for worker in workers:
                 worker.take(left)
@@ -76,11 +76,11 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
                     why = worker.end("gave no answer and was ended" if not answered else None)
                     if worker.ready:
                         job = worker.jobs.popleft()
-                        yield job, Outcome(told(WorkerError(f"The process that worked on it {why}.")), [], 0.0)
+                        yield job, Outcome(error_facts(WorkerError(f"The process that worked on it {why}.")), [], 0.0)
                     elif (failed := failed + 1) >= STARTS:
                         raise RuntimeSetupError(f"No worker process can be started: it {why}.")
                     left.again(worker.jobs)
-                    workers[workers.index(worker)] = _Worker(how)
+                    workers[workers.index(worker)] = _Worker(options)
     finally:
         for worker in workers:
             worker.leave()
@@ -108,15 +108,15 @@ _READY = "ready"
 class _Worker:
     """A process that makes faces."""
 
-    def __init__(self, how: How) -> None:
+    def __init__(self, options: Options) -> None:
         context = multiprocessing.get_context("spawn")  # fork is not safe beside threads
         self.jobs: deque[Job] = deque()  # given and not answered
         self.ready = False
         self.until = monotonic() + STUCK_S
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, how), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, options), daemon=True)
         try:
-            with children_without_ctrl_c(), _few_threads(how.threads):
+            with children_without_ctrl_c(), _few_threads(options.threads):
                 self._process.start()
         except OSError as error:
             raise RuntimeSetupError(f"No worker process can be started: {error.strerror}.") from None
@@ -142,7 +142,7 @@ class _Worker:
         return answer
 
     def end(self, why: str | None = None) -> str:
-        """Sees to it that the process is gone; how it went."""
+        """Sees to it that the process is gone; says how it ended."""
         if why:
             self._process.kill()
         self._process.join()
@@ -162,13 +162,13 @@ class _Worker:
         self._process.join()
 
 
-def _serve(connection: Connection, how: How) -> None:
+def _serve(connection: Connection, options: Options) -> None:
     """Runs in the process. What it sends first is `_READY`, or an error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows
     signal.signal(signal.SIGTERM, _leave)
     try:
         try:
-            maker = Maker(how)
+            maker = Maker(options)
             maker.load()
         except S2FError as error:
             connection.send(error)
@@ -206,7 +206,7 @@ def _few_threads(count: int | None) -> Iterator[None]:
 # ------------------------------------------------------------------------------- Ray
 
 
-def on_ray(jobs: Iterable[Job], how: How, address: str, count: int | None) -> Outcomes:
+def on_ray(jobs: Iterable[Job], options: Options, address: str, count: int | None) -> Outcomes:
     """Works with Ray tasks of one core each, on all machines that see recordings and pictures under the same paths.
 
     A task whose process or machine ends is done anew, up to three times. It gives its row to this process
@@ -234,14 +234,14 @@ def on_ray(jobs: Iterable[Job], how: How, address: str, count: int | None) -> Ou
         ) from None
     signal.signal(signal.SIGTERM, on_end)  # Ray's own prints a stack and exits without tidying up
     try:
-        yield from _ray_outcomes(ray, jobs, how)
+        yield from _ray_outcomes(ray, jobs, options)
     finally:
         ray.shutdown()  # ends the tasks of this run, and the cluster if it is our own
 
 
-def _ray_outcomes(ray: Any, jobs: Iterable[Job], how: How) -> Outcomes:
+def _ray_outcomes(ray: Any, jobs: Iterable[Job], options: Options) -> Outcomes:
     task = ray.remote(num_cpus=1, max_retries=3)(_on_node)
-    shared = ray.put((_everywhere(how), __version__))
+    shared = ray.put((_everywhere(options), __version__))
     left = iter(jobs)
     running: dict[Any, Job] = {}
     while True:
@@ -263,7 +263,9 @@ def _ray_outcomes(ray: Any, jobs: Iterable[Job], how: How) -> Outcomes:
                 raise ClusterError(f"A machine of the cluster cannot do the work: {cause}") from None
             except ray.exceptions.RayError as error:
                 text = str(error).splitlines()[0]
-                outcome = Outcome(told(WorkerError(f"The process that worked on it ended each time: {text}")), [], 0.0)
+                outcome = Outcome(
+                    error_facts(WorkerError(f"The process that worked on it ended each time: {text}")), [], 0.0
+                )
             if "error" not in outcome.facts:  # names as they were given, not those of the task
                 outcome.facts.update(file=job.source, pictures=job.targets)
             yield job, outcome
@@ -274,16 +276,16 @@ def _absolute(job: Job) -> tuple[str, list[str]]:
     return os.path.abspath(job.source), [os.path.abspath(target) for target in job.targets]  # noqa: PTH100
 
 
-def _everywhere(how: How) -> How:
+def _everywhere(options: Options) -> Options:
     """Paths of files that every machine must have."""
-    given = {"pack": how.pack, "c2pa_certificate": how.c2pa_certificate, "c2pa_key": how.c2pa_key}
+    given = {"pack": options.pack, "c2pa_certificate": options.c2pa_certificate, "c2pa_key": options.c2pa_key}
     whole = {name: type(path)(os.path.abspath(path)) for name, path in given.items() if path is not None}  # noqa: PTH100
-    return replace(how, threads=how.threads or 1, **whole)  # type: ignore[arg-type]
+    return replace(options, threads=options.threads or 1, **whole)  # type: ignore[arg-type]
 
 
-def _on_node(job: Job, there: bool, shared: tuple[How, str]) -> Outcome:
+def _on_node(job: Job, there: bool, shared: tuple[Options, str]) -> Outcome:
     """Runs in a Ray task. `there`: whether the machine that began the run sees the recording."""
-    how, version = shared
+    options, version = shared
     if version != __version__:
         raise ClusterError(f"{_node()} has s2f-edge {__version__}; the run began with {version}. Install the same.")
     missing = [name for name in (job.source if there else None, *map(os.path.dirname, job.targets)) if name]
@@ -293,13 +295,13 @@ def _on_node(job: Job, there: bool, shared: tuple[How, str]) -> Outcome:
             f"{_node()} does not see {unseen}: recordings and pictures must be on a disk of all machines, under the "
             "same path."
         )
-    return _maker(how).outcome(job)
+    return _maker(options).outcome(job)
 
 
 @lru_cache(maxsize=1)
-def _maker(how: How) -> Maker:
+def _maker(options: Options) -> Maker:
     """One for each process, which Ray gives many tasks."""
-    return Maker(how)
+    return Maker(options)
 
 
 def _node() -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from s2f_edge.batch.recordings import is_folder, recordings
 from s2f_edge.errors import OutputError, ProvenanceError, UsageError
-from s2f_edge.streams import silence
+from s2f_edge.stdio import silence
 
 PICTURES = {"png": (".png",), "webp": (".webp",), "jpeg": (".jpg", ".jpeg")}  # formats and their suffixes
 

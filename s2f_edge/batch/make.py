@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 Facts = dict[str, Any]
 Row = dict[str, Any]
 
-# What no other recording would fare better with.
-HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+# Errors that every other recording would meet too.
+FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True)
-class How:
+class Options:
     """How faces are made: the arguments of `Speech2Face` and of its `infer`, and those of the pictures.
 
     Attributes:
@@ -78,13 +78,13 @@ class Outcome(NamedTuple):
         facts: as `s2f-edge infer --json` prints them; those of a failure have `error`.
         bytes: of each picture.
         ms: that it took.
-        hopeless: the next recordings would fail in the same way, as on a full disk.
+        fatal: the next recordings would fail in the same way, as on a full disk.
     """
 
     facts: Facts
     bytes: list[int]
     ms: float
-    hopeless: bool = False
+    fatal: bool = False
 
 
 class Maker:
@@ -95,17 +95,17 @@ class Maker:
         CertificateError: the certificate cannot be used.
     """
 
-    def __init__(self, how: How) -> None:
+    def __init__(self, options: Options) -> None:
         from s2f_edge.pipeline import Speech2Face
 
-        self._how = how
-        self._signer = _credentials(how.c2pa_certificate, how.c2pa_key)
-        self._model = Speech2Face(how.pack, how.device, how.threads, how.variant)
+        self._options = options
+        self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
+        self._model = Speech2Face(options.pack, options.device, options.threads, options.variant)
         found = self._model.pack.sha256
-        if how.pack_sha256 not in (None, found):
+        if options.pack_sha256 not in (None, found):
             raise PackIntegrityError(
                 f"The pack {self._model.pack.folder} has sha256 {found[:16]}...; the run began with one of "
-                f"{str(how.pack_sha256)[:16]}.... Put the same pack on every machine."
+                f"{str(options.pack_sha256)[:16]}.... Put the same pack on every machine."
             )
 
     def load(self) -> None:
@@ -119,41 +119,41 @@ class Maker:
             AudioError: it cannot be read, or is not enough speech.
             OutputError: a picture cannot be written.
         """
-        how = self._how
+        options = self._options
         source = sound(job.source)
         result = self._model.infer(
-            source, gender=how.gender, samples=how.samples, seed=how.seed, denoise=how.denoise
+            source, gender=options.gender, samples=options.samples, seed=options.seed, denoise=options.denoise
         )  # fmt: skip
         pictures = (
-            [result.grid_picture(how.size, how.form, self._signer)]
-            if how.grid
-            else [result.picture(how.size, i, how.form, self._signer) for i in range(how.samples)]
+            [result.grid_picture(options.size, options.form, self._signer)]
+            if options.grid
+            else [result.picture(options.size, i, options.form, self._signer) for i in range(options.samples)]
         )
-        write_all(dict(zip(job.targets, pictures, strict=True)), how.overwrite)
-        marks = result.marks_of(how.size, how.grid, self._signer)
+        write_all(dict(zip(job.targets, pictures, strict=True)), options.overwrite)
+        marks = result.marks_of(options.size, options.grid, self._signer)
         return {"file": job.source, "pictures": job.targets, "marks": marks, **result.to_dict()}
 
     def outcome(self, job: Job) -> Outcome:
-        """The same; what fails is told, not raised."""
+        """As `make`, with its time; an error becomes part of the outcome and is not raised."""
         began = perf_counter()
-        hopeless = False
+        fatal = False
         sizes: list[int] = []
         try:
             facts = self.make(job)
             sizes = [Path(picture).stat().st_size for picture in job.targets]
         except S2FError as error:
             cause = error.__context__
-            hopeless = isinstance(cause, OSError) and cause.errno in HOPELESS
-            facts = told(error)
+            fatal = isinstance(cause, OSError) and cause.errno in FATAL
+            facts = error_facts(error)
         except OSError as error:  # what is written has errors of its own
-            facts = told(unreadable(error))
+            facts = error_facts(unreadable(error))
         except MemoryError:
             facts = {"error": "memory", "message": "There is not enough memory for this recording.", "exit_status": 1}
         except Exception as error:  # a fault of ours: the others have nothing to do with it
             log.debug("%s", job.source, exc_info=True)
             text = f"Unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; please report it."
             facts = {"error": "unexpected", "message": text, "exit_status": 1}
-        return Outcome(facts, sizes, (perf_counter() - began) * 1e3, hopeless)
+        return Outcome(facts, sizes, (perf_counter() - began) * 1e3, fatal)
 
 
 def unreadable(error: OSError) -> UnreadableAudioError:
@@ -161,14 +161,14 @@ def unreadable(error: OSError) -> UnreadableAudioError:
     return UnreadableAudioError(f"The recording cannot be read: {error.strerror or error}.")
 
 
-def told(error: S2FError) -> Facts:
-    """An error as JSON has it."""
+def error_facts(error: S2FError) -> Facts:
+    """The fields of an error in JSON."""
     reason = getattr(error, "reason", None)
     facts = {"error": error.code, "message": str(error), "exit_status": error.exit_status}
     return facts | ({"reason": reason} if reason else {})
 
 
-def row(job: Job, outcome: Outcome, how: How, folder: str) -> Row:
+def row(job: Job, outcome: Outcome, options: Options, folder: str) -> Row:
     """The row of a recording: the same columns in all, null where a failure, or a success, has none.
 
     Args:
@@ -186,7 +186,7 @@ def row(job: Job, outcome: Outcome, how: How, folder: str) -> Row:
         "message": facts.get("message"),
         "ms": round(outcome.ms, 1),
         "folder": folder,
-        "settings": how.settings(),
+        "settings": options.settings(),
     }
 
 

@@ -22,7 +22,7 @@ from s2f_edge.errors import OutputError, UsageError
 ENDINGS = (".jsonl", ".parquet")
 
 
-class Before(NamedTuple):
+class PreviousRow(NamedTuple):
     """What a table has of a recording: its pictures, or that it failed. Paths are whole ones."""
 
     pictures: tuple[str, ...]
@@ -77,14 +77,14 @@ class Table:
             if self._parquet:
                 self._parquet.unlink(missing_ok=True)
 
-    def resume(self, settings: Row, wanted: set[str], again: bool) -> dict[str, Before]:
+    def resume(self, settings: Row, wanted: set[str], again: bool) -> dict[str, PreviousRow]:
         """Takes up the table that is there, if one is; gives what it has, by the whole path of the recording.
 
         Rows of recordings that are to be done once more are taken out: failures where `again` is
         set, and those whose pictures are gone or of another size.
 
         Args:
-            settings: `How.settings`, which the rows must have.
+            settings: `Options.settings`, which the rows must have.
             wanted: whole paths of the recordings of this run; rows of others stay as they are.
             again: whether failures are to be tried once more.
 
@@ -102,7 +102,7 @@ class Table:
             return {}
         with self._errors():
             self._open()
-            known: dict[str, Before] = {}
+            known: dict[str, PreviousRow] = {}
             left_out = 0
             end = 0
             kept: list[tuple[int, int]] = []  # parts of the file, from and to
@@ -241,13 +241,13 @@ def whole_path(name: str, folder: str = "") -> str:
     return os.path.realpath(Path(folder, name))
 
 
-def _before(row: Row) -> tuple[str, Before]:
+def _before(row: Row) -> tuple[str, PreviousRow]:
     folder = row["folder"]
     pictures = tuple(os.path.abspath(Path(folder, picture)) for picture in row["pictures"])  # noqa: PTH100
-    return whole_path(row["file"], folder), Before(pictures, row.get("error") is not None)
+    return whole_path(row["file"], folder), PreviousRow(pictures, row.get("error") is not None)
 
 
-def _stays(row: Row, before: Before, again: bool) -> bool:
+def _stays(row: Row, before: PreviousRow, again: bool) -> bool:
     if before.failed:
         return not again
     try:

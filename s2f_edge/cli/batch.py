@@ -13,20 +13,20 @@ import typer
 from s2f_edge.batch.jobs import Job
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts, printable
-from s2f_edge.cli.progress import Bar, Tally, say
+from s2f_edge.cli.progress import Bar, Progress, say
 from s2f_edge.errors import OutputError, S2FError, UsageError
 
 if TYPE_CHECKING:
     from s2f_edge.batch.engines import Outcomes
-    from s2f_edge.batch.make import How, Outcome
-    from s2f_edge.batch.table import Before, Table
+    from s2f_edge.batch.make import Options, Outcome
+    from s2f_edge.batch.table import PreviousRow, Table
 
 MANY = 64  # recordings that are worth starting processes for
 SOME_FAILED = 3
 
 
-class Report(Protocol):
-    """How the command says what it did."""
+class Console(Protocol):
+    """Prints what a command did."""
 
     @property
     def as_json(self) -> bool: ...
@@ -40,13 +40,13 @@ class Report(Protocol):
 
 
 @dataclass(frozen=True)
-class Many:
-    """The options for many recordings, as they were given."""
+class BatchOptions:
+    """The options for many recordings."""
 
     table: str | None = None
     resume: bool = False
     retry: bool = False
-    jobs: int | None = None
+    processes: int | None = None
     engine: opt.Engine = opt.Engine.local
     address: str = "auto"
 
@@ -60,10 +60,10 @@ class Many:
             raise UsageError("--retry-failed needs --resume.")
         if self.address != "auto" and self.engine != opt.Engine.ray:
             raise UsageError("--address is for --engine ray.")
-        if self.jobs and self.engine == opt.Engine.ray and self.address != "local":
+        if self.processes and self.engine == opt.Engine.ray and self.address != "local":
             raise UsageError("--jobs is for this machine; a Ray cluster has the cores that it has.")
 
-    def workers(self, jobs: list[Job], how: How) -> int:
+    def workers(self, jobs: list[Job], options: Options) -> int:
         """How many processes work; 0 stands for this one, where there is little to do.
 
         Raises:
@@ -72,11 +72,11 @@ class Many:
         asked = self.table is not None or self.engine == opt.Engine.ray
         piped = any(job.source == "-" or "-" in job.targets for job in jobs)
         if piped:
-            if asked or (self.jobs or 1) > 1:
+            if asked or (self.processes or 1) > 1:
                 raise UsageError("- is for one recording without --table, --jobs and --engine; name files.")
             return 0
-        count = self.jobs or (1 if _on_gpu(how.device) else max(1, cores() // (how.threads or 1)))
-        if not asked and (count == 1 or (self.jobs is None and len(jobs) < MANY)):
+        count = self.processes or (1 if _on_gpu(options.device) else max(1, cores() // (options.threads or 1)))
+        if not asked and (count == 1 or (self.processes is None and len(jobs) < MANY)):
             return 0
         return min(count, len(jobs))
 
@@ -93,7 +93,7 @@ def _on_gpu(device: str) -> bool:
     return device == "cuda" or (device == "auto" and has_gpu_build())
 
 
-def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> None:
+def run(jobs: list[Job], options: Options, many: BatchOptions, workers: int, console: Console) -> None:
     """Makes the faces of all recordings.
 
     Raises:
@@ -104,24 +104,26 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
     from s2f_edge.batch.table import Table
     from s2f_edge.pack.pack import Pack
 
-    how = replace(how, pack_sha256=Pack.open(how.pack, how.variant).sha256)
+    options = replace(options, pack_sha256=Pack.open(options.pack, options.variant).sha256)
     with contextlib.ExitStack() as opened:
         table = opened.enter_context(Table(many.table)) if many.table else None
-        left, failed = _begin(jobs, how, many, table)
+        left, failed = _begin(jobs, options, many, table)
         folder = os.getcwd()  # noqa: PTH109
-        tally = Tally(len(jobs), len(jobs) - len(left), failed)
-        bar = opened.enter_context(Bar(tally, shown=not report.quiet, silent=table is not None and not report.as_json))
+        progress = Progress(len(jobs), len(jobs) - len(left), failed)
+        bar = opened.enter_context(
+            Bar(progress, shown=not console.quiet, silent=table is not None and not console.as_json)
+        )
         try:
-            with contextlib.closing(_outcomes(left, how, many, workers)) as outcomes:
+            with contextlib.closing(_outcomes(left, options, many, workers)) as outcomes:
                 for job, outcome in outcomes:
-                    if outcome.hopeless:
+                    if outcome.fatal:
                         raise OutputError(outcome.facts["message"])
                     if table:
-                        table.add(row(job, outcome, how, folder))
-                    tally.count(outcome)
-                    if not table or report.as_json:
+                        table.add(row(job, outcome, options, folder))
+                    progress.count(outcome)
+                    if not table or console.as_json:
                         with bar.away():
-                            _say(job, outcome, report)
+                            _say(job, outcome, console)
                     bar.show()
             if table:
                 table.finish()
@@ -129,39 +131,39 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
             if not table:
                 raise
             bar.close()
-            say(f"Interrupted; nothing half written is left. {tally.done:,} of {tally.total:,} are done. {GO_ON}")
+            say(f"Interrupted; nothing half written is left. {progress.done:,} of {progress.total:,} are done. {GO_ON}")
             raise typer.Exit(130) from None
         except S2FError:
-            if table and tally.new:
+            if table and progress.new:
                 bar.close()
-                say(f"{tally.done:,} of {tally.total:,} are done. {GO_ON}")
+                say(f"{progress.done:,} of {progress.total:,} are done. {GO_ON}")
             raise
         finally:
             _take_away_leftovers(left)  # of workers that ended while they wrote
-    _summary(tally, table, report)
-    if tally.failed:
-        raise typer.Exit(tally.status if len(left) == len(jobs) == 1 else SOME_FAILED)
+    _summary(progress, table, console)
+    if progress.failed:
+        raise typer.Exit(progress.status if len(left) == len(jobs) == 1 else SOME_FAILED)
 
 
 GO_ON = "The same command with --resume goes on."
 
 
-def _begin(jobs: list[Job], how: How, many: Many, table: Table | None) -> tuple[list[Job], int]:
+def _begin(jobs: list[Job], options: Options, many: BatchOptions, table: Table | None) -> tuple[list[Job], int]:
     """What is left to be done, and how many failures the table has that stay."""
     from s2f_edge.batch.table import whole_path
 
     if table and not many.resume:
-        table.begin(how.overwrite)
+        table.begin(options.overwrite)
     if not table or not many.resume:
         return jobs, 0
     names = [whole_path(job.source) for job in jobs]
-    known = table.resume(how.settings(), set(names), many.retry)
+    known = table.resume(options.settings(), set(names), many.retry)
     left = [job for name, job in zip(names, jobs, strict=True) if name not in known]
     _take_away_leftovers(left, table.path, table.rows_path)
     return _renamed(left, known), sum(known[name].failed for name in names if name in known)
 
 
-def _renamed(jobs: list[Job], known: dict[str, Before]) -> list[Job]:
+def _renamed(jobs: list[Job], known: dict[str, PreviousRow]) -> list[Job]:
     """Pictures of the run before keep their names, even if new recordings would now be given them."""
     from s2f_edge.batch.jobs import another
 
@@ -191,14 +193,14 @@ def _take_away_leftovers(jobs: list[Job], *tables: Path) -> None:
             file.unlink()
 
 
-def _outcomes(jobs: list[Job], how: How, many: Many, workers: int) -> Outcomes:
+def _outcomes(jobs: list[Job], options: Options, many: BatchOptions, workers: int) -> Outcomes:
     from s2f_edge.batch import engines
 
     for folder in {Path(target).parent for job in jobs for target in job.targets}:
         _make(folder)
     if many.engine == opt.Engine.ray:
-        return engines.on_ray(jobs, how, many.address, many.jobs)
-    return engines.local(jobs, how, min(workers, len(jobs)))
+        return engines.on_ray(jobs, options, many.address, many.processes)
+    return engines.local(jobs, options, min(workers, len(jobs)))
 
 
 def _make(folder: Path) -> None:
@@ -210,20 +212,20 @@ def _make(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be written: Permission denied.")
 
 
-def _say(job: Job, outcome: Outcome, report: Report) -> None:
+def _say(job: Job, outcome: Outcome, console: Console) -> None:
     facts = outcome.facts
     if "error" not in facts:
-        report.result(facts, opt.infer_lines)
+        console.result(facts, opt.infer_lines)
         return
     error = S2FError(facts["message"])
     error.code, error.exit_status = facts["error"], facts["exit_status"]
     if "reason" in facts:
         error.reason = facts["reason"]  # type: ignore[attr-defined]
-    report.failure(error, job.source)
+    console.failure(error, job.source)
 
 
-def _summary(tally: Tally, table: Table | None, report: Report) -> None:
-    if table and not report.quiet:
-        say(f"{tally.summary()} Table: {printable(str(table.path))}")
-    elif tally.failed and not report.as_json:
-        say(f"{tally.failed} of {tally.total} failed.")
+def _summary(progress: Progress, table: Table | None, console: Console) -> None:
+    if table and not console.quiet:
+        say(f"{progress.summary()} Table: {printable(str(table.path))}")
+    elif progress.failed and not console.as_json:
+        say(f"{progress.failed} of {progress.total} failed.")

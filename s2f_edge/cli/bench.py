@@ -29,8 +29,8 @@ ClipArgument = Annotated[
 ]
 
 
-def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
-    """Adds the command. `report` makes what says results and errors, of --json."""
+def add_to(app: typer.Typer, console: Callable[[bool], Any]) -> None:
+    """Adds the command. `console` makes what prints results and errors, given --json."""
 
     @app.command()
     def bench(
@@ -46,7 +46,7 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
         One recording at a time with different numbers of threads, many recordings by one process or several, variants
         of the pack, and CUDA where it is there. Other work on the machine disturbs it.
         """
-        say = report(as_json)
+        say = console(as_json)
         with say.errors():
             from s2f_edge.bench.advice import advice
             from s2f_edge.bench.measure import Bench, choices, has_cuda, machine, machine_facts

@@ -16,11 +16,11 @@ try:
     import typer
     from typer.core import TyperGroup
 
-    from s2f_edge import streams
+    from s2f_edge import stdio
     from s2f_edge._version import __version__
     from s2f_edge.batch import recordings
     from s2f_edge.batch.jobs import Job, embedding_bytes, picture_format, plan, write_all
-    from s2f_edge.batch.make import How, Maker, unreadable
+    from s2f_edge.batch.make import Maker, Options, unreadable
     from s2f_edge.cli import batch, bench, serve
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
@@ -119,23 +119,23 @@ def infer(
     address: opt.AddressOption = "auto",
 ) -> None:
     """Make a plausible face for each recording."""
-    report = _Report(as_json, quiet, out == "-")
-    with report.errors():
-        many = batch.Many(table, resume, retry, workers, engine, address)
+    console = _Console(as_json, quiet, out == "-")
+    with console.errors():
+        many = batch.BatchOptions(table, resume, retry, workers, engine, address)
         many.checked()
         written, suffix = picture_format(out, form and form.value)
         names = [*(files or []), *(recordings.listed(listed) if listed else [])]
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples)
-        how = How(
+        options = Options(
             pack=str(pack) if pack else None, variant=variant and variant.value, device=device.value,
             threads=threads, gender=gender.value, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
             form=written, c2pa_certificate=c2pa_certificate, c2pa_key=c2pa_key, overwrite=overwrite,
         )  # fmt: skip
-        if count := many.workers(jobs, how):
-            return batch.run(jobs, how, many, count, report)
-        maker = Maker(how)
+        if count := many.workers(jobs, options):
+            return batch.run(jobs, options, many, count, console)
+        maker = Maker(options)
 
-    return _run(jobs, maker.make, opt.infer_lines, report)
+    return _run(jobs, maker.make, opt.infer_lines, console)
 
 
 @app.command()
@@ -155,8 +155,8 @@ def embed(
     """Write the voice embedding of each recording: float32, of unit length."""
     from s2f_edge.pipeline import Speech2Face
 
-    report = _Report(as_json, quiet, out == "-")
-    with report.errors():
+    console = _Console(as_json, quiet, out == "-")
+    with console.errors():
         jobs = plan(files, out, f".{form.value}")
         model = Speech2Face(pack, device.value, threads, variant and variant.value)
 
@@ -165,7 +165,7 @@ def embed(
         write_all({job.targets[0]: embedding_bytes(voice.embedding, form)}, overwrite)
         return {"file": job.source, "embedding": job.targets[0], **opt.embed_facts(voice, model)}
 
-    _run(jobs, make, opt.embed_lines, report)
+    _run(jobs, make, opt.embed_lines, console)
 
 
 @app.command()
@@ -182,8 +182,8 @@ def inspect(
     from s2f_edge.inspection import listen
     from s2f_edge.inspection_picture import draw_inspection
 
-    report = _Report(as_json, quiet, out == "-")
-    with report.errors():
+    console = _Console(as_json, quiet, out == "-")
+    with console.errors():
         jobs = plan([file], out, ".inspect.png")
 
     def make(job: Job) -> Facts:
@@ -191,7 +191,7 @@ def inspect(
         write_all({job.targets[0]: draw_inspection(found)}, overwrite)
         return {"file": job.source, "picture": job.targets[0], **found.numbers()}
 
-    _run(jobs, make, opt.inspect_lines, report)
+    _run(jobs, make, opt.inspect_lines, console)
 
 
 @app.command()
@@ -199,7 +199,7 @@ def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_js
     """Say where pictures come from: by their metadata, watermark and content credentials."""
     from s2f_edge.marks.provenance import read
 
-    report = _Report(as_json)
+    console = _Console(as_json)
     failed: S2FError | None = None
     for file in files:
         try:
@@ -208,9 +208,9 @@ def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_js
                 raise ProvenanceError(found.verdict)
         except (ProvenanceError, CertificateError) as error:
             failed = error
-            report.failure(error, str(file))
+            console.failure(error, str(file))
         else:
-            report.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
+            console.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
     if failed:
         raise typer.Exit(failed.exit_status if len(files) == 1 else SOME_FAILED)
 
@@ -221,8 +221,8 @@ def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) 
     from s2f_edge.pack.manifest import MANIFEST
     from s2f_edge.pack.pack import every_variant
 
-    report = _Report(as_json)
-    with report.errors():
+    console = _Console(as_json)
+    with console.errors():
         pack, *inside = every_variant(folder)
         read = {each.sha256: json.loads((each.folder / MANIFEST).read_text("utf-8")) for each in (pack, *inside)}
         found = {
@@ -230,7 +230,7 @@ def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) 
             for each in inside
         }
         facts = {"folder": str(pack.folder), "sha256": pack.sha256, **read[pack.sha256], "variants": found}
-        report.result(facts, lambda _: [*opt.pack_lines(pack), *opt.variant_lines(pack, inside)])
+        console.result(facts, lambda _: [*opt.pack_lines(pack), *opt.variant_lines(pack, inside)])
 
 
 @pack_app.command("verify")
@@ -239,7 +239,7 @@ def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False
     from s2f_edge.pack.network import Network
     from s2f_edge.pack.pack import every_variant
 
-    with _Report(as_json).errors():
+    with _Console(as_json).errors():
         pack, *inside = every_variant(folder)
         files = [(each, name) for each in (pack, *inside) for name in each.manifest.files]
         names = [name if each is pack else f"{each.folder.name}/{name}" for each, name in files]
@@ -254,11 +254,11 @@ def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False
 # ------------------------------------------------------------------------------ several
 
 
-def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
+def _run(jobs: list[Job], make: Make, lines: Lines, console: _Console) -> None:
     """Does every job; one that fails is reported and does not stop the rest."""
     failures: list[S2FError] = []
     logged = logging.getLogger().isEnabledFor(logging.DEBUG)  # a bar between lines of a log is no help
-    shown = len(jobs) > 1 and not report.quiet and not logged and sys.stderr.isatty()
+    shown = len(jobs) > 1 and not console.quiet and not logged and sys.stderr.isatty()
     # The position in it changes with every file, so that it is drawn anew after each line that is printed.
     bar = typer.progressbar(length=len(jobs), label="Recordings", show_pos=True, file=sys.stderr) if shown else None
     with bar or nullcontext():
@@ -277,20 +277,20 @@ def _run(jobs: list[Job], make: Make, lines: Lines, report: _Report) -> None:
                 clear_line()
             if error:
                 failures.append(error)
-                report.failure(error, job.source)
+                console.failure(error, job.source)
             else:
-                report.result(facts, lines)
+                console.result(facts, lines)
             if bar:
                 bar.update(1)
     if failures:
-        if len(jobs) > 1 and not report.as_json:
+        if len(jobs) > 1 and not console.as_json:
             print(f"{len(failures)} of {len(jobs)} failed.", file=sys.stderr)
         raise typer.Exit(failures[0].exit_status if len(jobs) == 1 else SOME_FAILED)
 
 
 @dataclass(frozen=True)
-class _Report:
-    """How a command says what it did: in lines or in JSON; on standard error where a file takes standard output."""
+class _Console:
+    """Prints results and errors, as lines or JSON; on standard error where a file takes standard output."""
 
     as_json: bool
     quiet: bool = False
@@ -328,8 +328,8 @@ class _Report:
             raise typer.Exit(error.exit_status) from None
 
 
-serve.add_to(app, lambda: _Report(False).errors())
-bench.add_to(app, lambda as_json: _Report(as_json))
+serve.add_to(app, lambda: _Console(False).errors())
+bench.add_to(app, lambda as_json: _Console(as_json))
 
 
 # ------------------------------------------------------------------------------ endings
@@ -339,7 +339,7 @@ def _last_words(text: str, status: int) -> int:
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        streams.silence(sys.stderr)
+        stdio.silence(sys.stderr)
     return status
 
 
@@ -348,13 +348,13 @@ def _interrupted() -> int:
 
 
 def _reader_left() -> int:
-    streams.silence(sys.stdout, sys.stderr)
+    stdio.silence(sys.stdout, sys.stderr)
     return 141
 
 
 def _unprintable(error: OSError) -> int:
     """A full disk behind standard output, or one that is open for reading only."""
-    streams.silence(sys.stdout)
+    stdio.silence(sys.stdout)
     return _last_words(f"error: Standard output cannot be written: {error.strerror or error}.", OutputError.exit_status)
 
 
@@ -363,7 +363,7 @@ def main() -> None:
     # numpy's threads spin on cores that onnxruntime's wait for: without them a clip of 10 s takes a tenth less.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        streams.prepare_streams()
+        stdio.prepare_streams()
         try:
             app(standalone_mode=True)
         finally:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SAY_EVERY_S = 10.0  # where no bar can be drawn
 
 
-class Tally:
+class Progress:
     """Counts recordings.
 
     Args:
@@ -69,32 +69,32 @@ class Tally:
 
 
 class Bar:
-    """Shows a tally; use it as a context.
+    """Shows the progress of a run; use it as a context.
 
     Args:
         shown: False shows nothing.
         silent: nothing else is printed, so that lines take the place of the bar where standard error is no terminal.
     """
 
-    def __init__(self, tally: Tally, shown: bool, silent: bool) -> None:
-        self._tally = tally
+    def __init__(self, progress: Progress, shown: bool, silent: bool) -> None:
+        self._progress = progress
         self._bar: Any = None
         terminal = sys.stderr.isatty()
         self._lines = shown and silent and not terminal
         self._said = monotonic()
         if shown and terminal:
             self._bar = typer.progressbar(
-                length=tally.total,
+                length=progress.total,
                 label="Recordings",
                 show_pos=True,
                 show_eta=False,  # it takes what an earlier run did for the work of this one
-                item_show_func=lambda _: tally.rest(),
+                item_show_func=lambda _: progress.rest(),
                 file=sys.stderr,
             )
 
     def __enter__(self) -> Bar:
         if self._bar:
-            self._bar.update(self._tally.before)
+            self._bar.update(self._progress.before)
             self._bar.__enter__()
         return self
 
@@ -113,7 +113,7 @@ class Bar:
             self._bar.update(1)
         elif self._lines and monotonic() - self._said >= SAY_EVERY_S:
             self._said = monotonic()
-            say(self._tally.line())
+            say(self._progress.line())
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from s2f_edge.errors import RuntimeSetupError, SetupError
-from s2f_edge.service.settings import Settings, described
+from s2f_edge.service.settings import Settings, setting_help
 
 ENVIRONMENT = "S2F_SERVE_"
 
@@ -83,10 +83,10 @@ def _parameters() -> list[inspect.Parameter]:
             parameter(
                 name,
                 kinds[name],
-                typer.Option(help=says.help, envvar=ENVIRONMENT + name.upper(), show_envvar=False),
+                typer.Option(help=help.text, envvar=ENVIRONMENT + name.upper(), show_envvar=False),
                 getattr(defaults, name),
             )
-            for name, says in described().items()
+            for name, help in setting_help().items()
         ),
     ]
 
@@ -99,7 +99,7 @@ def _from_file(context: typer.Context, file: Path | None) -> Path | None:
         said = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}.") from None
-    unknown = sorted(set(said) - set(described()))
+    unknown = sorted(set(said) - set(setting_help()))
     if unknown:
         raise typer.BadParameter(f"{file} has settings that there are not: {', '.join(unknown)}.")
     context.default_map = {**(context.default_map or {}), **said}

@@ -222,7 +222,7 @@ class SpeechMeter:
         if self._waiting >= WORK_S * SAMPLE_RATE:
             self._work()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Works on what has come now, so that the end of a copy costs nothing of it."""
         if self._blocks:
             self._work()

@@ -230,7 +230,7 @@ def _watermark(pixels: Pixels) -> Watermark | None:
     if mark is None:
         return None
     try:
-        meaning = watermark.meaning_of(mark.payload)
+        meaning = watermark.read_payload(mark.payload)
     except UsageError:  # a mark that says nothing of ours
         return None
     return Watermark(meaning.generator, meaning.pack, round(mark.log10_false_alarm, 1), mark.box)

@@ -18,9 +18,9 @@ from starlette.middleware.cors import CORSMiddleware
 from s2f_edge._version import __version__
 from s2f_edge.errors import SetupError
 from s2f_edge.service import logs, openapi, pages, problems, routes
-from s2f_edge.service.counts import Counts
-from s2f_edge.service.envelope import Envelope
-from s2f_edge.service.house import House
+from s2f_edge.service.app_state import AppState
+from s2f_edge.service.metrics import Metrics
+from s2f_edge.service.middleware import RequestMiddleware
 from s2f_edge.service.settings import Settings, listed
 from s2f_edge.service.stream import MAX_MESSAGE
 
@@ -37,19 +37,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         PackError, DeviceError, RuntimeSetupError, CertificateError: the model cannot be loaded.
     """
     settings = settings or Settings()
-    counts = Counts(settings.audit)
-    house = House(settings, counts)
+    metrics = Metrics(settings.audit)
+    state = AppState(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with house.open():
+        async with state.open():
             yield
 
     app = FastAPI(
         title="s2f", version=__version__, description=openapi.DESCRIPTION, lifespan=lifespan, docs_url=None,
         redoc_url=None, license_info={"name": "MIT (the code); the weights are for research only"},
     )  # fmt: skip
-    app.state.house = house
+    app.state.service = state
     problems.install(app)
     for router in (routes.api, routes.open_api, routes.old_api, routes.sockets):
         app.include_router(router)
@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Owner-Key", "X-API-Key"],
             expose_headers=["Request-Id", "Retry-After", "S2F-Facts"],
         )  # fmt: skip
-    app.add_middleware(Envelope, counts=counts, hosts=settings.allowed_hosts)
+    app.add_middleware(RequestMiddleware, metrics=metrics, hosts=settings.allowed_hosts)
     return app
 
 

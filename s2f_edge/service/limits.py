@@ -13,7 +13,7 @@ MOST_CALLERS = 100_000  # whose last requests are remembered
 
 
 class Admission:
-    """Counts the requests in the house: those worked on, and those that wait.
+    """Counts the requests in the service: those worked on, and those that wait.
 
     Args:
         slots: how many are worked on at once.
@@ -49,7 +49,7 @@ class Admission:
         self._usual_s += 0.1 * (seconds - self._usual_s)
 
 
-class Rate:
+class RateLimiter:
     """Requests per minute of each caller: a bucket that holds as many, and fills evenly.
 
     Args:

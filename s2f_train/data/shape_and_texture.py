@@ -22,7 +22,7 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Appearance:
+class ShapeAndTexture:
     """Takes faces apart and puts them together.
 
     Attributes:
@@ -32,7 +32,7 @@ class Appearance:
     points: Tensor
 
     @classmethod
-    def apart(cls, pictures: Tensor, shapes: Tensor) -> tuple[Appearance, Tensor, Tensor]:
+    def apart(cls, pictures: Tensor, shapes: Tensor) -> tuple[ShapeAndTexture, Tensor, Tensor]:
         """Takes faces apart. Each counts as itself and as its mirror image, so that all that is made of them is
         symmetric: light from one side and a turned head say nothing of a voice.
 
@@ -57,8 +57,8 @@ class Appearance:
         drawn = warped(textures, shapes, self.points.expand_as(shapes), DRAWN_SIDE)
         return nn.functional.adaptive_avg_pool2d(drawn, side).clamp(-1.0, 1.0)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Appearance:
-        return Appearance(self.points.to(device, dtype))
+    def to(self, device: torch.device, dtype: torch.dtype) -> ShapeAndTexture:
+        return ShapeAndTexture(self.points.to(device, dtype))
 
 
 def mirrored(shapes: Tensor, axis: float) -> Tensor:

@@ -15,13 +15,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from s2f_train.prepare.item import Settings
+from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.unit import Tick, Unit, make_unit
 from s2f_train.prepare.worker import PrepareError, Worker
 
 
 def local(
-    units: Sequence[Unit], folder: Path, settings: Settings, jobs: int | None, tick: Tick
+    units: Sequence[Unit], folder: Path, settings: PrepareSettings, jobs: int | None, tick: Tick
 ) -> Generator[Unit, None, None]:
     """Makes units with `jobs` worker processes (None: one for each core).
 
@@ -57,7 +57,7 @@ def local(
 
 
 def on_ray(
-    units: Sequence[Unit], folder: Path, settings: Settings, address: str, jobs: int | None, tick: Tick
+    units: Sequence[Unit], folder: Path, settings: PrepareSettings, address: str, jobs: int | None, tick: Tick
 ) -> Generator[Unit, None, None]:
     """Makes units as Ray tasks of one core each, on all nodes that see the data and `folder` under the same paths.
 
@@ -89,7 +89,7 @@ def on_ray(
 
 
 def _ray_results(
-    ray: Any, units: Sequence[Unit], folder: Path, settings: Settings, tick: Tick
+    ray: Any, units: Sequence[Unit], folder: Path, settings: PrepareSettings, tick: Tick
 ) -> Generator[Unit, None, None]:
     task = ray.remote(num_cpus=1, max_retries=3)(_on_node)
     shared = ray.put((str(folder.resolve()), settings))
@@ -113,7 +113,7 @@ def _ray_results(
             yield unit
 
 
-def _on_node(unit: Unit, shared: tuple[str, Settings]) -> tuple[int, float, int]:
+def _on_node(unit: Unit, shared: tuple[str, PrepareSettings]) -> tuple[int, float, int]:
     """Runs in a Ray task; what `tick` is told of the whole unit."""
     folder, settings = Path(shared[0]), shared[1]
     if not (folder / unit.shard).parent.is_dir():

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from s2f_edge.interrupts import children_without_ctrl_c
-from s2f_train.prepare.item import Job, Made, Maker, Settings, SetupError, Skipped
+from s2f_train.prepare.item import Job, Maker, Prepared, PrepareSettings, SetupError, Skipped
 
 START_S = 300.0
 STUCK_S = 900.0  # some broken files take long; none takes this long
@@ -36,7 +36,7 @@ class Worker:
         PrepareError: no process can be started.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: PrepareSettings):
         self._settings = settings
         self._stopped = threading.Event()
         self._stuck = False
@@ -56,7 +56,7 @@ class Worker:
         if self._answer(START_S) != _READY:
             raise PrepareError(f"No worker process can be started: it {self._end()}.")
 
-    def make(self, jobs: Sequence[Job]) -> list[Made | Skipped]:
+    def make(self, jobs: Sequence[Job]) -> list[Prepared | Skipped]:
         """What becomes of each job, in their order.
 
         Raises:
@@ -106,7 +106,7 @@ class Worker:
         self._process.kill()
 
 
-def _serve(connection: Connection, settings: Settings) -> None:
+def _serve(connection: Connection, settings: PrepareSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows
     make = Maker(settings)
     try:

@@ -13,7 +13,7 @@ from s2f_train.config import GanSettings
 from s2f_train.data.faces import as_network_input, load_faces
 from s2f_train.data.landmarks import find_landmarks, outline
 from s2f_train.data.pairs import Pairs
-from s2f_train.data.shape_and_texture import TEXTURE_SIDE, Appearance
+from s2f_train.data.shape_and_texture import TEXTURE_SIDE, ShapeAndTexture
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.regression.gender_apart import GenderApart
@@ -37,7 +37,7 @@ class Regressed:
 
     pictures: Ridge
     stretch: Tensor
-    appearance: Appearance | None
+    appearance: ShapeAndTexture | None
     gender: GenderApart | None
 
     @property
@@ -129,10 +129,10 @@ def _landmarks(views: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     return [points for points, _ in marks], found
 
 
-def _taken_apart(views: list[Tensor], marks: list[Tensor]) -> tuple[Appearance, Tensor]:
+def _taken_apart(views: list[Tensor], marks: list[Tensor]) -> tuple[ShapeAndTexture, Tensor]:
     """What puts faces together; and texture and shape of each clip, mean over its views, (clips, numbers)."""
     pictures = [as_network_input(pixels) for pixels in views]
     shapes = [torch.cat([points, outline(faces)], dim=1) for points, faces in zip(marks, pictures, strict=True)]
-    appearance, textures, symmetric = Appearance.apart(torch.cat(pictures), torch.cat(shapes))
+    appearance, textures, symmetric = ShapeAndTexture.apart(torch.cat(pictures), torch.cat(shapes))
     values = torch.cat([textures.flatten(1), symmetric.flatten(1)], dim=1)
     return appearance, torch.stack(torch.split(values, len(views[0]))).mean(dim=0)

@@ -14,7 +14,7 @@ from tiny_packs import entry, generator_model, make_pack, put
 
 from s2f_edge import Speech2Face
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import How, Maker
+from s2f_edge.batch.make import Maker, Options
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
 from s2f_edge.inspection import listen
 from s2f_edge.marks.provenance import read_metadata
@@ -169,11 +169,11 @@ def test_a_table_of_many_has_the_variants_sha256(run, pack: Path, examples: Path
 
 
 def test_a_maker_makes_what_how_says(pack: Path, examples: Path, tmp_path: Path) -> None:
-    maker = Maker(How(pack=str(pack), variant="int8", gender="general", pack_sha256=Pack.open(pack, "int8").sha256))
+    maker = Maker(Options(pack=str(pack), variant="int8", gender="general", pack_sha256=Pack.open(pack, "int8").sha256))
     facts = maker.make(Job(str(examples / "male.wav"), [str(tmp_path / "face.png")]))
     assert facts["pack_sha256"] == Pack.open(pack, "int8").sha256
     with pytest.raises(PackIntegrityError, match="Put the same pack"):
-        Maker(How(pack=str(pack), pack_sha256=Pack.open(pack, "int8").sha256))
+        Maker(Options(pack=str(pack), pack_sha256=Pack.open(pack, "int8").sha256))
 
 
 def test_show_and_verify_tell_of_variants(run, pack: Path) -> None:

@@ -33,7 +33,7 @@ def refused(port: int) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Signals) -> None:
-    server = serve("--workers", "1", before=os.setsid)
+    server = serve("--concurrency", "1", before=os.setsid)
     with server.client() as client, ThreadPoolExecutor() as pool:
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)
@@ -55,7 +55,7 @@ def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Si
 
 
 def test_it_waits_so_long_and_no_longer(serve: Serve, male: bytes) -> None:
-    server = serve("--workers", "1", "--drain-seconds", "1")
+    server = serve("--concurrency", "1", "--drain-seconds", "1")
     with server.client() as client, ThreadPoolExecutor() as pool:
         os.kill(server.children()[0], signal.SIGSTOP)
         waiting = pool.submit(face, client, male)

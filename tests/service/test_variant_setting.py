@@ -15,8 +15,8 @@ from s2f_edge.cli.main import app
 from s2f_edge.errors import PackNotFoundError
 from s2f_edge.pack.pack import Pack
 from s2f_edge.service import app as service
-from s2f_edge.service.counts import Counts
-from s2f_edge.service.engine import Engine
+from s2f_edge.service.inference import InferenceService
+from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.settings import Settings
 
 
@@ -34,10 +34,10 @@ def test_the_flag_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_service_has_the_variant(tmp_path: Path) -> None:
     pack = make_pack(tmp_path / "pack")
     add_variant(pack)
-    engine = Engine(Settings(pack=pack, variant="int8", workers=1), Counts())
+    engine = InferenceService(Settings(pack=pack, variant="int8", concurrency=1), Metrics())
     try:
         assert engine.model.pack == Pack.open(pack, "int8")
     finally:
         engine.close()
     with pytest.raises(PackNotFoundError, match="has no variant float16"):
-        Engine(Settings(pack=pack, variant="float16", workers=1), Counts())
+        InferenceService(Settings(pack=pack, variant="float16", concurrency=1), Metrics())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from s2f_train.data import shape_and_texture
 from s2f_train.data.landmarks import MIRRORED, RAYS
-from s2f_train.data.shape_and_texture import BORDER, TEXTURE_SIDE, Appearance, mirrored, warped
+from s2f_train.data.shape_and_texture import BORDER, TEXTURE_SIDE, ShapeAndTexture, mirrored, warped
 
 POINTS = len(MIRRORED) + RAYS
 DOTS = (30, 36, 45, 48, 54)  # nose, an eye, the other, the corners of the mouth
@@ -86,7 +86,7 @@ def test_a_warp_to_where_things_are_changes_nothing() -> None:
 
 def test_faces_come_apart_and_together_again() -> None:
     shapes = moved(8, 0.15)
-    kind, textures, symmetric = Appearance.apart(drawn(shapes), shapes)
+    kind, textures, symmetric = ShapeAndTexture.apart(drawn(shapes), shapes)
     assert textures.shape == (8, 3, TEXTURE_SIDE, TEXTURE_SIDE)
     again = kind.together(textures, symmetric)
     assert again.shape == (8, 3, 64, 64)
@@ -97,7 +97,7 @@ def test_faces_come_apart_and_together_again() -> None:
 
 def test_a_mean_of_faces_is_a_face_and_no_two_ghosts() -> None:
     shapes = torch.cat([moved(1, 0.0) + torch.tensor([0.0, 0.08]), moved(1, 0.0) - torch.tensor([0.0, 0.08])])
-    kind, textures, symmetric = Appearance.apart(drawn(shapes), shapes)
+    kind, textures, symmetric = ShapeAndTexture.apart(drawn(shapes), shapes)
     mean = kind.together(textures.mean(dim=0, keepdim=True), symmetric.mean(dim=0, keepdim=True))
     between = drawn(shapes.mean(dim=0, keepdim=True))
     ghosts = drawn(shapes).mean(dim=0, keepdim=True)
@@ -109,7 +109,7 @@ def test_what_is_made_is_symmetric() -> None:
     shapes[:, 36] += 0.05  # and faces need not be symmetric
     pictures = drawn(shapes)
     pictures[..., 40:] -= 0.3  # nor the light
-    kind, textures, symmetric = Appearance.apart(pictures, shapes)
+    kind, textures, symmetric = ShapeAndTexture.apart(pictures, shapes)
     torch.testing.assert_close(textures, textures.flip(3))
     axis = float(shapes[:, 27:31, 0].mean())
     torch.testing.assert_close(mirrored(symmetric, axis), symmetric)
@@ -119,7 +119,7 @@ def test_what_is_made_is_symmetric() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_in_any_precision(dtype: torch.dtype) -> None:
     shapes = moved(2, 0.1)
-    kind, textures, symmetric = Appearance.apart(drawn(shapes), shapes)
+    kind, textures, symmetric = ShapeAndTexture.apart(drawn(shapes), shapes)
     made = kind.to(torch.device("cpu"), dtype).together(textures.to(dtype), symmetric.to(dtype))
     assert made.dtype == dtype
     assert made.abs().max() <= 1

@@ -17,7 +17,7 @@ from s2f_train.config import GanSettings
 from s2f_train.data.faces import load_faces
 from s2f_train.data.landmarks import outline
 from s2f_train.data.pairs import pair
-from s2f_train.data.shape_and_texture import Appearance
+from s2f_train.data.shape_and_texture import ShapeAndTexture
 from s2f_train.data.store import Store, StoreError
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
@@ -211,7 +211,7 @@ def test_each_voice_has_the_face_of_its_clip_and_clips_without_a_face_are_left_o
     pictures = [of_clips(store, view, clips) for view in ("s2f", "face")]
     points = [points_by_lightness((p.permute(0, 2, 3, 1) * 127.5 + 127.5).round().byte())[0] for p in pictures]
     shapes = [torch.cat([at, outline(p)], dim=1) for at, p in zip(points, pictures, strict=True)]
-    _, textures, symmetric = Appearance.apart(torch.cat(pictures), torch.cat(shapes))
+    _, textures, symmetric = ShapeAndTexture.apart(torch.cat(pictures), torch.cat(shapes))
     each = torch.cat([textures.flatten(1), symmetric.flatten(1)], dim=1)
     values = (each[:5] + each[5:]) / 2  # the mean of the two views of each clip
     by_hand = Ridge.fit(torch.stack([embeddings[clip] for clip in clips]), values, 0.2)

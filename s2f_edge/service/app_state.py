@@ -1,4 +1,4 @@
-"""What a running service holds: engine, keys, rates, store, streams; and its chores."""
+"""What a running service holds: inference, keys, rates, store, streams; and its chores."""
 
 from __future__ import annotations
 
@@ -6,39 +6,42 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from s2f_edge.errors import UnauthorisedError
-from s2f_edge.service.counts import Counts
-from s2f_edge.service.engine import Engine
+from s2f_edge.service.inference import InferenceService
 from s2f_edge.service.keys import KeyRing
-from s2f_edge.service.limits import Rate
+from s2f_edge.service.limits import RateLimiter
+from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.sealed import Seal
 from s2f_edge.service.settings import Settings
 from s2f_edge.service.store import FaceStore
-from s2f_edge.service.stream import Streams
+from s2f_edge.service.stream import StreamLimit
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 60.0  # how often what is kept no longer is deleted
 
 
-class House:
+class AppState:
     """Made once, before the first request.
 
     Raises:
         SetupError: a key file or a store that cannot be used.
-        PackError, DeviceError, RuntimeSetupError, CertificateError: see `Engine`.
+        PackError, DeviceError, RuntimeSetupError, CertificateError: see `InferenceService`.
     """
 
-    def __init__(self, settings: Settings, counts: Counts) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
-        self.counts = counts
+        self.metrics = metrics
         self.keys = KeyRing(settings.keys) if settings.keys else None
         self.store = FaceStore(settings.store) if settings.store else None
-        self.rate = Rate(settings.rate)
+        self.rate = RateLimiter(settings.rate)
         self.seal = Seal(settings.secret)
-        self.engine = Engine(settings, counts)
-        self.streams = Streams(self.engine)
+        self.inference = InferenceService(settings, metrics)
+        self.streams = StreamLimit(self.inference)
 
     def caller(self, key: str | None) -> str | None:
         """The name of a caller's key; None where no keys are needed.
@@ -66,8 +69,8 @@ class House:
             finally:
                 for chore in done:
                     chore.cancel()
-                self.engine.close()
-                self.counts.write_audit()
+                self.inference.close()
+                self.metrics.write_audit()
 
     async def _sweep(self) -> None:
         while self.store:
@@ -79,4 +82,13 @@ class House:
     async def _audit(self) -> None:
         while self.settings.audit:
             await asyncio.sleep(self.settings.audit_seconds)
-            self.counts.write_audit()
+            self.metrics.write_audit()
+
+
+def app_state(request: Request) -> AppState:
+    """The state of the application that a request came to."""
+    state: AppState = request.app.state.service
+    return state
+
+
+State = Annotated[AppState, Depends(app_state)]

@@ -25,9 +25,9 @@ from s2f_edge.marks import credentials
 from s2f_edge.picture import MEDIA_TYPES, Provenance, encode
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.results import FaceResult, Voice
-from s2f_edge.service.counts import Counts
 from s2f_edge.service.decoder import DecoderPool
 from s2f_edge.service.limits import Admission
+from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.schemas import FaceFields
 from s2f_edge.service.settings import Settings
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Made:
+class Rendered:
     """Faces, and the answer's pictures of them: one, or one per sample."""
 
     result: FaceResult
@@ -51,7 +51,7 @@ class Made:
 
 @dataclass
 class Admitted:
-    """A request in the house: until when it may take, and the work that it has begun."""
+    """A request that was admitted: until when it may take, and the work that it has begun."""
 
     deadline: float
     work: list[Future[Any]]
@@ -66,16 +66,16 @@ class Admitted:
             raise DeadlineError("The request took longer than it may; send less sound, or try again.")
 
 
-class Engine:
+class InferenceService:
     """Model, decoders and threads of a service. Made when it starts.
 
     Raises:
         PackError, DeviceError, RuntimeSetupError: see `Speech2Face`.
     """
 
-    def __init__(self, settings: Settings, counts: Counts) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
-        self.counts = counts
+        self.metrics = metrics
         self.model = Speech2Face(settings.pack, settings.device, settings.threads, settings.variant)
         self.model.load()
         self._credentials = credentials.chosen(settings.c2pa_certificate, settings.c2pa_key)
@@ -85,14 +85,14 @@ class Engine:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Runs all that a first request would wait for: networks take memory, and a certificate is made."""
+        """Runs all that a first request would wait for: networks take memory, and a certificate is rendered."""
         voice = self.model.pack.manifest.voice
         tone = np.sin(np.arange(SAMPLE_RATE) / 10.0).astype(np.float32)
         meter, front_end = SpeechMeter(), FRONT_ENDS[voice.features]()
         meter.push(tone, tone)
         meter.finish()
         front_end.push(tone)
-        for windows in (front_end.glance(), front_end.inputs()):
+        for windows in (front_end.preview(), front_end.inputs()):
             self.model.embed_windows(windows)
         for generator in self.model.pack.manifest.generators:
             for kind in MEDIA_TYPES:
@@ -111,7 +111,7 @@ class Engine:
             DeadlineError: the time of a request is over.
         """
         self.admission.enter()
-        self.counts.inside.inc()
+        self.metrics.inside.inc()
         inside = Admitted(monotonic() + self.settings.request_seconds, [])
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + self.settings.request_seconds):
@@ -131,7 +131,7 @@ class Engine:
 
     def _left(self) -> None:
         self.admission.leave()
-        self.counts.inside.dec()
+        self.metrics.inside.dec()
 
     async def run(self, inside: Admitted, work: Callable[[], T]) -> T:
         """Runs work in a thread, after that which came before."""
@@ -158,24 +158,24 @@ class Engine:
             inside.check()
             yield block
 
-    def faces(self, data: bytes, fields: FaceFields, inside: Admitted) -> Made:
+    def faces(self, data: bytes, fields: FaceFields, inside: Admitted) -> Rendered:
         """Faces for the voice in a file, as pictures."""
         self.check(fields)
         voice = self.voice(data, inside)
         inside.check()
-        return self.made(voice, fields)
+        return self.render(voice, fields)
 
-    def made(self, voice: Voice, fields: FaceFields) -> Made:
+    def render(self, voice: Voice, fields: FaceFields) -> Rendered:
         """Faces for a voice, as pictures."""
         result = self.model.face(voice, gender=fields.gender, samples=fields.samples, seed=fields.seed)
-        self.counts.face(result)
+        self.metrics.face(result)
         kind = "png" if fields.format == "json" else fields.format
         if fields.format == "json" or fields.samples == 1:
             pictures = [result.picture(fields.size, index, kind, self._credentials) for index in range(fields.samples)]
         else:
             pictures = [result.grid_picture(fields.size, kind, self._credentials)]
         marks = result.marks_of(fields.size, len(pictures) < fields.samples, self._credentials)
-        return Made(result, pictures, f"image/{kind}", fields.size, marks)
+        return Rendered(result, pictures, f"image/{kind}", fields.size, marks)
 
     def sealed_face(self, embedding: Float32s, generator: str, kind: str = "png") -> bytes:
         """The picture for an embedding that came sealed."""
