@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from s2f_edge.errors import UnauthorisedError
 from s2f_edge.service.inference import InferenceService
@@ -43,14 +44,28 @@ class AppState:
         self.inference = InferenceService(settings, metrics)
         self.streams = StreamLimit(self.inference)
 
-    def caller(self, key: str | None) -> str | None:
-        """The name of a caller's key; None where no keys are needed.
+    def admit(self, connection: HTTPConnection, key: str | None = None) -> None:
+        """Checks the caller's key and counts the request against the caller's rate.
+
+        Args:
+            connection: an HTTP request or a WebSocket.
+            key: API key; None takes that of the headers.
 
         Raises:
-            UnauthorisedError: a key is needed, and this is none.
+            UnauthorisedError: a key is needed, and it is missing or unknown.
+            TooManyRequestsError: the caller has used up the rate.
         """
+        caller = self.caller(connection, key)
+        if caller:
+            connection.scope["s2f_caller"] = caller
+        self.rate.spend(caller or (connection.client.host if connection.client else ""))
+
+    def caller(self, connection: HTTPConnection, key: str | None = None) -> str | None:
+        """The name of the caller's key, None where no keys are needed; arguments and errors as of `admit`."""
         if self.keys is None:
             return None
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        key = key or (token.strip() if scheme.lower() == "bearer" else connection.headers.get("x-api-key"))
         name = self.keys.name_of(key) if key else None
         if name is None:
             found = "This key is not known" if key else "A key is needed"
@@ -85,9 +100,9 @@ class AppState:
             self.metrics.write_audit()
 
 
-def app_state(request: Request) -> AppState:
-    """The state of the application that a request came to."""
-    state: AppState = request.app.state.service
+def app_state(connection: HTTPConnection) -> AppState:
+    """The state of the application that a request or a WebSocket came to."""
+    state: AppState = connection.app.state.service
     return state
 
 

@@ -69,7 +69,7 @@ def readyz(state: State) -> schemas.Status:
 )
 def metrics(request: Request, state: State) -> Response:
     """Where keys are needed, this needs one too."""
-    state.caller(request.headers.get("authorization", "")[7:] or None)
+    state.caller(request)
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

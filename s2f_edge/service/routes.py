@@ -14,8 +14,8 @@ from s2f_edge.errors import ForbiddenError, InvalidRequestError, NotFoundError, 
 from s2f_edge.picture import NOTICE
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.service import schemas
-from s2f_edge.service.app_state import AppState, State, app_state
-from s2f_edge.service.inference import InferenceService, Rendered, picture_fields, voice_facts
+from s2f_edge.service.app_state import AppState, State
+from s2f_edge.service.inference import Rendered, picture_fields, voice_facts
 from s2f_edge.service.openapi import FILES, PICTURES, form_of, problems
 from s2f_edge.service.problems import problem
 from s2f_edge.service.settings import listed
@@ -23,15 +23,9 @@ from s2f_edge.service.stream import Stream, first_message, tell
 from s2f_edge.service.uploads import read_form
 
 
-def admit(request: Request) -> None:
-    """Who asks, and whether they may, now."""
-    state = app_state(request)
-    given = request.headers.get("authorization", "")
-    key = given[7:].strip() if given[:7].lower() == "bearer " else request.headers.get("x-api-key")
-    caller = state.caller(key)
-    if caller:
-        request.scope["s2f_caller"] = caller
-    state.rate.spend(caller or (request.client.host if request.client else ""))
+def admit(request: Request, state: State) -> None:
+    """Checks the key and the rate of a request."""
+    state.admit(request)
 
 
 api = APIRouter(prefix="/v1", dependencies=[Depends(admit)], responses=problems(401, 403, 429))
@@ -253,9 +247,8 @@ async def predicted(state: State, token: Annotated[str, Path(max_length=4096)]) 
 
 
 @sockets.websocket("/stream")
-async def stream(socket: WebSocket) -> None:
-    state: AppState = socket.app.state.service
-    inference: InferenceService = state.inference
+async def stream(socket: WebSocket, state: State) -> None:
+    inference = state.inference
     origin, host = socket.headers.get("origin"), socket.headers.get("host", "")
     allowed = (f"http://{host}", f"https://{host}", *listed(inference.settings.origins))
     await socket.accept()
@@ -264,11 +257,7 @@ async def stream(socket: WebSocket) -> None:
             raise ForbiddenError("This page's origin may not open streams here.")
         with state.streams.one():
             first = await first_message(socket, inference.settings.stream_idle_seconds)
-            key = first.key or socket.headers.get("authorization", "")[7:] or socket.headers.get("x-api-key")
-            caller = state.caller(key)
-            if caller:
-                socket.scope["s2f_caller"] = caller
-            state.rate.spend(caller or (socket.client.host if socket.client else ""))
+            state.admit(socket, first.key)
             await Stream(inference, socket, first).run()
         await socket.close()
     except S2FError as error:
