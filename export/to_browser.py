@@ -177,8 +177,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m export.to_browser", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="folder to write")
-    parser.add_argument("--pack", type=Path, help="folder of the model pack (default: the one that is installed)")
-    parser.add_argument("--tarball", type=Path, help=f"archive of {RUNTIME}, where npm cannot be used")
+    parser.add_argument("--pack", type=Path, help="folder of the model pack (default: the installed one)")
+    parser.add_argument("--tarball", type=Path, help=f"archive of {RUNTIME}, instead of a download by npm")
     parser.add_argument("--json", action="store_true", help="print the manifest")
     arguments = parser.parse_args(argv)
     try:

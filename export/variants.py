@@ -64,7 +64,7 @@ class TooFewRecordings(ValueError):
 
 @dataclass(frozen=True)
 class Speech:
-    """What a pack hears of a recording."""
+    """The speech of a recording as a pack's front end gives it."""
 
     name: str
     measured: SpeechQuality
@@ -292,11 +292,11 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m export.variants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pack", type=Path, required=True, help="folder of a pack")
-    parser.add_argument("--variant", nargs="+", choices=VARIANTS, required=True, help="what to make")
+    parser.add_argument("--variant", nargs="+", choices=VARIANTS, required=True, help="variants to make")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--speech", nargs="+", metavar="PATH", help="recordings, or folders of them, of many speakers")
     source.add_argument(
-        "--s2f-data", type=Path, metavar="DIR", help="instead: the folder that S2F_DATA names, for LibriSpeech"
+        "--s2f-data", type=Path, metavar="DIR", help="instead of --speech: the S2F_DATA folder, for LibriSpeech"
     )
     parser.add_argument("--run", type=Path, help="for light: run or checkpoint of `fit light`")
     given = parser.parse_args(argv)

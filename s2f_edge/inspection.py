@@ -29,7 +29,7 @@ MAX_COLUMNS = 4096  # of the log-mel picture; one that grows beyond is averaged 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a recording.
+    """The measurements of a recording.
 
     Attributes:
         envelope: float32, (n, 2): lowest and highest sample of every 10 ms, full scale = 1.
@@ -82,7 +82,7 @@ class Inspection:
 def listen(
     source: audio.Source, pack: Path | None = None, sample_rate: int | None = None, variant: str | None = None
 ) -> Inspection:
-    """Reads a recording of any sound once, and measures it.
+    """Measures a recording of any sound, in one pass.
 
     Args:
         source: path, bytes of a file, binary file object, or numpy samples.

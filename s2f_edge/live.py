@@ -78,7 +78,7 @@ class LiveVoice:
                 self._hear_with(guess, self._gain.held)
 
     def voice(self, *, final: bool = False) -> Voice:
-        """The voice so far.
+        """The voice embedding of the sound so far.
 
         Args:
             final: no sound will follow: the result is that of the whole recording, exactly,

@@ -112,11 +112,16 @@ class Speech2Face:
         return self.face(voice, gender=gender, samples=samples, seed=seed)
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
-        """The voice embedding of a recording, and what was measured on the way."""
+        """The voice embedding of a recording, with its measurements; arguments and errors of `infer`."""
         return self.embed_blocks(audio.stream(source, sample_rate), denoise=denoise)
 
     def embed_blocks(self, blocks: Iterator[Float32s], *, denoise: bool = False) -> Voice:
-        """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them."""
+        """The voice embedding of decoded sound.
+
+        Args:
+            blocks: float32 (n,), mono, 16 kHz, in [-1, 1], as `audio.stream` gives them.
+            denoise: as of `infer`.
+        """
         clock = Clock()
         measured, front_end = self._listen(blocks, clock, denoise)
         return self.voice_of(measured, front_end.inputs(), clock.ms)
@@ -128,7 +133,7 @@ class Speech2Face:
         timings_ms: dict[str, float] | None = None,
         committed: NDArray[np.float64] | None = None,
     ) -> Voice:
-        """What `embed` says of a recording that has been listened to.
+        """The voice of a recording from its measurements and windows.
 
         Args:
             measured: by a `SpeechMeter` that heard the recording.

@@ -73,7 +73,7 @@ def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
                 elif answer is not None:
                     yield worker.jobs.popleft(), answer
                 else:
-                    why = worker.end("gave no answer and was ended" if not answered else None)
+                    why = worker.end("did not answer and was killed" if not answered else None)
                     if worker.ready:
                         job = worker.jobs.popleft()
                         yield job, Outcome(error_facts(WorkerError(f"The process that worked on it {why}.")), [], 0.0)
@@ -132,7 +132,7 @@ class _Worker:
                 self.connection.send(job)
 
     def answer(self) -> Any:
-        """What it has sent; None where it has ended."""
+        """The next message of the process; None if it has ended."""
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):
@@ -142,7 +142,7 @@ class _Worker:
         return answer
 
     def end(self, why: str | None = None) -> str:
-        """Sees to it that the process is gone; says how it ended."""
+        """Waits for the end of the process and returns how it ended; kills it first where `why` is given."""
         if why:
             self._process.kill()
         self._process.join()
@@ -151,12 +151,12 @@ class _Worker:
         return why or (f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}")
 
     def leave(self) -> None:
-        """Asks the process to end: it takes away what it has not written to the end."""
+        """Terminates the process, which removes its partial files."""
         self.connection.close()
         self._process.terminate()
 
     def stop(self) -> None:
-        """Waits for that, a little."""
+        """Waits up to 5 s for the end of the process, then kills it."""
         self._process.join(5.0)
         self._process.kill()
         self._process.join()

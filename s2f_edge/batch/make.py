@@ -56,7 +56,7 @@ class Options:
     overwrite: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """What pictures depend on: those of one table have it in common."""
+        """The settings that pictures depend on, the same for all rows of a table."""
         return {
             "tool": f"s2f-edge {__version__}",
             "pack_sha256": self.pack_sha256,
@@ -72,7 +72,7 @@ class Options:
 
 
 class Outcome(NamedTuple):
-    """What became of a recording.
+    """The result of one recording.
 
     Attributes:
         facts: as `s2f-edge infer --json` prints them; those of a failure have `error`.
@@ -109,7 +109,7 @@ class Maker:
             )
 
     def load(self) -> None:
-        """Loads every network now, so that a broken pack is one error and not one of each recording."""
+        """Loads every network, so that a broken pack is one error and not one per recording."""
         self._model.load()
 
     def make(self, job: Job) -> Facts:
@@ -134,7 +134,7 @@ class Maker:
         return {"file": job.source, "pictures": job.targets, "marks": marks, **result.to_dict()}
 
     def outcome(self, job: Job) -> Outcome:
-        """As `make`, with its time; an error becomes part of the outcome and is not raised."""
+        """Writes the pictures of a recording and returns the outcome; errors are part of it and are not raised."""
         began = perf_counter()
         fatal = False
         sizes: list[int] = []
@@ -151,13 +151,13 @@ class Maker:
             facts = {"error": "memory", "message": "There is not enough memory for this recording.", "exit_status": 1}
         except Exception as error:  # a fault of ours: the others have nothing to do with it
             log.debug("%s", job.source, exc_info=True)
-            text = f"Unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; please report it."
+            text = f"Unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; please report it."
             facts = {"error": "unexpected", "message": text, "exit_status": 1}
         return Outcome(facts, sizes, (perf_counter() - began) * 1e3, fatal)
 
 
 def unreadable(error: OSError) -> UnreadableAudioError:
-    """The error of a recording that the system does not read."""
+    """The error of a recording that the operating system cannot read."""
     return UnreadableAudioError(f"The recording cannot be read: {error.strerror or error}.")
 
 

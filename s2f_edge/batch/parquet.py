@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 5000
 
 
 def pyarrow() -> Any:
-    """The package.
+    """The package pyarrow.
 
     Raises:
         RuntimeSetupError: it is not installed.

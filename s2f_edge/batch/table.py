@@ -23,7 +23,7 @@ ENDINGS = (".jsonl", ".parquet")
 
 
 class PreviousRow(NamedTuple):
-    """What a table has of a recording: its pictures, or that it failed. Paths are whole ones."""
+    """A row of the earlier run: the absolute paths of its pictures, or that it failed."""
 
     pictures: tuple[str, ...]
     failed: bool
@@ -61,7 +61,7 @@ class Table:
     # ------------------------------------------------------------------------- beginning
 
     def begin(self, overwrite: bool) -> None:
-        """A table without rows.
+        """Starts an empty table.
 
         Raises:
             UsageError: there is one, and it may not be replaced.
@@ -69,7 +69,7 @@ class Table:
         """
         for path in {self.path, self.rows_path}:
             if path.exists() and not overwrite:
-                raise UsageError(f"{path} is there. Add --resume to go on with it, or --overwrite to begin anew.")
+                raise UsageError(f"{path} exists. Add --resume to continue it, or --overwrite to start again.")
         with self._errors():
             self.rows_path.parent.mkdir(parents=True, exist_ok=True)
             self._open()
@@ -78,7 +78,7 @@ class Table:
                 self._parquet.unlink(missing_ok=True)
 
     def resume(self, settings: Row, wanted: set[str], again: bool) -> dict[str, PreviousRow]:
-        """Takes up the table that is there, if one is; gives what it has, by the whole path of the recording.
+        """Continues an existing table, or starts one; returns its rows by the absolute path of the recording.
 
         Rows of recordings that are to be done once more are taken out: failures where `again` is
         set, and those whose pictures are gone or of another size.
@@ -95,7 +95,7 @@ class Table:
         if not self.rows_path.exists():
             if self._parquet and self._parquet.exists():
                 raise OutputError(
-                    f"{self._parquet} is there without {self.rows_path}, whose rows a run goes on with. Give another "
+                    f"{self._parquet} exists without {self.rows_path}, which --resume needs. Give another "
                     "--table, or --overwrite in place of --resume."
                 )
             self.begin(False)
@@ -131,7 +131,7 @@ class Table:
             row = _parsed(line)
             if bad or (row is None and number == 1 and not _cut_off(line)):
                 raise OutputError(
-                    f"Line {bad or 1} of {self.rows_path} is no row of s2f-edge. Remove the line, or give another "
+                    f"Line {bad or 1} of {self.rows_path} is not a row of s2f-edge. Remove the line, or give another "
                     "--table."
                 )
             if row is None:
@@ -148,8 +148,8 @@ class Table:
                 f"{name} was {_brief(told.get(name))}, is {_brief(settings.get(name))}" for name in names
             )
             raise UsageError(
-                f"{self.rows_path} was begun with other settings: {differ}. Give the same ones to go on, or another "
-                "--table."
+                f"{self.rows_path} was started with other settings: {differ}. Give the same ones to continue, or "
+                "another --table."
             )
 
     def _keep(self, parts: list[tuple[int, int]]) -> None:
@@ -179,12 +179,12 @@ class Table:
         self._file = self.rows_path.open("a+b")
         # Its inode is looked at since another run may just have put another file in its place.
         if not _locked(self._file) or os.fstat(self._file.fileno()).st_ino != self.rows_path.stat().st_ino:
-            raise OutputError(f"Another run is writing {self.rows_path}. Wait for its end, or give another --table.")
+            raise OutputError(f"Another run is writing {self.rows_path}. Wait until it ends, or give another --table.")
 
     # ---------------------------------------------------------------------------- adding
 
     def add(self, row: Row) -> None:
-        """Adds a row; a process that is killed after it leaves it on the disk.
+        """Appends a row; it survives the end of the process.
 
         Raises:
             OutputError: it cannot be written.
@@ -195,7 +195,7 @@ class Table:
             self._file.flush()
 
     def finish(self) -> None:
-        """Sees to it that all rows are on the disk, and makes the Parquet file.
+        """Flushes all rows to disk and writes the Parquet file.
 
         Raises:
             OutputError: it cannot be written.

@@ -19,8 +19,7 @@ class Advice:
 
 
 def advice(found: list[Measured], cuda: bool) -> list[Advice]:
-    """Of two that differ by less than a twentieth the cheaper one is taken: the processor, fewer threads, less memory,
-    the pack as it is.
+    """Recommended options, by speed; within 5 % the cheaper one: CPU, fewer threads, less memory, no variant.
 
     Args:
         found: at least one for one face at a time, one for many recordings, and for each variant of the pack the same

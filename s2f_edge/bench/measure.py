@@ -35,7 +35,7 @@ ONE_S, MANY_S = 10.0, 3.0  # length of a recording, where faces are made one at 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user can choose: one face at a time, or many recordings by several processes.
+    """A configuration to measure: one face at a time, or many recordings with several processes.
 
     Attributes:
         variant: of the pack; None takes the pack as it is.
@@ -51,7 +51,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a choice costs.
+    """The measurements of one configuration.
 
     Attributes:
         precision: of the weights that ran, or light.
@@ -84,7 +84,7 @@ def has_cuda() -> bool:
 
 
 def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
-    """What is worth measuring on a machine.
+    """The configurations to measure on a machine.
 
     Raises:
         DeviceError: cuda is asked for and is not there.
@@ -106,7 +106,7 @@ def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
 
 
 class Bench:
-    """Measures choices, on a recording that is made of the speech in another one.
+    """Measures configurations on speech of a fixed length, cut or repeated from a recording.
 
     Args:
         clip: a recording; None takes the one that comes with s2f-edge.
@@ -128,9 +128,11 @@ class Bench:
         self._speech = np.concatenate([*parts, stream.finish()[1]])
 
     def measure(self, choice: Choice) -> Measured:
-        """Raises:
-        S2FError: a process found that something is wrong.
-        WorkerError: a process ended before its time.
+        """Measures one configuration.
+
+        Raises:
+            S2FError: a process failed with it.
+            WorkerError: a process ended early.
         """
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             recording = Path(folder) / "speech.wav"
@@ -182,9 +184,11 @@ class _Worker:
             _there(self._process.stdin).flush()
 
     def said(self) -> dict[str, Any]:
-        """Raises:
-        S2FError: that is what it said.
-        WorkerError: it ended and said nothing.
+        """The next message of the process.
+
+        Raises:
+            S2FError: the message is an error.
+            WorkerError: the process ended without a message.
         """
         line = _there(self._process.stdout).readline()
         if not line:
@@ -250,7 +254,7 @@ def machine_facts() -> dict[str, str | int | None]:
 
 
 def machine() -> str:
-    """The same in a line."""
+    """Processor, cores and onnxruntime in one line."""
     facts = machine_facts()
     name = " ".join(str(facts[each]) for each in ("processor", "architecture", "instructions") if facts[each])
     return f"{name}, {facts['cores']} cores, onnxruntime {facts['onnxruntime']}"

@@ -51,17 +51,19 @@ class BatchOptions:
     address: str = "auto"
 
     def checked(self) -> None:
-        """Raises:
-        UsageError: two of them do not go together.
+        """Checks that the options go together.
+
+        Raises:
+            UsageError: two of them exclude each other.
         """
         if self.resume and not self.table:
-            raise UsageError("--resume goes on with a table: add --table, as in the run before.")
+            raise UsageError("--resume continues a table: add the --table of the earlier run.")
         if self.retry and not self.resume:
             raise UsageError("--retry-failed needs --resume.")
         if self.address != "auto" and self.engine != opt.Engine.ray:
-            raise UsageError("--address is for --engine ray.")
+            raise UsageError("--address needs --engine ray.")
         if self.processes and self.engine == opt.Engine.ray and self.address != "local":
-            raise UsageError("--jobs is for this machine; a Ray cluster has the cores that it has.")
+            raise UsageError("--jobs applies to this machine only; with --engine ray give it with --address local.")
 
     def workers(self, jobs: list[Job], options: Options) -> int:
         """How many processes work; 0 stands for this one, where there is little to do.
@@ -73,7 +75,9 @@ class BatchOptions:
         piped = any(job.source == "-" or "-" in job.targets for job in jobs)
         if piped:
             if asked or (self.processes or 1) > 1:
-                raise UsageError("- is for one recording without --table, --jobs and --engine; name files.")
+                raise UsageError(
+                    "- works with one recording and without --table, --jobs and --engine; give file names."
+                )
             return 0
         count = self.processes or (1 if _on_gpu(options.device) else max(1, cores() // (options.threads or 1)))
         if not asked and (count == 1 or (self.processes is None and len(jobs) < MANY)):
@@ -131,7 +135,7 @@ def run(jobs: list[Job], options: Options, many: BatchOptions, workers: int, con
             if not table:
                 raise
             bar.close()
-            say(f"Interrupted; nothing half written is left. {progress.done:,} of {progress.total:,} are done. {GO_ON}")
+            say(f"Interrupted; no partial files are left. {progress.done:,} of {progress.total:,} are done. {GO_ON}")
             raise typer.Exit(130) from None
         except S2FError:
             if table and progress.new:
@@ -145,7 +149,7 @@ def run(jobs: list[Job], options: Options, many: BatchOptions, workers: int, con
         raise typer.Exit(progress.status if len(left) == len(jobs) == 1 else SOME_FAILED)
 
 
-GO_ON = "The same command with --resume goes on."
+GO_ON = "Run the same command with --resume to continue."
 
 
 def _begin(jobs: list[Job], options: Options, many: BatchOptions, table: Table | None) -> tuple[list[Job], int]:
@@ -207,9 +211,9 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror or error}.") from None
+        raise OutputError(f"The folder {folder} cannot be created: {error.strerror or error}.") from None
     if not os.access(folder, os.W_OK):  # which would be the error of every recording
-        raise OutputError(f"{folder} cannot be written: Permission denied.")
+        raise OutputError(f"The folder The folder {folder} cannot be written: Permission denied.")
 
 
 def _say(job: Job, outcome: Outcome, console: Console) -> None:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from s2f_edge.bench.measure import Bench, Choice, Measured
 
 SecondsEachOption = Annotated[
-    float, typer.Option(min=0.1, max=600.0, help="How long each is measured; longer is steadier.")
+    float, typer.Option(min=0.1, max=600.0, help="Measuring time per configuration; longer is more stable.")
 ]
 ClipArgument = Annotated[
-    Path | None, typer.Argument(metavar="[RECORDING]", help="Whose speech is used (default: one of a synthetic voice).")
+    Path | None, typer.Argument(metavar="[RECORDING]", help="Recording to measure with (default: a synthetic voice).")
 ]
 
 
@@ -39,12 +39,12 @@ def add_to(app: typer.Typer, console: Callable[[bool], Any]) -> None:
         device: opt.DeviceOption = opt.Device.auto,
         seconds_each: SecondsEachOption = 3.0,
         as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     ) -> None:
-        """Measure how fast faces are made on this machine, and say what to choose.
+        """Measure how fast this machine makes faces, and recommend options.
 
-        One recording at a time with different numbers of threads, many recordings by one process or several, variants
-        of the pack, and CUDA where it is there. Other work on the machine disturbs it.
+        Measures single recordings with different numbers of threads, many recordings with one or several processes,
+        the variants of the pack, and CUDA where available. Run it on an idle machine.
         """
         say = console(as_json)
         with say.errors():
@@ -119,5 +119,5 @@ def _told(advised: list[Advice], left_out: list[str]) -> Iterator[str]:
 
 
 def facts_of(measured: Measured) -> Facts:
-    """As JSON has them."""
+    """The fields of a measurement in JSON."""
     return {**asdict(measured), "speech_per_s": measured.speech_per_s}

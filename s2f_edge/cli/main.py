@@ -27,7 +27,7 @@ try:
     from s2f_edge.cli.progress import clear_line
     from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
 except KeyboardInterrupt:  # this takes long enough to be interrupted
-    print("Interrupted; nothing half written is left.", file=sys.stderr)
+    print("Interrupted; no partial files are left.", file=sys.stderr)
     raise SystemExit(130) from None
 
 NOTICE = "A plausible face for a voice. It is not the speaker and identifies nobody."
@@ -64,11 +64,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help=f"Make a plausible face from a recording of a voice.\n\n{NOTICE}",
-    epilog="Exit status: 0 all done; 2 usage; 3 some of several files failed; 10-12 unreadable sound; 20 not speech; "
+    epilog="Exit status: 0 success; 2 usage; 3 some of several files failed; 10-12 unreadable audio; 20 not speech; "
     "21 too little speech; 30-32 model pack; 40-44 onnxruntime, device, certificate, cluster or worker; 50 output; "
     "51 no provenance; 130 interrupted.",
 )
-pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at model packs.")
+pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show and verify model packs.")
 app.add_typer(pack_app, name="pack")
 
 
@@ -83,8 +83,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write a debug log to standard error.")] = False,
 ) -> None:
     """Options of every command."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
@@ -152,7 +154,7 @@ def embed(
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
 ) -> None:
-    """Write the voice embedding of each recording: float32, of unit length."""
+    """Write the voice embedding of each recording: float32, unit length."""
     from s2f_edge.pipeline import Speech2Face
 
     console = _Console(as_json, quiet, out == "-")
@@ -178,7 +180,7 @@ def inspect(
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
 ) -> None:
-    """Draw what is heard: waveform, what the voice detector kept, log-mel, and the numbers."""
+    """Draw a recording as it is analysed: waveform, detected speech, log-mel spectrogram and measurements."""
     from s2f_edge.inspection import listen
     from s2f_edge.inspection_picture import draw_inspection
 
@@ -196,7 +198,7 @@ def inspect(
 
 @app.command()
 def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_json: opt.JsonOption = False) -> None:
-    """Say where pictures come from: by their metadata, watermark and content credentials."""
+    """Show the origin of pictures: metadata, watermark and content credentials."""
     from s2f_edge.marks.provenance import read
 
     console = _Console(as_json)
@@ -217,7 +219,7 @@ def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_js
 
 @pack_app.command("show")
 def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
-    """Print what a pack is: networks, sizes, variants, training, licence."""
+    """Show the networks, sizes, variants, training and licence of a pack."""
     from s2f_edge.pack.manifest import MANIFEST
     from s2f_edge.pack.pack import every_variant
 
@@ -235,7 +237,7 @@ def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) 
 
 @pack_app.command("verify")
 def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
-    """Check sizes, hashes, names and shapes of every file of a pack and its variants."""
+    """Check the size, hash, tensor names and shapes of every file of a pack and its variants."""
     from s2f_edge.pack.network import Network
     from s2f_edge.pack.pack import every_variant
 
@@ -344,7 +346,7 @@ def _last_words(text: str, status: int) -> int:
 
 
 def _interrupted() -> int:
-    return _last_words("Interrupted; nothing half written is left.", 130)
+    return _last_words("Interrupted; no partial files are left.", 130)
 
 
 def _reader_left() -> int:
@@ -376,11 +378,11 @@ def main() -> None:
     except typer.Exit as exit_:
         sys.exit(exit_.exit_code)
     except MemoryError:
-        sys.exit(_last_words("error: not enough memory for this recording.", 1))
+        sys.exit(_last_words("error: There is not enough memory for this recording.", 1))
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:  # reading and writing files have errors of their own
             sys.exit(_unprintable(error))
         # A bug: still one sentence, and the way to its traceback.
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
-        text = f"error: unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; run `s2f-edge -v ...` "
+        text = f"error: unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; run `s2f-edge -v ...` "
         sys.exit(_last_words(f"{text}for details and report it.", 1))

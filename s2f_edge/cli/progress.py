@@ -108,7 +108,7 @@ class Bar:
             bar.__exit__(None, None, None)
 
     def show(self) -> None:
-        """Says that one more is done."""
+        """Advances the bar by one recording."""
         if self._bar:
             self._bar.update(1)
         elif self._lines and monotonic() - self._said >= SAY_EVERY_S:
@@ -124,7 +124,7 @@ class Bar:
 
 
 def clear_line() -> None:
-    """Takes a progress bar away, so that what is printed does not stand behind it."""
+    """Clears the line of the progress bar before something is printed."""
     blank = " " * (shutil.get_terminal_size().columns - 1)
     print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
 

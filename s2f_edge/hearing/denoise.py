@@ -21,7 +21,7 @@ MEMORY = 0.7  # share of the noise estimate that is kept from chunk to chunk
 
 
 class NoiseReducer:
-    """Lowers steady noise in a signal that arrives in blocks.
+    """Reduces stationary noise in a signal that arrives in blocks.
 
     Spectral subtraction: in every bin of a short-time spectrum, the power of the quietest
     fifth of the frames is the noise; each cell is scaled by the Wiener gain that follows,
@@ -86,6 +86,6 @@ class NoiseReducer:
 
 
 def reduce_noise(samples: Float32s) -> Float32s:
-    """A whole signal with its steady noise lowered: float32 (n,) -> float32 (n,), 16 kHz."""
+    """Reduces stationary noise in a whole signal: float32 (n,) -> float32 (n,), 16 kHz."""
     reducer = NoiseReducer()
     return np.concatenate([reducer.push(samples), reducer.finish()])

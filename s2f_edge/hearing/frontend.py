@@ -31,7 +31,7 @@ from s2f_edge.hearing.features import (
 
 
 class FrontEnd(Protocol):
-    """What the pipeline asks of a front end."""
+    """The interface of a front end: voiced sound in, network inputs out."""
 
     def push(self, voiced: Float32s) -> None:
         """Takes float32 (n,) voiced samples at 16 kHz."""
@@ -80,7 +80,7 @@ class LogMel64FrontEnd:
 
 
 class HighPass:
-    """Takes away what is below 20 Hz: a constant offset, which some recordings have, and rumble.
+    """Removes frequencies below 20 Hz: DC offset and rumble.
 
     y[n] = x[n] - m[n] with m[n] = a m[n-1] + (1 - a) x[n]: the mean of the last 8 ms, on which
     an offset is the same from the first sample on. The recursion runs once per 160 samples;

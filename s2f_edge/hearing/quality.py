@@ -46,7 +46,7 @@ class QualityWarning:
 
 @dataclass(frozen=True)
 class SpeechQuality:
-    """What a recording is like.
+    """Measurements of a recording.
 
     Attributes:
         heard_s: length of the recording in seconds.
@@ -71,7 +71,7 @@ class SpeechQuality:
 
 
 def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
-    """Raises unless the recording is speech and long enough.
+    """Checks that the recording is speech and long enough.
 
     Raises:
         NotSpeechError: silence, noise, a tone, music, or nothing that is clearly speech.
@@ -98,7 +98,7 @@ def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
 
 
 def warnings(quality: SpeechQuality) -> list[QualityWarning]:
-    """What the user should know about a recording that is accepted."""
+    """Warnings about the quality of an accepted recording."""
     found: list[QualityWarning] = []
     if quality.speech_s < SHORT_SPEECH_S:
         found.append(
@@ -223,7 +223,7 @@ class SpeechMeter:
             self._work()
 
     def flush(self) -> None:
-        """Works on what has come now, so that the end of a copy costs nothing of it."""
+        """Processes all buffered blocks now, so that finishing a copy stays cheap."""
         if self._blocks:
             self._work()
 

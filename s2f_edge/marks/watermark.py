@@ -46,7 +46,7 @@ _STRENGTH = 0.85  # root mean square on smooth, bright skin, in grey levels
 
 @dataclass(frozen=True)
 class PayloadFields:
-    """What a payload says: version of the mark, generator, and 4 hex digits of the pack's sha256."""
+    """The fields of a payload: version of the mark, generator, and 4 hex digits of the pack's sha256."""
 
     version: int
     generator: str
@@ -67,7 +67,7 @@ def make_payload(generator: str, pack_sha256: str) -> int:
 
 
 def read_payload(payload: int) -> PayloadFields:
-    """What `make_payload` put in.
+    """Splits a payload made by `make_payload`.
 
     Raises:
         UsageError: it made no such payload.

@@ -37,7 +37,7 @@ _LOG10_TRIALS = 13.0
 
 @dataclass(frozen=True)
 class Mark:
-    """A mark that was found.
+    """A detected watermark.
 
     Attributes:
         payload: what it says, 20 bits; `read_payload` reads them.
@@ -69,7 +69,7 @@ def find(pixels: Pixels) -> Mark | None:
 
 
 def strongest(pixels: Pixels) -> Mark | None:
-    """What is most like a mark, mostly chance; None where a side has fewer than 84 pixels. For measurements."""
+    """The best match with a mark, even by chance; None where a side has fewer than 84 pixels. For measurements."""
     check_pixels(pixels)
     height, width, _ = pixels.shape
     if min(height, width) < _SMALLEST:

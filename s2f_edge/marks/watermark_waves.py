@@ -92,13 +92,13 @@ carriers = cache(Carriers)
 
 
 def check_pixels(pixels: Pixels) -> None:
-    """Raises UsageError unless pixels are uint8 (height, width, 3) and any."""
+    """Checks that pixels are uint8 (height, width, 3) and not empty; raises UsageError."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise UsageError(f"The picture is {pixels.dtype} {pixels.shape}; it must be uint8 (height, width, 3).")
 
 
 def turned(turns: NDArray[np.floating[Any]]) -> Waves:
-    """Unit complex numbers of so many turns; float32, since that is several times as fast."""
+    """Unit complex numbers with phases in turns; float32, several times as fast as float64."""
     angles = (2 * np.pi * turns).astype(np.float32)
     result = np.empty(angles.shape, np.complex64)
     np.cos(angles, out=result.real)

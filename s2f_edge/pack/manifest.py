@@ -63,7 +63,7 @@ class TraitsInfo:
 
 @dataclass(frozen=True)
 class VariantInfo:
-    """What a variant of a pack is beside it, measured on recordings that it was not made with.
+    """A variant compared with its pack, on recordings that were not used to make it.
 
     Attributes:
         of: sha256 of the pack's manifest.
@@ -90,7 +90,7 @@ class VariantInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a pack is. What one call wants (gender, samples, seed) stands elsewhere.
+    """The manifest of a pack.
 
     `kind` says which branch made it, gan or vae; nothing depends on it. `weights` is one of VARIANTS;
     `variant` is there if the pack was made of another one. `renderer` is the file of the network that draws the

@@ -71,8 +71,8 @@ class Pack:
                 data = file.read(MAX_MANIFEST_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise PackNotFoundError(
-                f"{folder} is no model pack: it has no {MANIFEST}. Give the folder that "
-                "`python -m export.to_onnx` wrote."
+                f"{folder} is not a model pack: it has no {MANIFEST}. Give a folder written by "
+                "`python -m export.to_onnx`."
             ) from None
         except OSError as error:
             raise PackNotFoundError(f"{path} cannot be read: {error.strerror}.") from None

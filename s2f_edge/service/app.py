@@ -118,7 +118,7 @@ def _bound(settings: Settings) -> socket.socket:
     except OSError as error:
         bound.close()
         raise SetupError(
-            f"{settings.host}, port {settings.port} cannot be listened on: {error.strerror or error}. "
+            f"Cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}. "
             "Choose another with --port."
         ) from None
     return bound

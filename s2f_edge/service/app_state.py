@@ -1,4 +1,4 @@
-"""What a running service holds: inference, keys, rates, store, streams; and its chores."""
+"""What a running service holds: inference, keys, rates, store, streams; and periodic tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SWEEP_S = 60.0  # how often what is kept no longer is deleted
 
 
 class AppState:
-    """Made once, before the first request.
+    """What all requests of a service share; created before the first one.
 
     Raises:
         SetupError: a key file or a store that cannot be used.
@@ -68,15 +68,15 @@ class AppState:
         key = key or (token.strip() if scheme.lower() == "bearer" else connection.headers.get("x-api-key"))
         name = self.keys.name_of(key) if key else None
         if name is None:
-            found = "This key is not known" if key else "A key is needed"
+            found = "The API key is unknown" if key else "An API key is needed"
             raise UnauthorisedError(
-                f"{found}: send the header `Authorization: Bearer KEY`. The operator gives keys out."
+                f"{found}: send the header `Authorization: Bearer KEY`. The operator of this server issues keys."
             )
         return name
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """While it is open, chores are done; at its end nothing is left running."""
+        """Runs the periodic tasks while open, and stops everything at the end."""
         async with asyncio.TaskGroup() as chores:
             done = [chores.create_task(self._sweep()), chores.create_task(self._audit())]
             try:

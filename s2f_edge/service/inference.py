@@ -61,13 +61,13 @@ class Admitted:
         return self.deadline - monotonic()
 
     def check(self) -> None:
-        """Raises DeadlineError when the time is over."""
+        """Checks the time left; raises DeadlineError when it is over."""
         if self.left_s <= 0.0:
             raise DeadlineError("The request took longer than it may; send less sound, or try again.")
 
 
 class InferenceService:
-    """Model, decoders and threads of a service. Made when it starts.
+    """The model, decoders and threads of a service.
 
     Raises:
         PackError, DeviceError, RuntimeSetupError: see `Speech2Face`.
@@ -104,7 +104,7 @@ class InferenceService:
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[Admitted]:
-        """Room for a request, from before its upload is read until its work has ended.
+        """Holds a place for a request, from before its upload is read until its work has ended.
 
         Raises:
             BusyError: no room.
@@ -178,16 +178,16 @@ class InferenceService:
         return Rendered(result, pictures, f"image/{kind}", fields.size, marks)
 
     def sealed_face(self, embedding: Float32s, generator: str, kind: str = "png") -> bytes:
-        """The picture for an embedding that came sealed."""
+        """The picture for an embedding from an encrypted URL."""
         manifest = self.model.pack.manifest
         if generator not in manifest.generators or embedding.shape != (manifest.voice.embedding_size,):
-            raise NotFoundError("This address was made by a server with another model pack. Send the recording again.")
+            raise NotFoundError("This URL was made with another model pack. Send the recording again.")
         face = self.model.generate(embedding[None], generator)[0]
         made_by = Provenance(f"s2f-edge {__version__}", self.model.pack_name, self.model.pack.sha256, generator)
         return encode(face, made_by, PREDICT_SIZE, kind, credentials=self._credentials)
 
     def check(self, fields: FaceFields) -> None:
-        """Raises UsageError for what this server does not do, though another one may."""
+        """Checks the fields against the limits of this server; raises UsageError."""
         settings = self.settings
         for name, value, most in (
             ("samples", fields.samples, settings.max_samples),
@@ -204,7 +204,7 @@ class InferenceService:
 
 
 def voice_facts(voice: Voice, model: Speech2Face, notice: str) -> dict[str, Any]:
-    """What `schemas.VoiceFacts` says."""
+    """The fields of `schemas.VoiceFacts`."""
     return {
         "speech_seconds": round(voice.quality.speech_s, 3),
         "heard_seconds": round(voice.quality.heard_s, 3),
@@ -218,5 +218,5 @@ def voice_facts(voice: Voice, model: Speech2Face, notice: str) -> dict[str, Any]
 
 
 def picture_fields(data: bytes, media_type: str, size: int) -> dict[str, Any]:
-    """What `schemas.Picture` says."""
+    """The fields of `schemas.Picture`."""
     return {"media_type": media_type, "width": size, "height": size, "base64": base64.b64encode(data).decode()}

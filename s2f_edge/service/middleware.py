@@ -1,4 +1,4 @@
-"""What every request gets, whatever its route: an id, a line in the log, counts, and headers of safety."""
+"""Middleware of every route: request id, access log, metrics and security headers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
 class RequestMiddleware:
-    """ASGI middleware; see the module."""
+    """ASGI middleware: request id, access log, metrics, security headers and the check of the Host header."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, hosts: list[str]) -> None:
         self._app = app

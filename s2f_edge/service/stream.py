@@ -69,7 +69,7 @@ class StreamSettings(BaseModel):
 
 
 class UpdatePolicy:
-    """When a face has got better: first with a second of speech, then with half a second or a tenth more.
+    """Decides when to send a face: after a second of speech, then after half a second or a tenth more.
 
     Where the voice network has run for the sound that came just now, the face waits once for more, so that no
     update is the work of two.
@@ -82,7 +82,7 @@ class UpdatePolicy:
         self._sent: Float32s | None = None
 
     def due(self, speech_s: float, windows: int) -> bool:
-        """Whether to look now.
+        """Whether to compute a face now.
 
         Args:
             speech_s: how much has come.
@@ -260,7 +260,7 @@ class Stream:
 
 
 class StreamLimit:
-    """Counts the streams that are open."""
+    """Limits the number of open streams."""
 
     def __init__(self, inference: InferenceService) -> None:
         self._inference = inference
@@ -268,13 +268,13 @@ class StreamLimit:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Room for a stream.
+        """Holds a place for one stream.
 
         Raises:
             BusyError: there is none.
         """
         if self.open >= self._inference.settings.streams:
-            raise BusyError(f"{self.open} streams are open, and no more can be. Try again.", 5.0)
+            raise BusyError(f"All {self.open} streams are in use. Try again later.", 5.0)
         self.open += 1
         self._inference.metrics.streams.inc()
         try:

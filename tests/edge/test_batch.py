@@ -164,7 +164,7 @@ def test_a_recording_that_never_ends_costs_only_itself(
     assert [outcome.facts.get("message") for _, outcome in done] == [
         None,
         None,
-        "The process that worked on it gave no answer and was ended.",
+        "The process that worked on it did not answer and was killed.",
         None,
     ]
 
@@ -203,7 +203,7 @@ def test_a_full_disk_ends_the_run(
     monkeypatch.setattr(batch, "_outcomes", lambda *_: (each for each in outcomes))
     result = run("infer", clips, *TABLE)
     assert result.exit_code == 50
-    assert "1 of 8 are done. The same command with --resume goes on." in result.stderr
+    assert "1 of 8 are done. Run the same command with --resume to continue." in result.stderr
     assert not leftover.exists()
     assert "No space left" in result.stderr
     assert len(rows(tmp_path / "rows.jsonl")) == 1
@@ -306,8 +306,8 @@ def test_parquet_without_pyarrow(run, clips: Path, monkeypatch: pytest.MonkeyPat
         (["--resume"], "add --table"),
         ([*TABLE, "--retry-failed"], "needs --resume"),
         (["--table", "rows.csv"], "ends with neither .jsonl nor .parquet"),
-        (["--address", "local"], "for --engine ray"),
-        (["--engine", "ray", "--jobs", "2"], "has the cores that it has"),
+        (["--address", "local"], "needs --engine ray"),
+        (["--engine", "ray", "--jobs", "2"], "applies to this machine only"),
         (["--jobs", "0"], "--jobs"),
     ],
 )
@@ -382,7 +382,7 @@ def test_the_file_of_somebody_else_stays(run, clips: Path, tmp_path: Path, conte
     (tmp_path / "rows.jsonl").write_text(content)
     result = run("infer", clips, *TABLE, "--resume")
     assert result.exit_code == 50
-    assert "is no row of s2f-edge" in result.stderr
+    assert "is not a row of s2f-edge" in result.stderr
     assert (tmp_path / "rows.jsonl").read_text() == content
 
 
@@ -452,8 +452,8 @@ def test_an_interrupted_run_says_how_to_go_on(
     count = len(rows(table))
     if number == signal.SIGINT:
         assert running.returncode == 130
-        text = f"Interrupted; nothing half written is left. {count} of 150 are done. The same command with --resume "
-        assert said.decode() == f"{text}goes on.\n"
+        text = f"Interrupted; no partial files are left. {count} of 150 are done. Run the same command with --resume "
+        assert said.decode() == f"{text}to continue.\n"
     assert b"Traceback" not in said
     deadline = time.monotonic() + 10  # the workers of a parent that was ended leave when they see it
     while any(name.startswith(".") for name in names(tmp_path / "faces")) and time.monotonic() < deadline:

@@ -225,7 +225,7 @@ def test_cuda_that_does_not_run_is_left_out_and_said(
     done = run("bench", "--pack", pack, "--seconds-each", "0.1", "--json")
     facts = json.loads(done.stdout)
     assert {m["choice"]["device"] for m in facts["measured"]} == {"cpu"}
-    assert "CUDA is asked for" in facts["left_out"][0]
+    assert "CUDA was requested" in facts["left_out"][0]
     assert facts["advice"][0]["options"][:2] == ["--device", "cpu"]
 
 
@@ -349,6 +349,6 @@ def test_ctrl_c_ends_all_processes(pack: Path, count: int) -> None:
     running.send_signal(signal.SIGINT)
     out, said = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert said == b"Interrupted; nothing half written is left.\n"
+    assert said == b"Interrupted; no partial files are left.\n"
     assert out == b""
     assert not children()

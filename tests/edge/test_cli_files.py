@@ -173,7 +173,7 @@ def test_what_is_replaced_without_overwrite(run, here: Path) -> None:
         again = run(command, MALE)
         assert again.exit_code == status
         if status:
-            assert "does not say that it is a picture of s2f-edge" in again.stderr
+            assert "is not marked as a picture of s2f-edge" in again.stderr
         assert run(command, MALE, "--overwrite").exit_code == 0
         text = " ".join(run(command, "--help", pack=False).stdout.split())
         assert "Without it only pictures are replaced" in text
@@ -257,4 +257,4 @@ def test_an_interrupted_import_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     done = process("--version", cwd=tmp_path)  # -c looks in the current folder first
     assert done.returncode == 130
-    assert done.stderr == b"Interrupted; nothing half written is left.\n"
+    assert done.stderr == b"Interrupted; no partial files are left.\n"

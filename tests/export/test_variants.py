@@ -259,7 +259,7 @@ def test_an_export_over_a_pack_says_which_variants_went_with_it(
     checkpoint.save(tmp_path / "run", networks, {"noise": 0.05})
     words = ["--checkpoint", str(tmp_path / "run"), "--out", str(pack)]
     assert to_onnx.main(words) == 0
-    assert "had the variants int8, which are gone" in capsys.readouterr().err
+    assert "had the variants int8, which were deleted" in capsys.readouterr().err
     assert not (pack / "int8").exists()
     assert to_onnx.main(words) == 0
     assert not capsys.readouterr().err

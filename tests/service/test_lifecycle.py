@@ -89,7 +89,7 @@ def test_a_port_that_is_taken(serve: Serve) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert second.returncode not in (0, 1)
-    assert f"port {server.port} cannot be listened on" in second.stderr
+    assert f"Cannot listen on 127.0.0.1, port {server.port}" in second.stderr
     assert "--port" in second.stderr
     assert "Traceback" not in second.stderr
 

@@ -80,7 +80,7 @@ def test_a_flag_that_cannot_be_is_named(given: dict[str, Settings], arguments: l
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"colour = 1\n", "settings that there are not: colour"),
+        (b"colour = 1\n", "unknown settings: colour"),
         (b"queue = \n", "cannot be read"),
         (b"queue = 'many'\n", "--queue"),
         (b"\xff\xfe", "cannot be read"),

@@ -155,7 +155,7 @@ def test_a_plan_needs_no_windows(place: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_fitted_is_said(place: Path, tmp_path: Path) -> None:
     recipe = place / "recipe.toml"
     assert "pack is not set" in refused("fit", "light", recipe, "pack=")
-    assert "is no model pack" in refused("fit", "light", recipe, f"pack={tmp_path}")
+    assert "is not a model pack" in refused("fit", "light", recipe, f"pack={tmp_path}")
     other = make_pack(tmp_path / "other", "melpower-40")
     assert "hears melpower-40" in refused("fit", "light", recipe, f"pack={other}")
     assert "above 0" in refused("fit", "light", recipe, "speed=[0.0, 1.0]")
