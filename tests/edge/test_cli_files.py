@@ -140,9 +140,9 @@ def test_a_slash_makes_a_folder(run, here: Path) -> None:
         ([MALE, FEMALE, "--out", "face.gif"], "face.gif/ for a folder"),
         ([MALE, FEMALE, "--out", "face.jpg"], "is one file"),
         ([MALE, "--out", "v2.0"], "v2.0/ for a folder"),
-        ([MALE, "--out", FEMALE], "is no folder"),
+        ([MALE, "--out", FEMALE], "is not a folder"),
         ([MALE, "--out", f"{FEMALE}/"], "is a file"),
-        ([MALE, FEMALE, "--out", "README"], "is no folder"),
+        ([MALE, FEMALE, "--out", "README"], "is not a folder"),
         (["voice.png", "--out", "voice.png", "--overwrite"], "one of the recordings"),
         (["voice.png", "--out", "link.png", "--overwrite"], "one of the recordings"),
         ([MALE, "voice.01.png", "--out", "faces", "--overwrite", "--samples", "2"], "one of the recordings"),
@@ -176,7 +176,7 @@ def test_what_is_replaced_without_overwrite(run, here: Path) -> None:
             assert "is not marked as a picture of s2f-edge" in again.stderr
         assert run(command, MALE, "--overwrite").exit_code == 0
         text = " ".join(run(command, "--help", pack=False).stdout.split())
-        assert "Without it only pictures are replaced" in text
+        assert "Without it, only pictures that s2f-edge made" in text
 
 
 # ------------------------------------------------------------------------------ streams
