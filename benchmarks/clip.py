@@ -1,12 +1,12 @@
 """How long does a clip take, from a file to PNG bytes, beside the same way in torch; and what memory?
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py [--kind default] [--threads 1] [--seconds 1.2 3 10 60 3600]
-    OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py --precision light
+    OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py --variant light
 
 Warm: both are loaded, and take turns on the same WAV files, made of the two examples; see torch_way.py for the other
 way. Both write a plain picture of 64 pixels; what one of 256 with all marks costs is told apart. A process of its own
 for each length tells the largest memory. `--kind published` measures both with the networks of Wen et al. 2019;
-`--precision` ours with a variant of the default pack, against torch with the networks of the pack itself. Where a clip
+`--variant` ours with a variant of the default pack, against torch with the networks of the pack itself. Where a clip
 takes long, it is repeated less. Prints tables and, as its last line, JSON.
 """
 
@@ -107,7 +107,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", choices=KINDS, default="default")
-    parser.add_argument("--precision", help="a variant of the default pack, such as light (default: as it is)")
+    parser.add_argument("--variant", help="a variant of the default pack, such as light (default: as it is)")
     parser.add_argument("--seconds", type=float, nargs="+", default=[1.2, 3, 10, 60, 3600])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=30)
@@ -121,24 +121,24 @@ def main() -> None:
             pack = str(folder / "pack")
             voice, generator = networks("published")
             export_pack({"voice": voice, "generator_general": generator}, {}, Path(pack), "published", "0", "none")
-        model = Speech2Face(pack or None, "cpu", given.threads, given.precision)
+        model = Speech2Face(pack or None, "cpu", given.threads, given.variant)
         other = TorchWay(given.kind)
         model.load()
         for seconds in given.seconds:
             path = folder / f"{seconds:g}.wav"
             soundfile.write(path, np.resize(speech, int(seconds * RATE)), RATE)
             row = of_clip(model, other, path, given.repeats)
-            row["ours_mib"] = peak_mib(OURS, pack, str(path), str(given.threads), given.precision or "")
+            row["ours_mib"] = peak_mib(OURS, pack, str(path), str(given.threads), given.variant or "")
             row["torch_mib"] = peak_mib(TORCHS, given.kind, str(path), str(given.threads), str(Path(__file__).parent))
             rows.append({"seconds": seconds, **row})
         result = model.infer(EXAMPLES / "male.wav", gender="general")
         marks = in_turn({"plain": lambda: plain(result), "marks": lambda: result.picture(256)}, given.repeats)
-    networks_are = given.kind + (f", ours {given.precision}" if given.precision else "")
+    networks_are = given.kind + (f", ours {given.variant}" if given.variant else "")
     print(f"networks: {networks_are}; {given.threads} thread(s); medians, ± half of the spread between quartiles\n")
     show(rows)
     pictures = {name: round(statistics.median(found), 1) for name, found in marks.items()}
     print(f"\nA plain PNG of 64 pixels takes {pictures['plain']} ms, one of 256 with all marks {pictures['marks']} ms.")
-    facts = {"kind": given.kind, "precision": given.precision, "threads": given.threads}
+    facts = {"kind": given.kind, "variant": given.variant, "threads": given.threads}
     print(json.dumps({**facts, "clips": rows, "picture_ms": pictures}))
 
 

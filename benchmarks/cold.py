@@ -102,7 +102,7 @@ def main() -> None:
         commands = {
             "s2f-edge infer": edge,
             **{
-                f"s2f-edge infer --precision {name}": [*edge, "--precision", name]
+                f"s2f-edge infer --variant {name}": [*edge, "--variant", name]
                 for name in list(variants())[1:]  # the first is the pack itself
             },
             "the same with torch": [sys.executable, "-c", TORCH, checkpoint, str(EXAMPLE), picture],

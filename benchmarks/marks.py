@@ -95,7 +95,7 @@ def milliseconds(work: Callable[[], object], repeats: int) -> float:
 def costs(repeats: int) -> None:
     result = Speech2Face().infer(EXAMPLES / "male.wav")
     origin, signer = result.provenance, default() or Credentials.make()
-    payload = watermark.payload_of(origin.generator, origin.pack_sha256)
+    payload = watermark.make_payload(origin.generator, origin.pack_sha256)
     for size in (64, 256, 512, 1024):
         plain = _resized(result.face, size)
         mark = partial(watermark.mark, plain, payload)

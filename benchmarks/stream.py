@@ -71,7 +71,7 @@ def measured(model: Speech2Face, sound: np.ndarray, seconds: float, repeats: int
 def served(threads: int, picture: str, repeats: int) -> dict[str, float]:
     """What the server says that each of its faces cost."""
     costs = []
-    with ours(["--workers", "1", "--threads", str(threads)]) as (port, _):
+    with ours(["--concurrency", "1", "--threads", str(threads)]) as (port, _):
         for name in ("male", "female") * repeats:
             pcm = soundfile.read(EXAMPLES / f"{name}.wav", dtype="int16")[0].tobytes()
             step = int(CHUNK_S * RATE) * 2

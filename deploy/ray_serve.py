@@ -23,7 +23,7 @@ def application() -> Any:
     from s2f_edge.service.app import create_app
     from s2f_edge.service.settings import Settings
 
-    return create_app(Settings(workers=CORES, secret=os.environ["S2F_SERVE_SECRET"], hosts="*"))
+    return create_app(Settings(concurrency=CORES, secret=os.environ["S2F_SERVE_SECRET"], hosts="*"))
 
 
 deployment = serve.deployment(

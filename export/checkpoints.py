@@ -15,7 +15,7 @@ ONE = {"voice": "voice network", "renderer": "renderer"}  # what several runs mu
 
 
 def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
-    """What a pack is made of: a voice network, what reads its embedding, generators, and what draws for them.
+    """Loads the networks of a pack from runs: voice network, traits, generators and renderer.
 
     Args:
         paths: runs, whose newest checkpoint is taken, or checkpoints; each with generators of its own or a

@@ -26,7 +26,7 @@ LOGMEL_BLOCK = 100  # frames
 
 
 def embedding_of(graph: Graph, front_end: str, waveform: Value, voice: Voice, size: int) -> Value:
-    """The clip's embedding: the voice network over all windows, averaged, of unit length.
+    """The voice embedding of the clip: mean over all windows, normalised to unit length.
 
     Args:
         waveform: float32 (n,), speech at 16 kHz; n is at least 1.

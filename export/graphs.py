@@ -116,7 +116,7 @@ class Graph:
         return self.ops(kind, 1, *inputs, **attributes)[0]
 
     def ops(self, kind: str, outputs: int, *inputs: Value, **attributes: Any) -> list[Value]:
-        """The same for an operator with several outputs."""
+        """Adds an operator with several outputs."""
         names = [self._fresh(kind.lower()) for _ in range(outputs)]
         self._nodes.append(helper.make_node(kind, [value.name for value in inputs], names, **attributes))
         return [Value(self, name) for name in names]

@@ -49,7 +49,7 @@ def network_file(
 
 
 def facts_of(name: str, version: str, licence: str, features: str) -> dict[str, str]:
-    """What every file of a pack says of it."""
+    """The metadata stored in every ONNX file of a pack."""
     return {"s2f.pack": f"{name} {version}", "s2f.licence": licence, "s2f.features": features}
 
 

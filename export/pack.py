@@ -15,7 +15,7 @@ from s2f_edge.errors import S2FError
 from s2f_edge.pack.manifest import MANIFEST, RENDERER_SCHEMA, SCHEMA
 from s2f_edge.pack.pack import Pack
 from s2f_edge.pipeline import Speech2Face
-from s2f_edge.terms import GENERATORS, PRECISIONS
+from s2f_edge.terms import GENERATORS, VARIANTS
 from s2f_train.folders import written_whole
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
@@ -93,7 +93,7 @@ def is_pack(folder: Path) -> bool:
 
 def _is_variant(folder: Path) -> bool:
     """Of this pack or of an earlier state of it; those that are links are none, nor is what has folders in it."""
-    if folder.name not in PRECISIONS or folder.is_symlink() or not folder.is_dir():
+    if folder.name not in VARIANTS or folder.is_symlink() or not folder.is_dir():
         return False
     try:
         manifest = Pack.open(folder).manifest

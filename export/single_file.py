@@ -211,7 +211,7 @@ def _drawn(graph: Graph, renderer: onnx.ModelProto, appearance: list[Value], inf
 
 
 def _pixels(faces: Value) -> Value:
-    """As `faces.pixels` has them."""
+    """float32 faces to uint8 pixels, rounded as in `faces.pixels`."""
     level = faces * 127.5 + 127.5
     rounded = level.apply("Clip", np.float32(0.0), np.float32(255.0)).apply("Round")
     return rounded.cast(TensorProto.UINT8).apply("Transpose", perm=[0, 2, 3, 1])
@@ -293,7 +293,7 @@ def _candidates(model: Speech2Face, embedding: Float32s, noise: Float32s, genera
 
 
 def speech_probability(clip: Float32s) -> float:
-    """What the pipeline's gate says of speech without its pauses."""
+    """The probability of speech by the pipeline's gate, pauses removed."""
     windows = Windows()
     windows.push(LogMelStream().push(clip))
     windows.finish()

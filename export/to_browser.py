@@ -34,7 +34,7 @@ from s2f_edge._version import __version__
 from s2f_edge.errors import S2FError
 from s2f_edge.hearing.speech_gate import CLASSES, SpeechGate
 from s2f_edge.marks import watermark
-from s2f_edge.marks.watermark_waves import key
+from s2f_edge.marks.watermark_waves import carriers
 from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import NOTICE, Provenance, texts
 from s2f_edge.pipeline import MIN_SPEECH_S
@@ -94,12 +94,12 @@ def marks_of(pack: Pack) -> bytes:
         int16 (waves, 2): cycles down and across; then float32 (generators, waves, 2): real and
         imaginary part. Little-endian, generators in the manifest's order.
     """
-    waves, side = key(), 2 * watermark.MIN_SIZE
+    waves, side = carriers(), 2 * watermark.MIN_SIZE
     middle = np.exp(1j * np.pi * (waves.down + waves.across) / side)
     places = np.stack([waves.down, waves.across], axis=1).astype("<i2")
     parts = [places.tobytes()]
     for generator in pack.manifest.generators:
-        payload = watermark.payload_of(generator, pack.sha256)
+        payload = watermark.make_payload(generator, pack.sha256)
         wave = waves.amplitude * waves.with_payload(payload) * middle
         parts.append(np.stack([wave.real, wave.imag], axis=1).astype("<f4").tobytes())
     return b"".join(parts)
@@ -126,7 +126,7 @@ def _facts(pack: Pack) -> dict[str, Any]:
         "least_speech_seconds": MIN_SPEECH_S,
         "sure_of_gender": SURE_OF_GENDER,
         "strange_surprise": manifest.traits.strange if manifest.traits else None,
-        "marks": {"file": MARKS, "generators": generators, "waves": len(key().down)},
+        "marks": {"file": MARKS, "generators": generators, "waves": len(carriers().down)},
         "texts": {
             generator: texts(Provenance(f"s2f-edge {__version__}", name, pack.sha256, generator))
             for generator in generators
@@ -178,8 +178,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m export.to_browser", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="folder to write")
-    parser.add_argument("--pack", type=Path, help="folder of the model pack (default: the one that is installed)")
-    parser.add_argument("--tarball", type=Path, help=f"archive of {RUNTIME}, where npm cannot be used")
+    parser.add_argument("--pack", type=Path, help="folder of the model pack (default: the installed one)")
+    parser.add_argument("--tarball", type=Path, help=f"archive of {RUNTIME}, instead of a download by npm")
     parser.add_argument("--json", action="store_true", help="print the manifest")
     arguments = parser.parse_args(argv)
     try:

@@ -52,7 +52,7 @@ def _arguments() -> argparse.ArgumentParser:
     source.add_argument(
         "--published", type=Path, nargs=2, metavar=("VOICE", "GENERATOR"), help="checkpoint files of Wen et al."
     )
-    source.add_argument("--pack", type=Path, metavar="PACK", help="a pack that there is, for --single-file")
+    source.add_argument("--pack", type=Path, metavar="PACK", help="an existing pack, for --single-file")
     parser.add_argument("--out", type=Path, metavar="PACK", help="folder of the pack to write")
     parser.add_argument("--name", help="name of the pack (default: the folder's name)")
     parser.add_argument("--pack-version", default="1", help="version of the pack (default: 1)")
@@ -60,7 +60,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--float16",
         action="store_true",
-        help="keep the weights as 16-bit floats: half the size; they are computed with in float32 as before",
+        help="store the weights as 16-bit floats (half the size); arithmetic stays float32",
     )
     parser.add_argument(
         "--tanh",
@@ -73,13 +73,13 @@ def _arguments() -> argparse.ArgumentParser:
         "--generator",
         choices=GENDERS,
         default="auto",
-        help="the one that the file has (default: auto, all of them, and the voice or an input chooses)",
+        help="generator in the file (default: auto: all, chosen by the voice or an input)",
     )
     single.add_argument("--ort", action="store_true", help="also in ORT format, for ONNX Runtime Mobile")
     single.add_argument(
         "--speech", type=Path, nargs="+", metavar="FILE", help="recordings to compare on (default: examples/)"
     )
-    parser.add_argument("--json", action="store_true", help="say what was written as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     arguments = parser.parse_args(argv)
     if arguments.pack and (arguments.out or not arguments.single_file):
-        parser.error("--pack is for --single-file, and writes no other pack")
+        parser.error("--pack needs --single-file and excludes --out")
     if not arguments.pack and not arguments.out:
         parser.error("--out is needed: the folder of the pack to write")
     try:
@@ -120,11 +120,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def say_what_is_gone(variants: Iterable[str]) -> None:
-    """Tells on standard error that a pack took the place of one that had variants: they were made from that one."""
+    """Prints on standard error which variants were deleted with the pack that was replaced."""
     if variants:
         print(
-            f"The pack that was there had the variants {', '.join(variants)}, which are gone with it. "
-            "python -m export.variants makes them of the new one.",
+            f"The replaced pack had the variants {', '.join(variants)}, which were deleted with it. "
+            "Run python -m export.variants to make them for the new one.",
             file=sys.stderr,
         )
 

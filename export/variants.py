@@ -1,10 +1,10 @@
-"""Variants of a pack in other precisions, inside its folder, each measured beside it.
+"""Variants of a pack, inside its folder, each measured beside it.
 
-    python -m export.variants --pack packs/mine --precision int8 float32 --speech recordings/
-    python -m export.variants --pack artifacts/default --precision int8 --s2f-data $S2F_DATA
-    python -m export.variants --pack artifacts/default --precision light --run runs/00000-light --s2f-data $S2F_DATA
+    python -m export.variants --pack packs/mine --variant int8 float32 --speech recordings/
+    python -m export.variants --pack artifacts/default --variant int8 --s2f-data $S2F_DATA
+    python -m export.variants --pack artifacts/default --variant light --run runs/00000-light --s2f-data $S2F_DATA
 
-A variant is a pack of its own, PACK/int8, which `--precision int8` takes. Its manifest says how near it is to the pack,
+A variant is a pack of its own, PACK/int8, which `--variant int8` takes. Its manifest says how near it is to the pack,
 on recordings that it was not made with, and how fast.
 
 float32 has the weights as they are, cast up; float16 those of a float32 pack at half the size; int8 a voice network
@@ -47,7 +47,7 @@ from s2f_edge.pack.pack import Pack
 from s2f_edge.pack.roles import APPEARANCE
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
 from s2f_edge.results import Appearance
-from s2f_edge.terms import PRECISIONS
+from s2f_edge.terms import VARIANTS
 from s2f_train.data import s2f_data
 from s2f_train.folders import written_whole
 from s2f_train.models.light import LightEncoder
@@ -64,15 +64,15 @@ class TooFewRecordings(ValueError):
 
 @dataclass(frozen=True)
 class Speech:
-    """What a pack hears of a recording."""
+    """The speech of a recording as a pack's front end gives it."""
 
     name: str
     measured: SpeechQuality
     windows: list[tuple[Float32s, Float32s]]
 
 
-def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path | None = None) -> dict[str, Any]:
-    """Writes PACK/<precision>, in place of an earlier one; gives what its manifest says of it.
+def make_variant(pack: Pack, variant: str, sounds: dict[str, bytes], run: Path | None = None) -> dict[str, Any]:
+    """Writes PACK/<variant>, in place of an earlier one; gives what its manifest says of it.
 
     Args:
         sounds: recordings by name, as files are read.
@@ -84,20 +84,20 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path
         FileExistsError: there is something else in its place.
         PackError: the pack is damaged.
     """
-    if precision == pack.manifest.weights:
-        raise ValueError(f"{pack.folder} is {precision} itself.")
+    if variant == pack.manifest.weights:
+        raise ValueError(f"{pack.folder} is {variant} itself.")
     if pack.manifest.variant is not None:
         raise ValueError(f"{pack.folder} is a variant; give the pack that it is of.")
-    if (precision == "light") != (run is not None):
+    if (variant == "light") != (run is not None):
         raise ValueError("light needs --run, a run of `fit light`; nothing else takes one.")
-    if (pack.manifest.weights, precision) not in {
+    if (pack.manifest.weights, variant) not in {
         ("float16", "float32"),
         ("float32", "float16"),
-    } and precision not in ("int8", "light"):
-        raise ValueError(f"There is no {precision} of a pack whose weights are {pack.manifest.weights}.")
+    } and variant not in ("int8", "light"):
+        raise ValueError(f"There is no {variant} of a pack whose weights are {pack.manifest.weights}.")
     files = {name: pack.read(name) for name in pack.manifest.files}  # checks the hashes
     facts: dict[str, Any] = json.loads((pack.folder / MANIFEST).read_text("utf-8"))
-    facts["weights"] = precision
+    facts["weights"] = variant
     light = b""
     if run:
         voice, training = _light(pack, run)
@@ -106,13 +106,13 @@ def make_variant(pack: Pack, precision: str, sounds: dict[str, bytes], run: Path
         light, parity = network_file("voice", voice, manifest.voice.embedding_size, told, float16=True)
         facts["voice"] |= {"network": voice.kind, "settings": voice.settings}
         facts.setdefault("training", {})["light"] = training
-    with written_whole(pack.folder / precision, is_pack) as folder:  # what is in the way is said before the work
+    with written_whole(pack.folder / variant, is_pack) as folder:  # what is in the way is said before the work
         speech = [
             heard for name, sound in sounds.items() if (heard := _hear(name, sound, pack.manifest.voice.features))
         ]
-        calibrating, judging = _parted(speech, precision == "int8")
-        made = {name: _converted(pack, name, data, precision, calibrating, light) for name, data in files.items()}
-        renderer = pack.manifest.renderer if precision == "int8" else None
+        calibrating, judging = _parted(speech, variant == "int8")
+        made = {name: _converted(pack, name, data, variant, calibrating, light) for name, data in files.items()}
+        renderer = pack.manifest.renderer if variant == "int8" else None
         tried: dict[str, Any] = {}
         if renderer:
             made[renderer], tried = _renderer(pack, files[renderer], calibrating, judging)
@@ -155,14 +155,14 @@ def _light(pack: Pack, run: Path) -> tuple[LightEncoder, dict[str, Any]]:
 
 
 def _converted(
-    pack: Pack, name: str, data: bytes, precision: str, calibrating: list[Speech], light: bytes = b""
+    pack: Pack, name: str, data: bytes, variant: str, calibrating: list[Speech], light: bytes = b""
 ) -> bytes:
-    if precision == "light":
+    if variant == "light":
         return light if name == pack.manifest.voice.file else data
-    if precision == "float32":
+    if variant == "float32":
         return weights_as_float32(data)
     traits = pack.manifest.traits
-    if precision == "float16":  # what reads gender stays, as in export.to_onnx
+    if variant == "float16":  # what reads gender stays, as in export.to_onnx
         return data if traits is not None and name == traits.file else weights_as_float16(data)
     if name != pack.manifest.voice.file:
         return data
@@ -287,21 +287,21 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m export.variants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pack", type=Path, required=True, help="folder of a pack")
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, required=True, help="what to make")
+    parser.add_argument("--variant", nargs="+", choices=VARIANTS, required=True, help="variants to make")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--speech", nargs="+", metavar="PATH", help="recordings, or folders of them, of many speakers")
     source.add_argument(
-        "--s2f-data", type=Path, metavar="DIR", help="instead: the folder that S2F_DATA names, for LibriSpeech"
+        "--s2f-data", type=Path, metavar="DIR", help="instead of --speech: the S2F_DATA folder, for LibriSpeech"
     )
     parser.add_argument("--run", type=Path, help="for light: run or checkpoint of `fit light`")
     given = parser.parse_args(argv)
     try:
         pack = Pack.open(given.pack)
-        sounds = {light: _sounds(given, light) for light in {name == "light" for name in given.precision}}
-        for precision in given.precision:
-            light = precision == "light"
-            said = make_variant(pack, precision, sounds[light], given.run if light else None)
-            _print(pack.folder / precision, said)
+        sounds = {light: _sounds(given, light) for light in {name == "light" for name in given.variant}}
+        for variant in given.variant:
+            light = variant == "light"
+            said = make_variant(pack, variant, sounds[light], given.run if light else None)
+            _print(pack.folder / variant, said)
     except (S2FError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

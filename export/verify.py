@@ -75,7 +75,7 @@ def open_session(data: bytes) -> Any:
 
 
 def _judge(report: dict[str, Any], name: str, ours: Float32s, reference: Float32s) -> None:
-    """The same in the task's terms: cosine of embeddings, PSNR of pictures."""
+    """Adds the least cosine of embeddings or the least PSNR of pictures to the report."""
     if ours.ndim == 2:
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(reference, axis=1)
         cosine = float(((ours * reference).sum(axis=1) / np.maximum(lengths, 1e-12)).min())

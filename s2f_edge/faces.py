@@ -29,7 +29,7 @@ def pixels(output: Float32s) -> Pixels:
     return np.ascontiguousarray(faces)
 
 
-def around(embedding: Float32s, noise: float, samples: int, seed: int) -> Float32s:
+def with_noise(embedding: Float32s, noise: float, samples: int, seed: int) -> Float32s:
     """float32 (samples, embedding): the embedding, then noisy copies of unit length (docs/spec.md, section 3)."""
     if samples == 1:
         return unit(embedding[None])  # numpy.random is not imported for nothing
@@ -59,7 +59,7 @@ def appearance_of(generator: Network, embeddings: Float32s, latents: Float32s) -
     return Appearance(**{name: np.concatenate([each[name] for each in made]) for name in APPEARANCE})
 
 
-def drawn(renderer: Network, info: NetworkFile, appearance: Appearance) -> Pixels:
+def rendered(renderer: Network, info: NetworkFile, appearance: Appearance) -> Pixels:
     """The pictures of appearances, uint8 (n, side, side, 3), one call for each.
 
     So many faces need no more memory than one, none depends on the others, and on a processor it takes no longer.

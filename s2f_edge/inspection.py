@@ -28,7 +28,7 @@ MAX_COLUMNS = 4096  # of the log-mel picture; one that grows beyond is averaged 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a recording.
+    """The measurements of a recording.
 
     Attributes:
         envelope: float32, (n, 2): lowest and highest sample of every 10 ms, full scale = 1.
@@ -74,22 +74,22 @@ class Inspection:
 
 
 def listen(
-    source: audio.Source, pack: Path | None = None, sample_rate: int | None = None, precision: str | None = None
+    source: audio.Source, pack: Path | None = None, sample_rate: int | None = None, variant: str | None = None
 ) -> Inspection:
-    """Reads a recording of any sound once, and measures it.
+    """Measures a recording of any sound, in one pass.
 
     Args:
         source: path, bytes of a file, binary file object, or numpy samples.
         pack: folder of the model pack that estimates gender; None takes the default pack.
         sample_rate: of numpy samples, in Hz.
-        precision: of the pack, see `Speech2Face`.
+        variant: of the pack, see `Speech2Face`.
 
     Raises:
         PackError, RuntimeSetupError: the pack cannot be opened.
         UnreadableAudioError, MissingDecoderError, InvalidSamplesError: the recording cannot be
             read. Sound that is not speech, or too little of it, raises nothing.
     """
-    model = Speech2Face(pack, "cpu", precision=precision)
+    model = Speech2Face(pack, "cpu", variant=variant)
     listener = Listener(model.pack.manifest.voice.features)
     envelope, stream, columns = _Envelope(), LogMelStream(), _Columns()
     for block in audio.stream(source, sample_rate):

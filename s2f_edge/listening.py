@@ -81,7 +81,7 @@ class Listener:
 
     def quality_so_far(self) -> SpeechQuality:
         """What `finish` would measure if no more sound came; more can follow."""
-        self._meter.settle()
+        self._meter.flush()
         return copy.deepcopy(self._meter).finish()
 
     def take(self, samples: Float32s, voiced: Float32s) -> None:

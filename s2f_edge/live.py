@@ -43,7 +43,7 @@ class LiveVoice:
         self._unguessed = 0  # samples since the last guess
         self._hear_again_at = 0.0  # samples
         self._hearing = _Hearing(model, 1.0)
-        self._settled_before = 0  # windows, by hearings that were given up
+        self._committed_before = 0  # windows, by hearings that were given up
 
     @property
     def heard_seconds(self) -> float:
@@ -54,9 +54,9 @@ class LiveVoice:
         return self._hearing.listener.voiced / SAMPLE_RATE
 
     @property
-    def settled_windows(self) -> int:
-        """How often the voice network has run on sound that is settled; a look just after it adds to its work."""
-        return self._settled_before + self._hearing.windows
+    def committed_windows(self) -> int:
+        """How often the voice network has run on sound that is committed; `voice` just after it adds to its work."""
+        return self._committed_before + self._hearing.windows
 
     def push(self, samples: Float32s) -> None:
         """Takes the next samples: float32, (n,), mono, 16 kHz, in [-1, 1]."""
@@ -78,7 +78,7 @@ class LiveVoice:
                 self._hear_with(guess, self._gain.held)
 
     def voice(self, *, final: bool = False) -> Voice:
-        """The voice so far.
+        """The voice embedding of the sound so far.
 
         Args:
             final: no sound will follow: the result is that of the whole recording, exactly,
@@ -93,27 +93,27 @@ class LiveVoice:
 
     def _hear_with(self, gain: float, held: Float32s) -> None:
         if gain != self._hearing.gain:
-            self._settled_before += self._hearing.windows
+            self._committed_before += self._hearing.windows
             self._hearing = _Hearing(self._model, gain)
             self._hearing.push(held)
 
 
 class _Hearing:
-    """A listener with one gain, and the embeddings of what is settled."""
+    """A listener with one gain, and the embeddings of what is committed."""
 
     def __init__(self, model: Speech2Face, gain: float) -> None:
         voice = model.pack.manifest.voice
         self.gain = gain
         self.listener = Listener(voice.features, gain=gain)
-        self.windows = 0  # that are settled
+        self.windows = 0  # that are committed
         self._model = model
-        self._settled = np.zeros(voice.embedding_size)
+        self._committed = np.zeros(voice.embedding_size)
 
     def push(self, samples: Float32s) -> None:
         before = self.listener.voiced
         self.listener.push(samples)
         if self.listener.voiced > before:
-            self._settled += self._model.embed_windows(self._counted(self.listener.front_end.settled()))
+            self._committed += self._model.embed_windows(self._counted(self.listener.front_end.committed()))
 
     def _counted(self, windows: Iterator[tuple[Float32s, Float32s]]) -> Iterator[tuple[Float32s, Float32s]]:
         for inputs, weights in windows:
@@ -123,5 +123,5 @@ class _Hearing:
     def voice(self, *, final: bool) -> Voice:
         front_end = self.listener.front_end
         # A copy is ended, so that the sound can go on in the original.
-        windows = copy.deepcopy(front_end).inputs() if final else front_end.glance()
-        return self._model.voice_of(self.listener.quality_so_far(), windows, settled=self._settled)
+        windows = copy.deepcopy(front_end).inputs() if final else front_end.preview()
+        return self._model.voice_of(self.listener.quality_so_far(), windows, committed=self._committed)

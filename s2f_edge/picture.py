@@ -68,7 +68,7 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a picture comes from.
+    """The provenance that is written into a picture.
 
     Attributes:
         tool: name and version of the program.
@@ -93,7 +93,7 @@ def encode(
     format: str = "png",
     credentials: Credentials | None = None,
 ) -> bytes:
-    """The file of a picture, with all its marks.
+    """Encodes a picture with all its marks.
 
     Args:
         faces: uint8, (height, width, 3), a single face; or several, (faces, height, width, 3), which come
@@ -137,7 +137,7 @@ def marks(size: int, faces: int = 1, credentials: Credentials | None = None) -> 
 
 
 def checked_size(size: int) -> int:
-    """`size` if it can be the side of a picture in pixels.
+    """Checks the side of a picture, in pixels, and returns it.
 
     Raises:
         UsageError: it is not from 16 to 4096.
@@ -148,7 +148,7 @@ def checked_size(size: int) -> int:
 
 
 def checked_format(format: str) -> str:
-    """`format` if pictures can have it.
+    """Checks the format of a picture and returns it.
 
     Raises:
         UsageError: it is not png, webp or jpeg.
@@ -199,7 +199,7 @@ def _marked(face: Pixels, provenance: Provenance) -> Pixels:
     """With the watermark, where the face is large enough for one."""
     if face.shape[0] != face.shape[1] or face.shape[1] < watermark.MIN_SIZE:
         return face
-    return watermark.mark(face, watermark.payload_of(provenance.generator, provenance.pack_sha256))
+    return watermark.mark(face, watermark.make_payload(provenance.generator, provenance.pack_sha256))
 
 
 def texts(provenance: Provenance) -> dict[str, str]:

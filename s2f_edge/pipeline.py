@@ -35,17 +35,18 @@ class Speech2Face:
         pack: folder of a model pack; None takes the default pack.
         device: `auto` takes CUDA where it is there, `cpu`, or `cuda`, which raises without it.
         threads: of one network call; None leaves the choice to onnxruntime.
-        precision: float32, float16, int8 or light, where the pack has it; None takes the pack as it is.
+        variant: of the pack, where it has it: light (a smaller voice network), int8, float16 or float32; None takes
+            the pack as it is.
 
     Raises:
-        UsageError: there is no such precision.
+        UsageError: there is no variant of this name.
         PackError, DeviceError, RuntimeSetupError: see `Pack` and `Network`.
     """
 
     def __init__(
-        self, pack: Any = None, device: str = "auto", threads: int | None = None, precision: str | None = None
+        self, pack: Any = None, device: str = "auto", threads: int | None = None, variant: str | None = None
     ) -> None:
-        self.pack = Pack.open(pack, precision)
+        self.pack = Pack.open(pack, variant)
         self.device = device
         self._threads = threads
         self._networks: dict[str, Network] = {}
@@ -108,11 +109,16 @@ class Speech2Face:
         return self.face(voice, gender=gender, samples=samples, seed=seed)
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
-        """The voice embedding of a recording, and what was measured on the way."""
+        """The voice embedding of a recording, with its measurements; arguments and errors of `infer`."""
         return self.embed_blocks(audio.stream(source, sample_rate), denoise=denoise)
 
     def embed_blocks(self, blocks: Iterator[Float32s], *, denoise: bool = False) -> Voice:
-        """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them."""
+        """The voice embedding of decoded sound.
+
+        Args:
+            blocks: float32 (n,), mono, 16 kHz, in [-1, 1], as `audio.stream` gives them.
+            denoise: as of `infer`.
+        """
         clock = Clock()
         listener = Listener(self.pack.manifest.voice.features, denoise=denoise, clock=clock)
         for block in clock.each("decode", blocks):
@@ -125,15 +131,15 @@ class Speech2Face:
         measured: SpeechQuality,
         windows: Iterable[tuple[Float32s, Float32s]],
         timings_ms: dict[str, float] | None = None,
-        settled: NDArray[np.float64] | None = None,
+        committed: NDArray[np.float64] | None = None,
     ) -> Voice:
-        """What `embed` says of a recording that has been listened to.
+        """The voice of a recording from its measurements and windows.
 
         Args:
             measured: by a `Listener` that heard the recording.
             windows: of its speech, as the pack's front end gives them.
             timings_ms: of the stages before; this one is added to it.
-            settled: what `embed_windows` gave for windows that the front end has already given.
+            committed: what `embed_windows` gave for windows that the front end has already given.
 
         Raises:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
@@ -142,7 +148,7 @@ class Speech2Face:
         quality.require_speech(measured, MIN_SPEECH_S)
         with clock("embedding"):
             total = self.embed_windows(windows)
-            embedding = faces.unit(total if settled is None else settled + total)
+            embedding = faces.unit(total if committed is None else committed + total)
         male, surprise, notes = self._traits(embedding)
         warnings = (*quality.warnings(measured), *notes)
         return Voice(embedding, measured, male, surprise, warnings, clock.ms, self._voice.provider)
@@ -167,7 +173,7 @@ class Speech2Face:
         manifest = self.pack.manifest
         if manifest.renderer is None:
             with clock("generator"):
-                made = self.generate(faces.around(voice.embedding, manifest.noise, samples, seed), chosen)
+                made = self.generate(faces.with_noise(voice.embedding, manifest.noise, samples, seed), chosen)
         else:
             with clock("generator"):
                 appearance = self._appearance(voice.embedding, chosen, samples, seed)
@@ -209,7 +215,7 @@ class Speech2Face:
             UsageError: the pack has no renderer, or the arrays have other shapes than it takes.
         """
         renderer = self._need_renderer()
-        return faces.drawn(self._network(renderer), self.pack.manifest.files[renderer], appearance)
+        return faces.rendered(self._network(renderer), self.pack.manifest.files[renderer], appearance)
 
     def generate(self, embeddings: Float32s, generator: str, latents: Float32s | None = None) -> Pixels:
         """The faces of embeddings.

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from s2f_edge.errors import ClusterError, RuntimeSetupError, S2FError, WorkerError
 from s2f_edge.interrupts import children_without_ctrl_c
-from s2f_edge.streams import silence
+from s2f_edge.stdio import silence
 
 READY = "ready"
 
@@ -76,17 +76,17 @@ class Worker:
         self._process.join()
         self.connection.close()
         if self._stuck:
-            return "gave no answer and was ended"
+            return "did not answer and was killed"
         code = self._process.exitcode or 0
         return f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
     def leave(self) -> None:
-        """Asks the process to end: it takes away what it has not written to the end."""
+        """Terminates the process, which removes its partial files."""
         self.connection.close()
         self._process.terminate()
 
     def stop(self) -> None:
-        """Waits for that, a little."""
+        """Waits up to 5 s for the end of the process, then kills it."""
         self._process.join(5.0)
         self._process.kill()
         self._process.join()

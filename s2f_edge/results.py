@@ -19,7 +19,7 @@ SURE_OF_GENDER = 0.9  # under it, the estimate from the voice is "unsure"
 
 @dataclass(frozen=True)
 class Voice:
-    """What a recording says about its speaker's voice.
+    """The voice of a recording: embedding, estimates and measurements.
 
     Attributes:
         embedding: float32, (embedding,), of unit length.
@@ -60,7 +60,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Appearance:
-    """What faces look like, before they are drawn; of packs with a renderer (`Speech2Face.appearance`, `render`).
+    """The appearance of faces before rendering; of packs with a renderer (`Speech2Face.appearance`, `render`).
 
     A face that moves keeps `inner` and `outer`, and its `shape` changes.
 
@@ -149,8 +149,10 @@ class FaceResult:
         return encode(self.faces[index], self.provenance, checked_size(size), format, credentials)
 
     def grid_picture(self, size: int = 256, format: str = "png", credentials: Credentials | None = None) -> bytes:
-        """As `picture`, of all faces side by side, each `size` pixels wide; smaller where all of them would
-        be more than 4096."""
+        """The file of one picture with all faces side by side; arguments and errors of `picture`.
+
+        Each face is `size` pixels wide, or smaller where the picture would be wider than 4096 pixels.
+        """
         return encode(self.faces, self.provenance, checked_size(size), format, credentials)
 
     def png(self, size: int = 256, index: int = 0) -> bytes:

@@ -34,7 +34,7 @@ KINDS: dict[str, type[RunSettings]] = {
     "renderer": RendererSettings,
     "appearance": AppearanceSettings,
 }
-Settings = TypeVar("Settings", bound=RunSettings)
+AnySettings = TypeVar("AnySettings", bound=RunSettings)
 
 
 def load(kind: str, path: Path, given: list[str]) -> RunSettings:
@@ -78,7 +78,7 @@ def load(kind: str, path: Path, given: list[str]) -> RunSettings:
     return build(KINDS[kind], values)
 
 
-def build(settings: type[Settings], values: dict[str, Any]) -> Settings:
+def build(settings: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     """Settings of a kind from plain values, checked.
 
     Raises:

@@ -21,7 +21,7 @@ from typing import Any
 from s2f_edge import processes
 from s2f_edge._version import __version__
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import How, Maker, Outcome, Outcomes
+from s2f_edge.batch.make import Maker, Options, Outcome, Outcomes
 from s2f_edge.errors import ClusterError, RuntimeSetupError, S2FError, WorkerError
 from s2f_edge.processes import READY
 
@@ -33,7 +33,7 @@ STARTS = 3  # processes in a row that end before they are ready
 # ----------------------------------------------------------------------- this machine
 
 
-def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
+def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
     """Works with `count` processes, each with a model of its own.
 
     A process that ends while it works, since a decoder crashed or the system took it for its memory, costs
@@ -46,7 +46,7 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
     workers: list[_Worker] = []
     failed = 0  # starts in a row
     try:
-        workers += (_Worker(how) for _ in range(count))
+        workers += (_Worker(options) for _ in range(count))
         while True:
             for worker in workers:
                 worker.take(again, left)
@@ -72,7 +72,7 @@ def local(jobs: Iterable[Job], how: How, count: int) -> Outcomes:
                     elif (failed := failed + 1) >= STARTS:
                         raise RuntimeSetupError(f"No worker process can be started: it {why}.")
                     again.extend(worker.jobs)
-                    workers[workers.index(worker)] = _Worker(how)
+                    workers[workers.index(worker)] = _Worker(options)
     finally:
         for worker in workers:
             worker.leave()
@@ -87,8 +87,8 @@ def _ended(how: str) -> Outcome:
 class _Worker(processes.Worker):
     """A process that makes faces."""
 
-    def __init__(self, how: How) -> None:
-        super().__init__(_outcome_of, how, how.threads or 1)
+    def __init__(self, options: Options) -> None:
+        super().__init__(_outcome_of, options, options.threads or 1)
         self.jobs: deque[Job] = deque()  # given and not answered
         self.ready = False
         self.until = monotonic() + STUCK_S
@@ -108,8 +108,8 @@ class _Worker(processes.Worker):
         return answer
 
 
-def _outcome_of(how: How) -> Callable[[Job], Outcome]:
-    maker = Maker(how)
+def _outcome_of(options: Options) -> Callable[[Job], Outcome]:
+    maker = Maker(options)
     maker.load()
     return maker.outcome
 
@@ -117,7 +117,7 @@ def _outcome_of(how: How) -> Callable[[Job], Outcome]:
 # ------------------------------------------------------------------------------- Ray
 
 
-def on_ray(jobs: Iterable[Job], how: How, address: str, count: int | None) -> Outcomes:
+def on_ray(jobs: Iterable[Job], options: Options, address: str, count: int | None) -> Outcomes:
     """Works with Ray tasks, on all machines that see recordings and pictures under the same paths.
 
     A task gives its row to this process when its pictures are written, so that no recording is told of twice.
@@ -130,7 +130,7 @@ def on_ray(jobs: Iterable[Job], how: How, address: str, count: int | None) -> Ou
         RuntimeSetupError: Ray is missing.
     """
     tasks = ((job, (Job(*_absolute(job)), Path(job.source).exists())) for job in jobs)
-    with closing(processes.on_ray(_on_node, tasks, (_everywhere(how), __version__), address, count)) as results:
+    with closing(processes.on_ray(_on_node, tasks, (_everywhere(options), __version__), address, count)) as results:
         for job, outcome in results:
             if isinstance(outcome, WorkerError):
                 text = str(outcome).splitlines()[0]
@@ -150,16 +150,16 @@ def _absolute(job: Job) -> tuple[str, list[str]]:
     return os.path.abspath(job.source), [os.path.abspath(target) for target in job.targets]  # noqa: PTH100
 
 
-def _everywhere(how: How) -> How:
+def _everywhere(options: Options) -> Options:
     """Paths of files that every machine must have."""
-    given = {"pack": how.pack, "certificate": how.certificate, "key": how.key}
+    given = {"pack": options.pack, "c2pa_certificate": options.c2pa_certificate, "c2pa_key": options.c2pa_key}
     whole = {name: type(path)(os.path.abspath(path)) for name, path in given.items() if path is not None}  # noqa: PTH100
-    return replace(how, threads=how.threads or 1, **whole)  # type: ignore[arg-type]
+    return replace(options, threads=options.threads or 1, **whole)  # type: ignore[arg-type]
 
 
-def _on_node(job: Job, there: bool, shared: tuple[How, str]) -> Outcome:
+def _on_node(job: Job, there: bool, shared: tuple[Options, str]) -> Outcome:
     """Runs in a Ray task. `there`: whether the machine that began the run sees the recording."""
-    how, version = shared
+    options, version = shared
     if version != __version__:
         raise ClusterError(f"{_node()} has s2f-edge {__version__}; the run began with {version}. Install the same.")
     missing = [name for name in (job.source if there else None, *map(os.path.dirname, job.targets)) if name]
@@ -169,13 +169,13 @@ def _on_node(job: Job, there: bool, shared: tuple[How, str]) -> Outcome:
             f"{_node()} does not see {unseen}: recordings and pictures must be on a disk of all machines, under the "
             "same path."
         )
-    return _maker(how).outcome(job)
+    return _maker(options).outcome(job)
 
 
 @lru_cache(maxsize=1)
-def _maker(how: How) -> Maker:
+def _maker(options: Options) -> Maker:
     """One for each process, which Ray gives many tasks."""
-    return Maker(how)
+    return Maker(options)
 
 
 def _node() -> str:

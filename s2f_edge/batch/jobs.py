@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from s2f_edge.batch.recordings import is_folder, recordings
 from s2f_edge.errors import OutputError, ProvenanceError, UsageError
-from s2f_edge.streams import silence
+from s2f_edge.stdio import silence
 
 PICTURES = {"png": (".png",), "webp": (".webp",), "jpeg": (".jpg", ".jpeg")}  # formats and their suffixes
 
@@ -69,10 +69,10 @@ def targets(sources: list[str], out: str | None, suffix: str) -> list[str]:
                 raise UsageError(f"--out {out} is one file; there are {len(sources)} recordings. Give a folder.")
             return [str(folder)]
         if _identity(out):
-            raise UsageError(f"--out {out} is there and is no folder. Give *{ending} or a folder.")
+            raise UsageError(f"--out {out} exists and is not a folder. Give *{ending} or a folder.")
         if folder.suffix:
             raise UsageError(
-                f"--out {out} ends with {folder.suffix}; {ending} is what is written. "
+                f"--out {out} ends with {folder.suffix}; the format is {ending}. "
                 f"Give *{ending}, or {out}/ for a folder of that name."
             )
     elif out is not None and _identity(str(folder)) and not is_folder(folder):
@@ -180,7 +180,7 @@ def check_free(path: Path) -> None:
         ours = False
     if not ours:
         raise OutputError(
-            f"{path} exists, and does not say that it is a picture of s2f-edge. Give another --out, or --overwrite."
+            f"{path} exists and is not marked as a picture of s2f-edge. Give another --out, or add --overwrite."
         )
 
 
@@ -196,7 +196,7 @@ def embedding_bytes(embedding: Any, form: str) -> bytes:
 
 
 def _identity(name: str) -> tuple[int, int] | None:
-    """The same for all names of a file; None where there is no file."""
+    """Device and inode of a file, equal for all its names; None where there is no file."""
     try:
         status = Path(name).stat()
     except (OSError, ValueError):

@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 Facts = dict[str, Any]
 Row = dict[str, Any]
 
-# What no other recording would fare better with.
-HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+# Errors that every other recording would meet too.
+FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True)
-class How:
+class Options:
     """How faces are made: the arguments of `Speech2Face` and of its `infer`, and those of the pictures.
 
     Attributes:
@@ -42,7 +42,7 @@ class How:
 
     pack: str | None = None
     pack_sha256: str | None = None
-    precision: str | None = None
+    variant: str | None = None
     device: str = "auto"
     threads: int | None = None
     gender: str = "auto"
@@ -52,12 +52,12 @@ class How:
     grid: bool = False
     size: int = 256
     form: str = "png"
-    certificate: Path | None = None
-    key: Path | None = None
+    c2pa_certificate: Path | None = None
+    c2pa_key: Path | None = None
     overwrite: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """What pictures depend on: those of one table have it in common."""
+        """The settings that pictures depend on, the same for all rows of a table."""
         return {
             "tool": f"s2f-edge {__version__}",
             "pack_sha256": self.pack_sha256,
@@ -68,24 +68,24 @@ class How:
             "grid": self.grid,
             "size": self.size,
             "format": self.form,
-            "certificate": str(self.certificate) if self.certificate else None,
+            "c2pa_certificate": str(self.c2pa_certificate) if self.c2pa_certificate else None,
         }
 
 
 class Outcome(NamedTuple):
-    """What became of a recording.
+    """The result of one recording.
 
     Attributes:
         facts: as `s2f-edge infer --json` prints them; those of a failure have `error`.
         bytes: of each picture.
         ms: that it took.
-        hopeless: the next recordings would fail in the same way, as on a full disk.
+        fatal: the next recordings would fail in the same way, as on a full disk.
     """
 
     facts: Facts
     bytes: list[int]
     ms: float
-    hopeless: bool = False
+    fatal: bool = False
 
 
 Outcomes = Generator[tuple[Job, Outcome], None, None]
@@ -99,21 +99,21 @@ class Maker:
         CertificateError: the certificate cannot be used.
     """
 
-    def __init__(self, how: How) -> None:
+    def __init__(self, options: Options) -> None:
         from s2f_edge.pipeline import Speech2Face
 
-        self._how = how
-        self._signer = _credentials(how.certificate, how.key)
-        self._model = Speech2Face(how.pack, how.device, how.threads, how.precision)
+        self._options = options
+        self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
+        self._model = Speech2Face(options.pack, options.device, options.threads, options.variant)
         found = self._model.pack.sha256
-        if how.pack_sha256 not in (None, found):
+        if options.pack_sha256 not in (None, found):
             raise PackIntegrityError(
                 f"The pack {self._model.pack.folder} has sha256 {found[:16]}...; the run began with one of "
-                f"{str(how.pack_sha256)[:16]}.... Put the same pack on every machine."
+                f"{str(options.pack_sha256)[:16]}.... Put the same pack on every machine."
             )
 
     def load(self) -> None:
-        """Loads every network now, so that a broken pack is one error and not one of each recording."""
+        """Loads every network, so that a broken pack is one error and not one per recording."""
         self._model.load()
 
     def make(self, job: Job) -> Facts:
@@ -123,31 +123,31 @@ class Maker:
             AudioError: it cannot be read, or is not enough speech.
             OutputError: a picture cannot be written.
         """
-        how = self._how
+        options = self._options
         source = sound(job.source)
         result = self._model.infer(
-            source, gender=how.gender, samples=how.samples, seed=how.seed, denoise=how.denoise
+            source, gender=options.gender, samples=options.samples, seed=options.seed, denoise=options.denoise
         )  # fmt: skip
         pictures = (
-            [result.grid_picture(how.size, how.form, self._signer)]
-            if how.grid
-            else [result.picture(how.size, i, how.form, self._signer) for i in range(how.samples)]
+            [result.grid_picture(options.size, options.form, self._signer)]
+            if options.grid
+            else [result.picture(options.size, i, options.form, self._signer) for i in range(options.samples)]
         )
-        write_all(dict(zip(job.targets, pictures, strict=True)), how.overwrite)
-        marks = result.marks_of(how.size, how.grid, self._signer)
+        write_all(dict(zip(job.targets, pictures, strict=True)), options.overwrite)
+        marks = result.marks_of(options.size, options.grid, self._signer)
         return {"file": job.source, "pictures": job.targets, "marks": marks, **result.to_dict()}
 
     def outcome(self, job: Job) -> Outcome:
-        """The same; what fails is told, not raised."""
+        """Writes the pictures of a recording and returns the outcome; errors are part of it and are not raised."""
         began = perf_counter()
-        hopeless = False
+        fatal = False
         sizes: list[int] = []
         try:
             facts = self.make(job)
             sizes = [Path(picture).stat().st_size for picture in job.targets]
         except S2FError as error:
             cause = error.__context__
-            hopeless = isinstance(cause, OSError) and cause.errno in HOPELESS
+            fatal = isinstance(cause, OSError) and cause.errno in FATAL
             facts = error.to_dict()
         except OSError as error:  # what is written has errors of its own
             facts = unreadable(error).to_dict()
@@ -155,9 +155,9 @@ class Maker:
             facts = {"error": "memory", "message": "There is not enough memory for this recording.", "exit_status": 1}
         except Exception as error:  # a fault of ours: the others have nothing to do with it
             log.debug("%s", job.source, exc_info=True)
-            text = f"Unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; please report it."
+            text = f"Unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; please report it."
             facts = {"error": "unexpected", "message": text, "exit_status": 1}
-        return Outcome(facts, sizes, (perf_counter() - began) * 1e3, hopeless)
+        return Outcome(facts, sizes, (perf_counter() - began) * 1e3, fatal)
 
 
 def here(jobs: Iterable[Job], make: Callable[[Job], Facts]) -> Outcomes:
@@ -176,11 +176,11 @@ def here(jobs: Iterable[Job], make: Callable[[Job], Facts]) -> Outcomes:
 
 
 def unreadable(error: OSError) -> UnreadableAudioError:
-    """The error of a recording that the system does not read."""
+    """The error of a recording that the operating system cannot read."""
     return UnreadableAudioError(f"The recording cannot be read: {error.strerror or error}.")
 
 
-def row(job: Job, outcome: Outcome, how: How, folder: str) -> Row:
+def row(job: Job, outcome: Outcome, options: Options, folder: str) -> Row:
     """The row of a recording: the same columns in all, null where a failure, or a success, has none.
 
     Args:
@@ -198,7 +198,7 @@ def row(job: Job, outcome: Outcome, how: How, folder: str) -> Row:
         "message": facts.get("message"),
         "ms": round(outcome.ms, 1),
         "folder": folder,
-        "settings": how.settings(),
+        "settings": options.settings(),
     }
 
 

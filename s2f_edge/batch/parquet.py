@@ -10,14 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from s2f_edge.batch.make import COLUMNS, How, Row
+from s2f_edge.batch.make import COLUMNS, Options, Row
 from s2f_edge.errors import RuntimeSetupError
 
 ROWS_AT_ONCE = 5000
 
 
 def pyarrow() -> Any:
-    """The package.
+    """The package pyarrow.
 
     Raises:
         RuntimeSetupError: it is not installed.
@@ -34,7 +34,7 @@ def pyarrow() -> Any:
 def _schema() -> Any:
     pa = pyarrow()
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
-    settings = {name: str if value is None else type(value) for name, value in How().settings().items()}
+    settings = {name: str if value is None else type(value) for name, value in Options().settings().items()}
     settings["seed"] = int
     return pa.schema(
         [

@@ -27,7 +27,7 @@ def recordings(files: list[str]) -> list[str]:
     if not files:
         raise UsageError("Give recordings, folders of them, or a --list.")
     if files.count("-") > 1:
-        raise UsageError("- stands more than once; standard input can be read once.")
+        raise UsageError("- is given more than once; standard input can be read only once.")
     found: dict[str, str] = {}
     for name in (name for given in files for name in _matching(given)):
         inside = _sounds_under(name) if name != "-" and is_folder(Path(name)) else [name]

@@ -22,8 +22,8 @@ from s2f_edge.errors import OutputError, UsageError
 ENDINGS = (".jsonl", ".parquet")
 
 
-class Before(NamedTuple):
-    """What a table has of a recording: its pictures, or that it failed. Paths are whole ones."""
+class PreviousRow(NamedTuple):
+    """A row of the earlier run: the absolute paths of its pictures, or that it failed."""
 
     pictures: tuple[str, ...]
     failed: bool
@@ -61,7 +61,7 @@ class Table:
     # ------------------------------------------------------------------------- beginning
 
     def begin(self, overwrite: bool) -> None:
-        """A table without rows.
+        """Starts an empty table.
 
         Raises:
             UsageError: there is one, and it may not be replaced.
@@ -69,7 +69,7 @@ class Table:
         """
         for path in {self.path, self.rows_path}:
             if path.exists() and not overwrite:
-                raise UsageError(f"{path} is there. Add --resume to go on with it, or --overwrite to begin anew.")
+                raise UsageError(f"{path} exists. Add --resume to continue it, or --overwrite to start again.")
         with self._errors():
             self.rows_path.parent.mkdir(parents=True, exist_ok=True)
             self._open()
@@ -77,14 +77,14 @@ class Table:
             if self._parquet:
                 self._parquet.unlink(missing_ok=True)
 
-    def resume(self, settings: Row, wanted: set[str], again: bool) -> dict[str, Before]:
-        """Takes up the table that is there, if one is; gives what it has, by the whole path of the recording.
+    def resume(self, settings: Row, wanted: set[str], again: bool) -> dict[str, PreviousRow]:
+        """Continues an existing table, or starts one; returns its rows by the absolute path of the recording.
 
         Rows of recordings that are to be done once more are taken out: failures where `again` is
         set, and those whose pictures are gone or of another size.
 
         Args:
-            settings: `How.settings`, which the rows must have.
+            settings: `Options.settings`, which the rows must have.
             wanted: whole paths of the recordings of this run; rows of others stay as they are.
             again: whether failures are to be tried once more.
 
@@ -95,14 +95,14 @@ class Table:
         if not self.rows_path.exists():
             if self._parquet and self._parquet.exists():
                 raise OutputError(
-                    f"{self._parquet} is there without {self.rows_path}, whose rows a run goes on with. Give another "
+                    f"{self._parquet} exists without {self.rows_path}, which --resume needs. Give another "
                     "--table, or --overwrite in place of --resume."
                 )
             self.begin(False)
             return {}
         with self._errors():
             self._open()
-            known: dict[str, Before] = {}
+            known: dict[str, PreviousRow] = {}
             left_out = 0
             end = 0
             kept: list[tuple[int, int]] = []  # parts of the file, from and to
@@ -131,7 +131,7 @@ class Table:
             row = _parsed(line)
             if bad or (row is None and number == 1 and not _cut_off(line)):
                 raise OutputError(
-                    f"Line {bad or 1} of {self.rows_path} is no row of s2f-edge. Remove the line, or give another "
+                    f"Line {bad or 1} of {self.rows_path} is not a row of s2f-edge. Remove the line, or give another "
                     "--table."
                 )
             if row is None:
@@ -148,8 +148,8 @@ class Table:
                 f"{name} was {_brief(told.get(name))}, is {_brief(settings.get(name))}" for name in names
             )
             raise UsageError(
-                f"{self.rows_path} was begun with other settings: {differ}. Give the same ones to go on, or another "
-                "--table."
+                f"{self.rows_path} was started with other settings: {differ}. Give the same ones to continue, or "
+                "another --table."
             )
 
     def _keep(self, parts: list[tuple[int, int]]) -> None:
@@ -179,12 +179,12 @@ class Table:
         self._file = self.rows_path.open("a+b")
         # Its inode is looked at since another run may just have put another file in its place.
         if not _locked(self._file) or os.fstat(self._file.fileno()).st_ino != self.rows_path.stat().st_ino:
-            raise OutputError(f"Another run is writing {self.rows_path}. Wait for its end, or give another --table.")
+            raise OutputError(f"Another run is writing {self.rows_path}. Wait until it ends, or give another --table.")
 
     # ---------------------------------------------------------------------------- adding
 
     def add(self, row: Row) -> None:
-        """Adds a row; a process that is killed after it leaves it on the disk.
+        """Appends a row; it survives the end of the process.
 
         Raises:
             OutputError: it cannot be written.
@@ -195,7 +195,7 @@ class Table:
             self._file.flush()
 
     def finish(self) -> None:
-        """Sees to it that all rows are on the disk, and makes the Parquet file.
+        """Flushes all rows to disk and writes the Parquet file.
 
         Raises:
             OutputError: it cannot be written.
@@ -241,13 +241,13 @@ def whole_path(name: str, folder: str = "") -> str:
     return os.path.realpath(Path(folder, name))
 
 
-def _before(row: Row) -> tuple[str, Before]:
+def _before(row: Row) -> tuple[str, PreviousRow]:
     folder = row["folder"]
     pictures = tuple(os.path.abspath(Path(folder, picture)) for picture in row["pictures"])  # noqa: PTH100
-    return whole_path(row["file"], folder), Before(pictures, row.get("error") is not None)
+    return whole_path(row["file"], folder), PreviousRow(pictures, row.get("error") is not None)
 
 
-def _stays(row: Row, before: Before, again: bool) -> bool:
+def _stays(row: Row, before: PreviousRow, again: bool) -> bool:
     if before.failed:
         return not again
     try:

@@ -19,15 +19,14 @@ class Advice:
 
 
 def advice(found: list[Measured], cuda: bool) -> list[Advice]:
-    """Of two that differ by less than a twentieth the cheaper one is taken: the processor, fewer threads, less memory,
-    the pack as it is.
+    """Recommended options, by speed; within 5 % the cheaper one: CPU, fewer threads, less memory, no variant.
 
     Args:
         found: at least one for one face at a time, one for many recordings, and for each variant of the pack the same
             choice without it.
         cuda: whether `infer` would take CUDA unless it is told otherwise.
     """
-    plain = [m for m in found if m.choice.precision is None]
+    plain = [m for m in found if m.choice.variant is None]
     one = _best([m for m in plain if not m.choice.many])
     many = _best([m for m in plain if m.choice.many])
     memory = f", {many.peak_mib:.0f} MiB" if many.peak_mib else ""
@@ -68,9 +67,9 @@ def _device(device: str, cuda: bool) -> list[str]:
 def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
     """How fast each variant is beside the pack as it is, with the same threads and processes."""
     plain = {m.choice: m for m in found}
-    for precision in dict.fromkeys(m.choice.precision for m in found if m.choice.precision):
-        ours = [m for m in found if m.choice.precision == precision]
-        others = [plain[replace(m.choice, precision=None)] for m in ours]
+    for variant in dict.fromkeys(m.choice.variant for m in found if m.choice.variant):
+        ours = [m for m in found if m.choice.variant == variant]
+        others = [plain[replace(m.choice, variant=None)] for m in ours]
         times = [
             m.faces_per_s / other.faces_per_s if m.choice.many else other.ms[1] / m.ms[1]
             for m, other in zip(ours, others, strict=True)
@@ -78,10 +77,10 @@ def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
         said = ", ".join(f"{t:.2f} ({in_words(m.choice)})" for t, m in zip(times, ours, strict=True))
         sizes = f"{ours[0].pack_mb:.1f} MB instead of {others[0].pack_mb:.1f} ({others[0].precision})"
         if max(times) > 1.0 + TIE:
-            text = f"{precision}, {sizes}, makes faces near those (see `s2f-edge pack show`), so many times as fast"
-            yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--precision", precision])
+            text = f"{variant}, {sizes}, makes faces near those (see `s2f-edge pack show`), so many times as fast"
+            yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--variant", variant])
         else:
-            yield Advice(f"{precision}, {sizes}, is no faster on this machine: {said} times.", [])
+            yield Advice(f"{variant}, {sizes}, is no faster on this machine: {said} times.", [])
 
 
 def in_words(choice: Choice) -> str:

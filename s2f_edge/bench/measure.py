@@ -35,10 +35,10 @@ ONE_S, MANY_S = 10.0, 3.0  # length of a recording, where faces are made one at 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user can choose: one face at a time, or many recordings by several processes.
+    """A configuration to measure: one face at a time, or many recordings with several processes.
 
     Attributes:
-        precision: of the pack's weights; None takes the pack as it is.
+        variant: of the pack; None takes the pack as it is.
         threads: of each process.
     """
 
@@ -46,21 +46,21 @@ class Choice:
     workers: int
     threads: int
     device: str = "cpu"
-    precision: str | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a choice costs.
+    """The measurements of one configuration.
 
     Attributes:
-        precision: of the weights.
+        precision: of the weights that ran, or light.
         faces: that were made in the time.
         ms: of a face: first quartile, median, third quartile.
         faces_per_s: of all processes together.
         load_s: of onnxruntime and the pack, by the slowest process.
         peak_mib: of all processes together; None where the system does not say.
-        pack_mb: size of the pack's networks with this precision, in millions of bytes.
+        pack_mb: size of the pack's networks, in millions of bytes.
     """
 
     choice: Choice
@@ -84,7 +84,7 @@ def has_cuda() -> bool:
 
 
 def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
-    """What is worth measuring on a machine.
+    """The configurations to measure on a machine.
 
     Raises:
         DeviceError: cuda is asked for and is not there.
@@ -97,16 +97,16 @@ def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
     some = sorted({1, cores, *(2**n for n in range(1, cores.bit_length()) if 2**n < cores)})
     found = [Choice(False, 1, threads) for threads in some]
     found += [Choice(True, 1, cores), *([Choice(True, cores, 1)] if cores > 1 else [])]
-    for precision in variants(pack.folder):
-        if precision != pack.manifest.weights:
-            Pack.open(pack.folder, precision)
-            found += [Choice(False, 1, threads, "cpu", precision) for threads in sorted({1, cores})]
-            found.append(Choice(True, cores, 1, "cpu", precision))
+    for variant in variants(pack.folder):
+        if variant != pack.manifest.weights:
+            Pack.open(pack.folder, variant)
+            found += [Choice(False, 1, threads, "cpu", variant) for threads in sorted({1, cores})]
+            found.append(Choice(True, cores, 1, "cpu", variant))
     return found + (on_gpu if device == "auto" and has_cuda() else [])
 
 
 class Bench:
-    """Measures choices, on a recording that is made of the speech in another one.
+    """Measures configurations on speech of a fixed length, cut or repeated from a recording.
 
     Args:
         clip: a recording; None takes the one that comes with s2f-edge.
@@ -128,9 +128,11 @@ class Bench:
         self._speech = np.concatenate([*parts, stream.finish()[1]])
 
     def measure(self, choice: Choice) -> Measured:
-        """Raises:
-        S2FError: a process found that something is wrong.
-        WorkerError: a process ended before its time.
+        """Measures one configuration.
+
+        Raises:
+            S2FError: a process failed with it.
+            WorkerError: a process ended early.
         """
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             recording = Path(folder) / "speech.wav"
@@ -138,7 +140,7 @@ class Bench:
             soundfile.write(recording, np.resize(self._speech, int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
             how = {
                 "pack": str(self.pack.folder),
-                "precision": choice.precision,
+                "variant": choice.variant,
                 "device": choice.device,
                 "threads": choice.threads,
             }
@@ -181,9 +183,11 @@ class _Worker:
             _there(self._process.stdin).flush()
 
     def said(self) -> dict[str, Any]:
-        """Raises:
-        S2FError: that is what it said.
-        WorkerError: it ended and said nothing.
+        """The next message of the process.
+
+        Raises:
+            S2FError: the message is an error.
+            WorkerError: the process ended without a message.
         """
         line = _there(self._process.stdout).readline()
         if not line:
@@ -247,7 +251,7 @@ def machine_facts() -> dict[str, str | int | None]:
 
 
 def machine() -> str:
-    """The same in a line."""
+    """Processor, cores and onnxruntime in one line."""
     facts = machine_facts()
     name = " ".join(str(facts[each]) for each in ("processor", "architecture", "instructions") if facts[each])
     return f"{name}, {facts['cores']} cores, onnxruntime {facts['onnxruntime']}"

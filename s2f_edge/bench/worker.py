@@ -1,6 +1,6 @@
 """A process of `s2f-edge bench`: makes faces of one recording until its time is over, and says what that took.
 
-    python -m s2f_edge.bench.worker RECORDING SECONDS '{"pack": null, "precision": null, "device": "cpu", "threads": 1}'
+    python -m s2f_edge.bench.worker RECORDING SECONDS '{"pack": null, "variant": null, "device": "cpu", "threads": 1}'
 
 It says a line of JSON when it is ready, begins when it is sent a line, and says another one at its end. It ends, too,
 when nobody is there to send the line.

@@ -15,22 +15,22 @@ from s2f_edge.batch.jobs import Job
 from s2f_edge.batch.make import here, row
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts, printable
-from s2f_edge.cli.progress import Bar, Tally, say
+from s2f_edge.cli.progress import Bar, Progress, say
 from s2f_edge.errors import OutputError, S2FError, UsageError, from_dict
 
 if TYPE_CHECKING:
-    from s2f_edge.batch.make import How, Outcome, Outcomes
-    from s2f_edge.batch.table import Before, Table
+    from s2f_edge.batch.make import Options, Outcome, Outcomes
+    from s2f_edge.batch.table import PreviousRow, Table
 
 MANY = 64  # recordings that are worth starting processes for
 SOME_FAILED = 3
-GO_ON = "The same command with --resume goes on."
+GO_ON = "Run the same command with --resume to continue."
 
 Lines = Callable[[Facts], list[str]]
 
 
-class Report(Protocol):
-    """How the command says what it did."""
+class Console(Protocol):
+    """Prints what a command did."""
 
     @property
     def as_json(self) -> bool: ...
@@ -44,30 +44,32 @@ class Report(Protocol):
 
 
 @dataclass(frozen=True)
-class Many:
-    """The options for many recordings, as they were given."""
+class BatchOptions:
+    """The options for many recordings."""
 
     table: str | None = None
     resume: bool = False
     retry: bool = False
-    jobs: int | None = None
+    processes: int | None = None
     engine: opt.Engine = opt.Engine.local
     address: str = "auto"
 
     def checked(self) -> None:
-        """Raises:
-        UsageError: two of them do not go together.
+        """Checks that the options go together.
+
+        Raises:
+            UsageError: two of them exclude each other.
         """
         if self.resume and not self.table:
-            raise UsageError("--resume goes on with a table: add --table, as in the run before.")
+            raise UsageError("--resume continues a table: add the --table of the earlier run.")
         if self.retry and not self.resume:
             raise UsageError("--retry-failed needs --resume.")
         if self.address != "auto" and self.engine != opt.Engine.ray:
-            raise UsageError("--address is for --engine ray.")
-        if self.jobs and self.engine == opt.Engine.ray and self.address != "local":
-            raise UsageError("--jobs is for this machine; a Ray cluster has the cores that it has.")
+            raise UsageError("--address needs --engine ray.")
+        if self.processes and self.engine == opt.Engine.ray and self.address != "local":
+            raise UsageError("--jobs applies to this machine only; with --engine ray give it with --address local.")
 
-    def workers(self, jobs: list[Job], how: How) -> int:
+    def workers(self, jobs: list[Job], options: Options) -> int:
         """How many processes work; 0 stands for this one, where there is little to do.
 
         Raises:
@@ -76,11 +78,13 @@ class Many:
         asked = self.table is not None or self.engine == opt.Engine.ray
         piped = any(job.source == "-" or "-" in job.targets for job in jobs)
         if piped:
-            if asked or (self.jobs or 1) > 1:
-                raise UsageError("- is for one recording without --table, --jobs and --engine; name files.")
+            if asked or (self.processes or 1) > 1:
+                raise UsageError(
+                    "- works with one recording and without --table, --jobs and --engine; give file names."
+                )
             return 0
-        count = self.jobs or (1 if _on_gpu(how.device) else max(1, cores() // (how.threads or 1)))
-        if not asked and (count == 1 or (self.jobs is None and len(jobs) < MANY)):
+        count = self.processes or (1 if _on_gpu(options.device) else max(1, cores() // (options.threads or 1)))
+        if not asked and (count == 1 or (self.processes is None and len(jobs) < MANY)):
             return 0
         return min(count, len(jobs))
 
@@ -97,7 +101,7 @@ def _on_gpu(device: str) -> bool:
     return device == "cuda" or (device == "auto" and has_gpu_build())
 
 
-def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> None:
+def run(jobs: list[Job], options: Options, many: BatchOptions, workers: int, console: Console) -> None:
     """Makes the faces of all recordings.
 
     Raises:
@@ -107,86 +111,88 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
     from s2f_edge.batch.table import Table
     from s2f_edge.pack.pack import Pack
 
-    how = replace(how, pack_sha256=Pack.open(how.pack, how.precision).sha256)
+    options = replace(options, pack_sha256=Pack.open(options.pack, options.variant).sha256)
     with contextlib.ExitStack() as opened:
         table = opened.enter_context(Table(many.table)) if many.table else None
-        left, failed = _begin(jobs, how, many, table)
+        left, failed = _begin(jobs, options, many, table)
         folder = os.getcwd()  # noqa: PTH109
-        tally = Tally(len(jobs), len(jobs) - len(left), failed)
-        add = (lambda job, outcome: table.add(row(job, outcome, how, folder))) if table else None
-        bar = opened.enter_context(Bar(tally, shown=not report.quiet, silent=table is not None and not report.as_json))
+        progress = Progress(len(jobs), len(jobs) - len(left), failed)
+        add = (lambda job, outcome: table.add(row(job, outcome, options, folder))) if table else None
+        bar = opened.enter_context(
+            Bar(progress, shown=not console.quiet, silent=table is not None and not console.as_json)
+        )
         try:
-            with contextlib.closing(_outcomes(left, how, many, workers)) as outcomes:
-                _follow(outcomes, tally, bar, opt.infer_lines, report, add)
+            with contextlib.closing(_outcomes(left, options, many, workers)) as outcomes:
+                _follow(outcomes, progress, bar, opt.infer_lines, console, add)
             if table:
                 table.finish()
         except KeyboardInterrupt:
             if not table:
                 raise
             bar.close()
-            say(f"Interrupted; nothing half written is left. {tally.done:,} of {tally.total:,} are done. {GO_ON}")
+            say(f"Interrupted; no partial files are left. {progress.done:,} of {progress.total:,} are done. {GO_ON}")
             raise typer.Exit(130) from None
         except S2FError:
-            if table and tally.new:
+            if table and progress.new:
                 bar.close()
-                say(f"{tally.done:,} of {tally.total:,} are done. {GO_ON}")
+                say(f"{progress.done:,} of {progress.total:,} are done. {GO_ON}")
             raise
         finally:
             _take_away_leftovers(left)  # of workers that ended while they wrote
-    _end(tally, report, table)
+    _end(progress, console, table)
 
 
-def run_here(jobs: list[Job], make: Callable[[Job], Facts], lines: Lines, report: Report) -> None:
+def run_here(jobs: list[Job], make: Callable[[Job], Facts], lines: Lines, console: Console) -> None:
     """Does every job in this process; one that fails is reported and does not stop the rest.
 
     Raises:
         typer.Exit: some failed.
     """
-    tally = Tally(len(jobs))
-    with Bar(tally, shown=not report.quiet, silent=False) as bar:
-        _follow(here(jobs, make), tally, bar, lines, report)
-    _end(tally, report)
+    progress = Progress(len(jobs))
+    with Bar(progress, shown=not console.quiet, silent=False) as bar:
+        _follow(here(jobs, make), progress, bar, lines, console)
+    _end(progress, console)
 
 
 def _follow(
     outcomes: Outcomes,
-    tally: Tally,
+    progress: Progress,
     bar: Bar,
     lines: Lines,
-    report: Report,
+    console: Console,
     add: Callable[[Job, Outcome], None] | None = None,
 ) -> None:
     """Says what becomes of each recording, or has a row of it added."""
     for job, outcome in outcomes:
-        if outcome.hopeless:
+        if outcome.fatal:
             raise OutputError(outcome.facts["message"])
         if add:
             add(job, outcome)
-        tally.count(outcome)
-        if not add or report.as_json:
+        progress.count(outcome)
+        if not add or console.as_json:
             if "error" in outcome.facts:
-                report.failure(from_dict(outcome.facts), job.source)
+                console.failure(from_dict(outcome.facts), job.source)
             else:
-                report.result(outcome.facts, lines)
+                console.result(outcome.facts, lines)
         bar.step()
 
 
-def _begin(jobs: list[Job], how: How, many: Many, table: Table | None) -> tuple[list[Job], int]:
+def _begin(jobs: list[Job], options: Options, many: BatchOptions, table: Table | None) -> tuple[list[Job], int]:
     """What is left to be done, and how many failures the table has that stay."""
     from s2f_edge.batch.table import whole_path
 
     if table and not many.resume:
-        table.begin(how.overwrite)
+        table.begin(options.overwrite)
     if not table or not many.resume:
         return jobs, 0
     names = [whole_path(job.source) for job in jobs]
-    known = table.resume(how.settings(), set(names), many.retry)
+    known = table.resume(options.settings(), set(names), many.retry)
     left = [job for name, job in zip(names, jobs, strict=True) if name not in known]
     _take_away_leftovers(left, table.path, table.rows_path)
     return _renamed(left, known), sum(known[name].failed for name in names if name in known)
 
 
-def _renamed(jobs: list[Job], known: dict[str, Before]) -> list[Job]:
+def _renamed(jobs: list[Job], known: dict[str, PreviousRow]) -> list[Job]:
     """Pictures of the run before keep their names, even if new recordings would now be given them."""
     from s2f_edge.batch.jobs import another
 
@@ -216,29 +222,29 @@ def _take_away_leftovers(jobs: list[Job], *tables: Path) -> None:
             file.unlink()
 
 
-def _outcomes(jobs: list[Job], how: How, many: Many, workers: int) -> Outcomes:
+def _outcomes(jobs: list[Job], options: Options, many: BatchOptions, workers: int) -> Outcomes:
     from s2f_edge.batch import engines
 
     for folder in {Path(target).parent for job in jobs for target in job.targets}:
         _make(folder)
     if many.engine == opt.Engine.ray:
-        return engines.on_ray(jobs, how, many.address, many.jobs)
-    return engines.local(jobs, how, min(workers, len(jobs)))
+        return engines.on_ray(jobs, options, many.address, many.processes)
+    return engines.local(jobs, options, min(workers, len(jobs)))
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror or error}.") from None
+        raise OutputError(f"The folder {folder} cannot be created: {error.strerror or error}.") from None
     if not os.access(folder, os.W_OK):  # which would be the error of every recording
-        raise OutputError(f"{folder} cannot be written: Permission denied.")
+        raise OutputError(f"The folder The folder {folder} cannot be written: Permission denied.")
 
 
-def _end(tally: Tally, report: Report, table: Table | None = None) -> None:
-    if table and not report.quiet:
-        say(f"{tally.summary()} Table: {printable(str(table.path))}")
-    elif tally.failed and tally.total > 1 and not report.as_json:
-        say(f"{tally.failed} of {tally.total} failed.")
-    if tally.failed:
-        raise typer.Exit(tally.status if tally.new == tally.total == 1 else SOME_FAILED)
+def _end(progress: Progress, console: Console, table: Table | None = None) -> None:
+    if table and not console.quiet:
+        say(f"{progress.summary()} Table: {printable(str(table.path))}")
+    elif progress.failed and progress.total > 1 and not console.as_json:
+        say(f"{progress.failed} of {progress.total} failed.")
+    if progress.failed:
+        raise typer.Exit(progress.status if progress.new == progress.total == 1 else SOME_FAILED)

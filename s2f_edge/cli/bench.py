@@ -13,7 +13,7 @@ import typer
 from s2f_edge._version import __version__
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts
-from s2f_edge.cli.progress import Bar, Tally
+from s2f_edge.cli.progress import Bar, Progress
 from s2f_edge.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from s2f_edge.bench.measure import Bench, Choice, Measured
 
 SecondsEachOption = Annotated[
-    float, typer.Option(min=0.1, max=600.0, help="How long each is measured; longer is steadier.")
+    float, typer.Option(min=0.1, max=600.0, help="Measuring time per configuration; longer is more stable.")
 ]
 ClipArgument = Annotated[
-    Path | None, typer.Argument(metavar="[RECORDING]", help="Whose speech is used (default: one of a synthetic voice).")
+    Path | None, typer.Argument(metavar="[RECORDING]", help="Recording to measure with (default: a synthetic voice).")
 ]
 
 
-def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
-    """Adds the command. `report` makes what says results and errors, of --json."""
+def add_to(app: typer.Typer, console: Callable[[bool], Any]) -> None:
+    """Adds the command. `console` makes what prints results and errors, given --json."""
 
     @app.command()
     def bench(
@@ -38,14 +38,14 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
         device: opt.DeviceOption = "auto",
         seconds_each: SecondsEachOption = 3.0,
         as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
     ) -> None:
-        """Measure how fast faces are made on this machine, and say what to choose.
+        """Measure how fast this machine makes faces, and recommend options.
 
-        One recording at a time with different numbers of threads, many recordings by one process or several, variants
-        of the pack, and CUDA where it is there. Other work on the machine disturbs it.
+        Measures single recordings with different numbers of threads, many recordings with one or several processes,
+        the variants of the pack, and CUDA where available. Run it on an idle machine.
         """
-        say = report(as_json)
+        say = console(as_json)
         with say.errors():
             from s2f_edge.bench.advice import advice
             from s2f_edge.bench.measure import Bench, choices, has_cuda, machine, machine_facts
@@ -74,8 +74,8 @@ def add_to(app: typer.Typer, report: Callable[[bool], Any]) -> None:
 def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple[list[Measured], list[str]]:
     """What was measured; and why CUDA was not, where it is installed and does not run."""
     measured, left_out = [], []
-    tally = Tally(len(planned))
-    with Bar(tally, not quiet, label="Measuring") as bar:
+    progress = Progress(len(planned))
+    with Bar(progress, not quiet, label="Measuring") as bar:
         for choice in planned:
             try:
                 measured.append(bench.measure(choice))
@@ -83,7 +83,7 @@ def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple
                 if device == "cuda":
                     raise
                 left_out = [str(error)]
-            tally.new += 1
+            progress.new += 1
             bar.step()
     return measured, left_out
 
@@ -117,5 +117,5 @@ def _told(advised: list[Advice], left_out: list[str]) -> Iterator[str]:
 
 
 def facts_of(measured: Measured) -> Facts:
-    """As JSON has them."""
+    """The fields of a measurement in JSON."""
     return {**asdict(measured), "speech_per_s": measured.speech_per_s}

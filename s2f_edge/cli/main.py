@@ -16,17 +16,17 @@ try:
     import typer
     from typer.core import TyperGroup
 
-    from s2f_edge import streams
+    from s2f_edge import stdio
     from s2f_edge._version import __version__
     from s2f_edge.batch import recordings
     from s2f_edge.batch.jobs import Job, embedding_bytes, picture_format, plan, write_all
-    from s2f_edge.batch.make import How, Maker
+    from s2f_edge.batch.make import Maker, Options
     from s2f_edge.cli import batch, bench, serve
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
     from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
 except KeyboardInterrupt:  # this takes long enough to be interrupted
-    print("Interrupted; nothing half written is left.", file=sys.stderr)
+    print("Interrupted; no partial files are left.", file=sys.stderr)
     raise SystemExit(130) from None
 
 NOTICE = "A plausible face for a voice. It is not the speaker and identifies nobody."
@@ -59,11 +59,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help=f"Make a plausible face from a recording of a voice.\n\n{NOTICE}",
-    epilog="Exit status: 0 all done; 2 usage; 3 some of several files failed; 10-12 unreadable sound; 20 not speech; "
+    epilog="Exit status: 0 success; 2 usage; 3 some of several files failed; 10-12 unreadable audio; 20 not speech; "
     "21 too little speech; 30-32 model pack; 40-44 onnxruntime, device, certificate, cluster or worker; 50 output; "
     "51 no provenance; 130 interrupted.",
 )
-pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at model packs.")
+pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show and verify model packs.")
 app.add_typer(pack_app, name="pack")
 
 
@@ -78,8 +78,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write a debug log to standard error.")] = False,
 ) -> None:
     """Options of every command."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
@@ -95,10 +97,10 @@ def infer(
     grid: opt.GridOption = False,
     size: opt.SizeOption = 256,
     form: opt.PictureFormatOption = None,
-    certificate: opt.CertificateOption = None,
-    key: opt.KeyOption = None,
+    c2pa_certificate: opt.CertificateOption = None,
+    c2pa_key: opt.KeyOption = None,
     pack: opt.PackOption = None,
-    precision: opt.PrecisionOption = None,
+    variant: opt.VariantOption = None,
     device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
@@ -114,23 +116,23 @@ def infer(
     address: opt.AddressOption = "auto",
 ) -> None:
     """Make a plausible face for each recording."""
-    report = _Report(as_json, quiet, out == "-")
-    with report.errors():
-        many = batch.Many(table, resume, retry, workers, engine, address)
+    console = _Console(as_json, quiet, out == "-")
+    with console.errors():
+        many = batch.BatchOptions(table, resume, retry, workers, engine, address)
         many.checked()
         written, suffix = picture_format(out, form and form.value)
         names = [*(files or []), *(recordings.listed(listed) if listed else [])]
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples)
-        how = How(
-            pack=str(pack) if pack else None, precision=precision, device=device,
+        options = Options(
+            pack=str(pack) if pack else None, variant=variant, device=device,
             threads=threads, gender=gender, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
-            form=written, certificate=certificate, key=key, overwrite=overwrite,
+            form=written, c2pa_certificate=c2pa_certificate, c2pa_key=c2pa_key, overwrite=overwrite,
         )  # fmt: skip
-        if count := many.workers(jobs, how):
-            return batch.run(jobs, how, many, count, report)
-        maker = Maker(how)
+        if count := many.workers(jobs, options):
+            return batch.run(jobs, options, many, count, console)
+        maker = Maker(options)
 
-    return batch.run_here(jobs, maker.make, opt.infer_lines, report)
+    return batch.run_here(jobs, maker.make, opt.infer_lines, console)
 
 
 @app.command()
@@ -139,7 +141,7 @@ def embed(
     out: opt.OutEmbeddingOption = None,
     form: opt.FormatOption = opt.EmbeddingFormat.npy,
     pack: opt.PackOption = None,
-    precision: opt.PrecisionOption = None,
+    variant: opt.VariantOption = None,
     device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
@@ -147,20 +149,20 @@ def embed(
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
 ) -> None:
-    """Write the voice embedding of each recording: float32, of unit length."""
+    """Write the voice embedding of each recording: float32, unit length."""
     from s2f_edge.pipeline import Speech2Face
 
-    report = _Report(as_json, quiet, out == "-")
-    with report.errors():
+    console = _Console(as_json, quiet, out == "-")
+    with console.errors():
         jobs = plan(files, out, f".{form.value}")
-        model = Speech2Face(pack, device, threads, precision)
+        model = Speech2Face(pack, device, threads, variant)
 
     def make(job: Job) -> Facts:
         voice = model.embed(recordings.sound(job.source), denoise=denoise)
         write_all({job.targets[0]: embedding_bytes(voice.embedding, form)}, overwrite)
         return {"file": job.source, "embedding": job.targets[0], **opt.embed_facts(voice, model)}
 
-    batch.run_here(jobs, make, opt.embed_lines, report)
+    batch.run_here(jobs, make, opt.embed_lines, console)
 
 
 @app.command()
@@ -168,33 +170,33 @@ def inspect(
     file: opt.FileArgument,
     out: opt.OutInspectionOption = None,
     pack: opt.PackOption = None,
-    precision: opt.PrecisionOption = None,
+    variant: opt.VariantOption = None,
     as_json: opt.JsonOption = False,
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
 ) -> None:
-    """Draw what is heard: waveform, what the voice detector kept, log-mel, and the numbers."""
+    """Draw a recording as it is analysed: waveform, detected speech, log-mel spectrogram and measurements."""
     from s2f_edge.inspection import listen
     from s2f_edge.inspection_picture import draw_inspection
 
-    report = _Report(as_json, quiet, out == "-")
-    with report.errors():
+    console = _Console(as_json, quiet, out == "-")
+    with console.errors():
         jobs = plan([file], out, ".inspect.png")
 
     def make(job: Job) -> Facts:
-        found = listen(recordings.sound(job.source), pack, precision=precision)
+        found = listen(recordings.sound(job.source), pack, variant=variant)
         write_all({job.targets[0]: draw_inspection(found)}, overwrite)
         return {"file": job.source, "picture": job.targets[0], **found.numbers()}
 
-    batch.run_here(jobs, make, opt.inspect_lines, report)
+    batch.run_here(jobs, make, opt.inspect_lines, console)
 
 
 @app.command()
 def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_json: opt.JsonOption = False) -> None:
-    """Say where pictures come from: by their metadata, watermark and content credentials."""
+    """Show the origin of pictures: metadata, watermark and content credentials."""
     from s2f_edge.marks.provenance import read
 
-    report = _Report(as_json)
+    console = _Console(as_json)
     failed: S2FError | None = None
     for file in files:
         try:
@@ -203,21 +205,21 @@ def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_js
                 raise ProvenanceError(found.verdict)
         except (ProvenanceError, CertificateError) as error:
             failed = error
-            report.failure(error, str(file))
+            console.failure(error, str(file))
         else:
-            report.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
+            console.result({"file": str(file), **found.to_dict()}, opt.provenance_lines)
     if failed:
         raise typer.Exit(failed.exit_status if len(files) == 1 else batch.SOME_FAILED)
 
 
 @pack_app.command("show")
 def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
-    """Print what a pack is: networks, sizes, variants, training, licence."""
+    """Show the networks, sizes, variants, training and licence of a pack."""
     from s2f_edge.pack.manifest import MANIFEST
     from s2f_edge.pack.pack import every_variant
 
-    report = _Report(as_json)
-    with report.errors():
+    console = _Console(as_json)
+    with console.errors():
         pack, *inside = every_variant(folder)
         read = {each.sha256: json.loads((each.folder / MANIFEST).read_text("utf-8")) for each in (pack, *inside)}
         found = {
@@ -225,16 +227,16 @@ def pack_show(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) 
             for each in inside
         }
         facts = {"folder": str(pack.folder), "sha256": pack.sha256, **read[pack.sha256], "variants": found}
-        report.result(facts, lambda _: [*opt.pack_lines(pack), *opt.variant_lines(pack, inside)])
+        console.result(facts, lambda _: [*opt.pack_lines(pack), *opt.variant_lines(pack, inside)])
 
 
 @pack_app.command("verify")
 def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False) -> None:
-    """Check sizes, hashes, names and shapes of every file of a pack and its variants."""
+    """Check the size, hash, tensor names and shapes of every file of a pack and its variants."""
     from s2f_edge.pack.network import Network
     from s2f_edge.pack.pack import every_variant
 
-    with _Report(as_json).errors():
+    with _Console(as_json).errors():
         pack, *inside = every_variant(folder)
         files = [(each, name) for each in (pack, *inside) for name in each.manifest.files]
         names = [name if each is pack else f"{each.folder.name}/{name}" for each, name in files]
@@ -250,8 +252,8 @@ def pack_verify(folder: opt.PackArgument = None, as_json: opt.JsonOption = False
 
 
 @dataclass(frozen=True)
-class _Report:
-    """How a command says what it did: in lines or in JSON; on standard error where a file takes standard output."""
+class _Console:
+    """Prints results and errors, as lines or JSON; on standard error where a file takes standard output."""
 
     as_json: bool
     quiet: bool = False
@@ -284,8 +286,8 @@ class _Report:
             raise typer.Exit(error.exit_status) from None
 
 
-serve.add_to(app, lambda: _Report(False).errors())
-bench.add_to(app, lambda as_json: _Report(as_json))
+serve.add_to(app, lambda: _Console(False).errors())
+bench.add_to(app, lambda as_json: _Console(as_json))
 
 
 # ------------------------------------------------------------------------------ endings
@@ -295,22 +297,22 @@ def _last_words(text: str, status: int) -> int:
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        streams.silence(sys.stderr)
+        stdio.silence(sys.stderr)
     return status
 
 
 def _interrupted() -> int:
-    return _last_words("Interrupted; nothing half written is left.", 130)
+    return _last_words("Interrupted; no partial files are left.", 130)
 
 
 def _reader_left() -> int:
-    streams.silence(sys.stdout, sys.stderr)
+    stdio.silence(sys.stdout, sys.stderr)
     return 141
 
 
 def _unprintable(error: OSError) -> int:
     """A full disk behind standard output, or one that is open for reading only."""
-    streams.silence(sys.stdout)
+    stdio.silence(sys.stdout)
     return _last_words(f"error: Standard output cannot be written: {error.strerror or error}.", OutputError.exit_status)
 
 
@@ -319,7 +321,7 @@ def main() -> None:
     # numpy's threads spin on cores that onnxruntime's wait for: without them a clip of 10 s takes a tenth less.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        streams.prepare_streams()
+        stdio.prepare_streams()
         try:
             app(standalone_mode=True)
         finally:
@@ -332,11 +334,11 @@ def main() -> None:
     except typer.Exit as exit_:
         sys.exit(exit_.exit_code)
     except MemoryError:
-        sys.exit(_last_words("error: not enough memory for this recording.", 1))
+        sys.exit(_last_words("error: There is not enough memory for this recording.", 1))
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:  # reading and writing files have errors of their own
             sys.exit(_unprintable(error))
         # A bug: still one sentence, and the way to its traceback.
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
-        text = f"error: unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; run `s2f-edge -v ...` "
+        text = f"error: unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; run `s2f-edge -v ...` "
         sys.exit(_last_words(f"{text}for details and report it.", 1))

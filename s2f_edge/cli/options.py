@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Gender, Precision
+from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Gender, Variant
 
 if TYPE_CHECKING:
     from s2f_edge.pack.pack import Pack
@@ -35,17 +35,19 @@ class Engine(StrEnum):
 
 
 FilesArgument = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or - for stdin.")
+    list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of recordings, or - for stdin.")
 ]
 ManyFilesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="FILE...", help="Recordings, folders of them, patterns such as 'clips/**/*.wav', or - for stdin."
+        metavar="FILE...", help="Recordings, folders of recordings, patterns such as 'clips/**/*.wav', or - for stdin."
     ),
 ]
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A recording, or - for stdin.")]
 PicturesArgument = Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Picture files.")]
-PackArgument = Annotated[Path | None, typer.Argument(metavar="[PACK]", help="Folder (default: the installed pack).")]
+PackArgument = Annotated[
+    Path | None, typer.Argument(metavar="[PACK]", help="Folder of a pack (default: the installed one).")
+]
 
 # Paths as they were typed: Path drops the slash by which a folder is meant.
 OutFaceOption = Annotated[
@@ -53,7 +55,7 @@ OutFaceOption = Annotated[
     typer.Option(
         "--out",
         metavar="PATH",
-        help="Picture for one recording, a folder/ for several, - for stdout (default: NAME.face.png in this folder).",
+        help="Picture file for one recording, folder/ for several, - for stdout (default: NAME.face.png here).",
     ),
 ]
 OutEmbeddingOption = Annotated[
@@ -61,7 +63,7 @@ OutEmbeddingOption = Annotated[
     typer.Option(
         "--out",
         metavar="PATH",
-        help="File for one recording, a folder/ for several, - for stdout (default: NAME.npy or NAME.json).",
+        help="File for one recording, folder/ for several, - for stdout (default: NAME.npy or NAME.json here).",
     ),
 ]
 OutInspectionOption = Annotated[
@@ -69,92 +71,92 @@ OutInspectionOption = Annotated[
     typer.Option(
         "--out",
         metavar="PATH",
-        help="PNG to write, a folder/ for it, - for stdout (default: NAME.inspect.png in this folder).",
+        help="PNG file, folder/, or - for stdout (default: NAME.inspect.png here).",
     ),
 ]
-GenderOption = Annotated[Gender, typer.Option(help="Which generator; auto goes by the voice.")]
-SamplesOption = Annotated[int, typer.Option(min=1, max=MAX_SAMPLES, help="How many candidates to draw.")]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="What candidates are drawn with (default: random).")]
-GridOption = Annotated[bool, typer.Option("--grid", help="Candidates in one picture instead of one file each.")]
-SizeOption = Annotated[int, typer.Option(min=MIN_SIZE, max=MAX_SIZE, help="Width and height of a face in pixels.")]
-FormatOption = Annotated[EmbeddingFormat, typer.Option("--format", help="npy (numpy) or json.")]
+GenderOption = Annotated[Gender, typer.Option(help="Generator to use; auto chooses by the voice.")]
+SamplesOption = Annotated[int, typer.Option(min=1, max=MAX_SAMPLES, help="Number of candidate faces.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Random seed of the candidates (default: a random one).")]
+GridOption = Annotated[bool, typer.Option("--grid", help="Write all candidates into one picture.")]
+SizeOption = Annotated[int, typer.Option(min=MIN_SIZE, max=MAX_SIZE, help="Width and height of each face in pixels.")]
+FormatOption = Annotated[EmbeddingFormat, typer.Option("--format", help="File format: npy (numpy) or json.")]
 PictureFormatOption = Annotated[
-    PictureFormat | None, typer.Option("--format", help="Default: what --out ends with, else png.")
+    PictureFormat | None, typer.Option("--format", help="Picture format (default: the suffix of --out, else png).")
 ]
 CertificateOption = Annotated[
     Path | None,
     typer.Option(
         metavar="PEM",
         envvar="S2F_C2PA_CERTIFICATE",
-        help="Certificate, and those that issued it, to sign pictures with (default: a self-made one). Needs the "
-        "extra c2pa.",
+        help="Certificate chain to sign pictures with, the signer's first (default: a self-made one). Needs the extra "
+        "c2pa.",
     ),
 ]
 KeyOption = Annotated[
-    Path | None, typer.Option(metavar="PEM", envvar="S2F_C2PA_KEY", help="Its private key: EC, curve P-256.")
+    Path | None,
+    typer.Option(metavar="PEM", envvar="S2F_C2PA_KEY", help="Private key of the certificate (EC, P-256)."),
 ]
 TrustOption = Annotated[
     Path | None,
-    typer.Option(metavar="PEM", envvar="S2F_C2PA_TRUST", help="Certificates whose holders' signatures are trusted."),
+    typer.Option(metavar="PEM", envvar="S2F_C2PA_TRUST", help="Certificates of trusted issuers."),
 ]
-PackOption = Annotated[Path | None, typer.Option(help="Folder of a model pack (default: the one that is installed).")]
-PrecisionOption = Annotated[
-    Precision | None,
+PackOption = Annotated[Path | None, typer.Option(help="Folder of a pack (default: the installed one).")]
+VariantOption = Annotated[
+    Variant | None,
     typer.Option(
-        help="Variant of the pack, where it has it: another precision of the weights, or light, a smaller voice "
-        "network (default: the pack as it is)."
+        help="Variant of the pack: light has a smaller voice network, int8 and float16 smaller weights (default: the "
+        "pack as it is)."
     ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="auto takes CUDA where it is there; cuda insists on it.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of one network call (default: all cores).")]
+DeviceOption = Annotated[Device, typer.Option(help="auto uses CUDA where available; cuda fails without it.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads per network call (default: all cores).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")]
 DenoiseOption = Annotated[
-    bool, typer.Option("--denoise", help="Lower steady noise first. The default pack does better without.")
+    bool, typer.Option("--denoise", help="Reduce stationary noise first. The default pack works better without it.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 OverwriteOption = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace files that are there. Without it only pictures are replaced, and only those that say that "
-        "s2f-edge made them.",
+        help="Replace existing files. Without it, only pictures that s2f-edge made (by their metadata) are replaced.",
     ),
 ]
 
 
 ListOption = Annotated[
     str | None,
-    typer.Option("--list", metavar="FILE", help="A text file with a recording or folder a line; - for stdin."),
+    typer.Option("--list", metavar="FILE", help="Text file with one recording or folder per line; - for stdin."),
 ]
 TableOption = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Write a row for each recording to *.jsonl, or to *.parquet, which takes the extra parquet. Without "
-        "--json nothing else is printed of each.",
+        help="Write one row per recording to *.jsonl or *.parquet (needs the extra parquet). Results are then printed "
+        "with --json only.",
     ),
 ]
 ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the --table of a run that was ended: what is done stays.")
+    bool, typer.Option("--resume", help="Continue the --table of an interrupted run; finished recordings are kept.")
 ]
-RetryOption = Annotated[bool, typer.Option("--retry-failed", help="With --resume: try what failed once more.")]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="With --resume: retry the recordings that failed.")]
 JobsOption = Annotated[
     int | None,
     typer.Option(
         "--jobs",
         "-j",
         min=1,
-        help="Worker processes, each with a model of its own and one thread, or --threads. Default: one for each core "
-        "with --table or 64 recordings or more; one on a GPU.",
+        help="Worker processes, each with its own model and one thread (or --threads). Default: one per core with "
+        "--table or from 64 recordings on; one on a GPU.",
     ),
 ]
 EngineOption = Annotated[
-    Engine, typer.Option(help="ray spreads the work over a cluster, which takes the extra cluster.")
+    Engine, typer.Option(help="Where the work runs: on this machine, or on a Ray cluster (needs the extra cluster).")
 ]
 AddressOption = Annotated[
     str,
     typer.Option(
-        help="Of Ray: auto (the cluster of this machine), local (a new one of --jobs cores), ray://HOST:PORT. All "
+        help="Ray address: auto (the running cluster), local (a new one with --jobs cores) or ray://HOST:PORT. All "
         "machines must see recordings and pictures under the same paths.",
     ),
 ]
@@ -257,7 +259,7 @@ def pack_lines(pack: Pack) -> list[str]:
 
 
 def variant_lines(pack: Pack, inside: list[Pack]) -> list[str]:
-    """One for each precision that the pack can be had in, where there are several."""
+    """One line for the pack and one for each of its variants; none where it has no variants."""
     size = sum(file.bytes for file in pack.manifest.files.values())
     rows = [f"  {pack.manifest.weights:10}  {size / 1e6:.1f} MB   the pack itself"] if inside else []
     for each in inside:

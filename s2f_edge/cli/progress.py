@@ -10,14 +10,14 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    import rich.progress
 
     from s2f_edge.batch.make import Outcome
 
 SAY_EVERY_S = 10.0  # where no bar can be drawn
 
 
-class Tally:
+class Progress:
     """Counts recordings.
 
     Args:
@@ -69,7 +69,7 @@ class Tally:
 
 
 class Bar:
-    """Shows a tally on standard error, below what is printed meanwhile; use it as a context.
+    """Shows the progress of a run on standard error, below what is printed meanwhile; use it as a context.
 
     Args:
         shown: False shows nothing. There is no bar for one recording, nor between lines of a log.
@@ -77,18 +77,19 @@ class Bar:
         label: what is counted.
     """
 
-    def __init__(self, tally: Tally, shown: bool, silent: bool = False, label: str = "Recordings") -> None:
-        self._tally = tally
-        self._bar: Progress | None = None
+    def __init__(self, progress: Progress, shown: bool, silent: bool = False, label: str = "Recordings") -> None:
+        self._progress = progress
+        self._bar: rich.progress.Progress | None = None
         terminal = sys.stderr.isatty()
         self._lines = shown and silent and not terminal
         self._said = monotonic()
         logged = logging.getLogger().isEnabledFor(logging.DEBUG)
-        if shown and terminal and tally.total > 1 and not logged:
+        if shown and terminal and progress.total > 1 and not logged:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import Progress as RichProgress
 
-            self._bar = Progress(
+            self._bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -97,7 +98,7 @@ class Bar:
                 auto_refresh=False,
                 redirect_stdout=sys.stdout.isatty(),
             )
-            self._bar.add_task(label, total=tally.total, completed=tally.before, rest="")
+            self._bar.add_task(label, total=progress.total, completed=progress.before, rest="")
 
     def __enter__(self) -> Bar:
         if self._bar:
@@ -113,12 +114,12 @@ class Bar:
             self._bar.stop()
 
     def step(self) -> None:
-        """Says that one more is done."""
+        """Advances the bar by one recording."""
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], advance=1, rest=self._tally.rest(), refresh=True)
+            self._bar.update(self._bar.task_ids[0], advance=1, rest=self._progress.rest(), refresh=True)
         elif self._lines and monotonic() - self._said >= SAY_EVERY_S:
             self._said = monotonic()
-            say(self._tally.line())
+            say(self._progress.line())
 
 
 def say(text: str) -> None:

@@ -13,13 +13,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from s2f_edge.errors import RuntimeSetupError, SetupError
-from s2f_edge.service.settings import Settings, described
+from s2f_edge.service.settings import Settings, setting_help
 
 ENVIRONMENT = "S2F_SERVE_"
 
 
 def add_to(app: typer.Typer, errors: Callable[[], Any]) -> None:
-    """Adds both commands. `errors` is a context in which an error of ours becomes one sentence and its status."""
+    """Adds both commands. `errors` is a context that prints an S2FError and exits with its status."""
 
     def serve(**given: Any) -> None:
         verbose = given.pop("verbose")
@@ -35,24 +35,24 @@ def add_to(app: typer.Typer, errors: Callable[[], Any]) -> None:
             serve(Settings(**given), verbose, lambda address: print(f"s2f-edge serves at {address}", flush=True))
 
     serve.__doc__ = (
-        "Serve faces over HTTP, and a page at /.\n\n"
-        f"Every setting is a flag, a variable {ENVIRONMENT}NAME of the environment, or a line `name = value` of the "
-        "TOML file that --config names; the first of these wins."
+        "Serve faces over HTTP, with a web page at /.\n\n"
+        f"Each setting is a flag, an environment variable {ENVIRONMENT}NAME, or a line `name = value` in the TOML "
+        "file given by --config. Flags override the environment, which overrides the file."
     )
     serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
     app.command()(serve)
 
     @app.command()
     def key(
-        name: Annotated[str, typer.Argument(help="Whose key it is; it stands in logs.")],
-        file: Annotated[Path, typer.Option(help="The key file, which `serve --keys` names; the key is added.")],
+        name: Annotated[str, typer.Argument(help="Name of the key's owner, shown in logs.")],
+        file: Annotated[Path, typer.Option(help="Key file for `serve --keys`; the key is added to it.")],
     ) -> None:
-        """Make an API key. It is printed once; the file has its hash alone."""
+        """Create an API key. It is printed once; the file stores only its hash."""
         from s2f_edge.service.keys import KeyRing, new_key
 
         with errors():
             if file.exists():
-                KeyRing(file)  # nothing is added to what is no key file
+                KeyRing(file)  # refuses to append to another kind of file
             made, line = new_key(name)
             try:
                 with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as opened:
@@ -60,11 +60,11 @@ def add_to(app: typer.Typer, errors: Callable[[], Any]) -> None:
             except OSError as error:
                 raise SetupError(f"{file} cannot be written: {error.strerror}.") from None
             print(made)
-            print(f"The key of {name}. It is not shown again; {file} has its hash.", file=sys.stderr)
+            print(f"The API key of {name}. It is not shown again; {file} stores its hash.", file=sys.stderr)
 
 
 def _parameters() -> list[inspect.Parameter]:
-    """The flags: one per setting, and two more."""
+    """The flags: one per setting, --config and --verbose."""
 
     def parameter(name: str, kind: Any, option: Any, default: Any) -> inspect.Parameter:
         return inspect.Parameter(
@@ -72,9 +72,9 @@ def _parameters() -> list[inspect.Parameter]:
         )
 
     config = typer.Option(
-        help="TOML file with settings.", envvar=f"{ENVIRONMENT}CONFIG", is_eager=True, callback=_from_file
+        help="TOML file of settings.", envvar=f"{ENVIRONMENT}CONFIG", is_eager=True, callback=_from_file
     )
-    verbose = typer.Option("--verbose", "-v", help="Log more.")
+    verbose = typer.Option("--verbose", "-v", help="Write a debug log.")
     kinds, defaults = get_type_hints(Settings), Settings()
     return [
         parameter("config", Path | None, config, None),
@@ -83,24 +83,24 @@ def _parameters() -> list[inspect.Parameter]:
             parameter(
                 name,
                 kinds[name],
-                typer.Option(help=says.help, envvar=ENVIRONMENT + name.upper(), show_envvar=False),
+                typer.Option(help=help.text, envvar=ENVIRONMENT + name.upper(), show_envvar=False),
                 getattr(defaults, name),
             )
-            for name, says in described().items()
+            for name, help in setting_help().items()
         ),
     ]
 
 
 def _from_file(context: typer.Context, file: Path | None) -> Path | None:
-    """What a file says becomes the flags' default."""
+    """Makes the settings of a file the defaults of the flags."""
     if file is None:
         return None
     try:
         said = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}.") from None
-    unknown = sorted(set(said) - set(described()))
+    unknown = sorted(set(said) - set(setting_help()))
     if unknown:
-        raise typer.BadParameter(f"{file} has settings that there are not: {', '.join(unknown)}.")
+        raise typer.BadParameter(f"{file} has unknown settings: {', '.join(unknown)}.")
     context.default_map = {**(context.default_map or {}), **said}
     return file

@@ -21,7 +21,7 @@ MEMORY = 0.7  # share of the noise estimate that is kept from chunk to chunk
 
 
 class NoiseReducer:
-    """Lowers steady noise in a signal that arrives in blocks.
+    """Reduces stationary noise in a signal that arrives in blocks.
 
     Spectral subtraction: in every bin of a short-time spectrum, the power of the quietest
     fifth of the frames is the noise; each cell is scaled by the Wiener gain that follows,

@@ -20,16 +20,16 @@ from s2f_edge.hearing.stft import STFT_BINS, STFT_SECONDS, compressed_stft
 
 
 class FrontEnd(Protocol):
-    """What the pipeline asks of a front end."""
+    """The interface of a front end: voiced sound in, network inputs out."""
 
     def push(self, voiced: Float32s) -> None:
         """Takes float32 (n,) voiced samples at 16 kHz."""
 
-    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
         """Gives the windows that no later sound can change, each once; `inputs` then leaves them out."""
 
-    def glance(self) -> Iterator[tuple[Float32s, Float32s]]:
-        """Gives what stands for the sound that is not settled, at little cost; more sound can follow."""
+    def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
+        """Gives what stands for the sound that is not committed, at little cost; more sound can follow."""
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
         """Gives (network input of n windows, float32 (n,) weight of each in the mean embedding); ends the sound."""
@@ -53,10 +53,10 @@ class LogMel64FrontEnd:
     def push(self, voiced: Float32s) -> None:
         self._frames.append(self._stream.push(voiced))
 
-    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
         return iter(())  # the normalisation is over the whole clip
 
-    def glance(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
         return copy.deepcopy(self).inputs()
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
@@ -69,7 +69,7 @@ class LogMel64FrontEnd:
 
 
 class HighPass:
-    """Takes away what is below 20 Hz: a constant offset, which some recordings have, and rumble.
+    """Removes frequencies below 20 Hz: DC offset and rumble.
 
     y[n] = x[n] - m[n] with m[n] = a m[n-1] + (1 - a) x[n]: the mean of the last 8 ms, on which
     an offset is the same from the first sample on. The recursion runs once per 160 samples;
@@ -151,10 +151,10 @@ class MelPower40FrontEnd:
         self._energy += float(np.dot(samples, samples))
         self._samples += len(samples)
 
-    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
         return iter(())  # the loudness is the whole clip's
 
-    def glance(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
         return copy.deepcopy(self).inputs()
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
@@ -189,18 +189,18 @@ class Fbank80FrontEnd:
     """
 
     WINDOW_FRAMES = 200
-    GLANCE_FRAMES = (50, 125)  # of a glance: less says nothing that settled windows do not, more takes too long
+    PREVIEW_FRAMES = (50, 125)  # of a preview: less says nothing that committed windows do not, more takes too long
     BATCH = 8  # windows: with 32, a recording of two minutes takes as long and 210 MiB more
 
     def __init__(self) -> None:
         self._stream = FbankStream()
-        self._frames: list[Float32s] = []  # all, or those from the last window that `settled` gave on
+        self._frames: list[Float32s] = []  # all, or those from the last window that `committed` gave on
         self._next = 0  # where among them the next window starts
 
     def push(self, voiced: Float32s) -> None:
         self._frames.append(self._stream.push(voiced))
 
-    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
         fbank = np.concatenate([np.zeros((0, FBANK_BINS), np.float32), *self._frames])
         starts = list(range(self._next, len(fbank) - self.WINDOW_FRAMES, self.WINDOW_FRAMES))
         if starts:
@@ -210,14 +210,14 @@ class Fbank80FrontEnd:
             self._frames = [fbank]
         return self._windows(fbank, starts)
 
-    def glance(self) -> Iterator[tuple[Float32s, Float32s]]:
-        """One window of what is not settled, shorter than the others, which weighs as much as it is long.
+    def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
+        """One window of what is not committed, shorter than the others, which weighs as much as it is long.
 
         Such embeddings are as near to the whole clip's as those of `inputs`, and on average cost half as much.
         """
         fbank = np.concatenate([np.zeros((0, FBANK_BINS), np.float32), *self._frames])[self._next :]
-        if len(fbank) >= self.GLANCE_FRAMES[0] or not self._next:
-            window = fbank[-self.GLANCE_FRAMES[1] :] if len(fbank) else np.zeros((1, FBANK_BINS), np.float32)
+        if len(fbank) >= self.PREVIEW_FRAMES[0] or not self._next:
+            window = fbank[-self.PREVIEW_FRAMES[1] :] if len(fbank) else np.zeros((1, FBANK_BINS), np.float32)
             yield (window - window.mean(axis=0))[None], np.array([len(window) / self.WINDOW_FRAMES], np.float32)
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
@@ -244,13 +244,13 @@ class Stft257FrontEnd:
     WINDOW = int(STFT_SECONDS * SAMPLE_RATE)
 
     def __init__(self) -> None:
-        self._samples: list[Float32s] = []  # all, or those from the last window that `settled` gave on
+        self._samples: list[Float32s] = []  # all, or those from the last window that `committed` gave on
         self._next = 0  # where among them the next window starts
 
     def push(self, voiced: Float32s) -> None:
         self._samples.append(voiced)
 
-    def settled(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
         sound = np.concatenate([np.zeros(0, np.float32), *self._samples])
         starts = list(range(self._next, len(sound) - self.WINDOW, self.WINDOW))
         if starts:
@@ -260,7 +260,7 @@ class Stft257FrontEnd:
             self._samples = [sound]
         return self._windows(sound, starts)
 
-    def glance(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
         return copy.deepcopy(self).inputs()
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:

@@ -46,7 +46,7 @@ class QualityWarning:
 
 @dataclass(frozen=True)
 class SpeechQuality:
-    """What a recording is like.
+    """Measurements of a recording.
 
     Attributes:
         heard_s: length of the recording in seconds.
@@ -80,12 +80,12 @@ class SpeechQuality:
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
-    """For JSON: None stays None."""
+    """A number rounded for JSON; None stays None."""
     return None if value is None else round(float(value), digits)
 
 
 def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
-    """Raises unless the recording is speech and long enough.
+    """Checks that the recording is speech and long enough.
 
     Raises:
         NotSpeechError: silence, noise, a tone, music, or nothing that is clearly speech.
@@ -112,7 +112,7 @@ def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
 
 
 def warnings(quality: SpeechQuality) -> list[QualityWarning]:
-    """What the user should know about a recording that is accepted."""
+    """Warnings about the quality of an accepted recording."""
     found: list[QualityWarning] = []
     if quality.speech_s < SHORT_SPEECH_S:
         found.append(
@@ -236,8 +236,8 @@ class SpeechMeter:
         if self._waiting >= WORK_S * SAMPLE_RATE:
             self._work()
 
-    def settle(self) -> None:
-        """Works on what has come now, so that the end of a copy costs nothing of it."""
+    def flush(self) -> None:
+        """Processes all buffered blocks now, so that finishing a copy stays cheap."""
         if self._blocks:
             self._work()
 

@@ -46,7 +46,7 @@ def compressed_stft(samples: Float32s) -> Float32s:
 
 
 def compressed(samples: Float32s) -> Float32s:
-    """The same of any length: float32 (n,) -> (2, 257, 1 + (n - 400) // 160)."""
+    """The compressed STFT of sound of any length: float32 (n,) -> (2, 257, 1 + (n - 400) // 160)."""
     spectrum = stft(samples)
     parts = np.stack([spectrum.real, spectrum.imag])
     return (np.sign(parts) * np.abs(parts) ** np.float32(0.3)).astype(np.float32)

@@ -29,7 +29,7 @@ _NO_USES = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Certificate:
-    """What signs.
+    """A signing certificate.
 
     Attributes:
         chain: PEM, the signer's certificate first.
@@ -46,15 +46,17 @@ class Certificate:
     self_made: bool
 
     def check_dates(self) -> None:
-        """Raises:
-        CertificateError: it has expired.
+        """Checks that the certificate is valid today.
+
+        Raises:
+            CertificateError: it has expired.
         """
         if self.until < _now():
             raise CertificateError(f"The certificate of {self.signer} expired on {self.until:%Y-%m-%d}; renew it.")
 
 
 def load(certificate: str | Path, key: str | Path) -> Certificate:
-    """An own certificate.
+    """Loads a certificate and its private key from PEM files.
 
     Args:
         certificate: PEM file of the certificate and those that issued it, the signer's first.
@@ -85,7 +87,7 @@ def load(certificate: str | Path, key: str | Path) -> Certificate:
 
 
 def make() -> Certificate:
-    """A certificate that lives in memory. One that has issued itself would break C2PA's rules, so a second
+    """Makes a certificate in memory. One that has issued itself would break C2PA's rules, so a second
     key issues it and is forgotten."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -50,7 +50,7 @@ class Credentials:
 
     @classmethod
     def from_files(cls, certificate: str | Path, key: str | Path) -> Credentials:
-        """Credentials with an own certificate: see `certificates.load`.
+        """Credentials with a certificate from PEM files; see `certificates.load`.
 
         Raises:
             RuntimeSetupError: the extra `c2pa` is not there.
@@ -73,7 +73,7 @@ class Credentials:
 
     @classmethod
     def make(cls) -> Credentials:
-        """Credentials with a certificate that is made now and does not say who signs.
+        """Credentials with a new self-made certificate, which does not name the signer.
 
         Raises:
             RuntimeSetupError: the extra `c2pa` is not there.
@@ -115,7 +115,7 @@ class Credentials:
 
 
 def default() -> Credentials | None:
-    """What pictures are signed with where nothing else is asked for.
+    """The default credentials.
 
     The certificate of the environment's S2F_C2PA_CERTIFICATE and S2F_C2PA_KEY, else a self-made
     one, the same for the whole process; None without the extra `c2pa`.
@@ -127,7 +127,7 @@ def default() -> Credentials | None:
 
 
 def chosen(certificate: str | Path | None, key: str | Path | None) -> Credentials | None:
-    """As `default`, with the certificate and the key given; None stands for neither.
+    """Credentials from certificate and key files; without both, the self-made one or None as in `default`.
 
     Raises:
         RuntimeSetupError, CertificateError: a certificate is given that cannot be used.
@@ -136,7 +136,7 @@ def chosen(certificate: str | Path | None, key: str | Path | None) -> Credential
         if not (certificate and key):
             raise CertificateError(
                 f"{'A certificate' if certificate else 'A key'} is given without its "
-                f"{'key' if certificate else 'certificate'}; give both (--certificate and --key, or "
+                f"{'key' if certificate else 'certificate'}; give both (--c2pa-certificate and --c2pa-key, or "
                 f"{CERTIFICATE_VARIABLE} and {KEY_VARIABLE})."
             )
         return _from_files(str(certificate), str(key))

@@ -42,7 +42,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Watermark:
-    """What the mark in the pixels says.
+    """The contents of the watermark.
 
     Attributes:
         generator: general, male or female.
@@ -59,7 +59,7 @@ class Watermark:
 
 @dataclass(frozen=True)
 class Report:
-    """What each layer of a picture says of its origin.
+    """The provenance of a picture, layer by layer.
 
     Attributes:
         format, width, height: of the picture.
@@ -79,7 +79,7 @@ class Report:
 
     @property
     def found(self) -> bool:
-        """Whether any layer says anything."""
+        """Whether any layer was found."""
         return bool(self.metadata or self.credentials or self.watermark)
 
     @property
@@ -94,7 +94,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The whole in one sentence."""
+        """A summary in one sentence."""
         if not self.layers:
             if not self.found:
                 return "No trace of s2f-edge; that proves nothing, since every mark can be removed."
@@ -119,7 +119,7 @@ class Report:
         return f"; {by}; {_STATES[self.credentials.state]}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The report as plain JSON values."""
         return {
             "verdict": self.verdict,
             "made_by_s2f": bool(self.layers),
@@ -135,7 +135,7 @@ class Report:
 
 
 def read(source: str | Path | bytes, trust: str | Path | None = None) -> Report:
-    """What a picture says of its origin.
+    """Reads the provenance of a picture.
 
     Args:
         source: path or bytes of a PNG, WebP, JPEG, GIF, BMP, TIFF or AVIF.
@@ -190,7 +190,7 @@ def _picture(name: str, data: bytes) -> tuple[str, dict[Any, Any], Pixels]:
     except Image.DecompressionBombError:
         pass
     except Exception:  # Pillow raises errors of all kinds for hostile files
-        raise ProvenanceError(f"{name} is no picture that can be read; give a {', '.join(FORMATS)}.") from None
+        raise ProvenanceError(f"{name} is not a readable picture; give a {', '.join(FORMATS)}.") from None
     raise ProvenanceError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels; give a smaller copy of it.")
 
 
@@ -230,7 +230,7 @@ def _watermark(pixels: Pixels) -> Watermark | None:
     if mark is None:
         return None
     try:
-        meaning = watermark.meaning_of(mark.payload)
+        meaning = watermark.read_payload(mark.payload)
     except UsageError:  # a mark that says nothing of ours
         return None
     return Watermark(meaning.generator, meaning.pack, round(mark.log10_false_alarm, 1), mark.box)

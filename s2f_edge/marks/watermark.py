@@ -1,6 +1,6 @@
 """An invisible mark in the brightness of a generated face, and finding it again.
 
-The mark is a sum of waves of 18 to 38 cycles per face, in phases that a public key gives. A
+The mark is a sum of waves of 18 to 38 cycles per face, in phases drawn from a public seed. A
 third of the waves is the same in every mark and tells where the face lies and how large it is;
 the others carry 20 bits. docs/watermark.md says what it survives. It is a label for honest
 use: whoever reads this file can remove or forge it.
@@ -21,9 +21,9 @@ from s2f_edge.marks.watermark_waves import (
     Floats,
     Pixels,
     box_mean,
+    carriers,
     check_pixels,
     grey,
-    key,
     resized,
 )
 from s2f_edge.terms import GENERATORS
@@ -31,11 +31,11 @@ from s2f_edge.terms import GENERATORS
 __all__ = [
     "MIN_SIZE",
     "Mark",
-    "Meaning",
+    "PayloadFields",
     "find",
+    "make_payload",
     "mark",
-    "meaning_of",
-    "payload_of",
+    "read_payload",
 ]
 
 MIN_SIZE = 256  # of a face that is marked; half of it is still found
@@ -45,15 +45,15 @@ _STRENGTH = 0.85  # root mean square on smooth, bright skin, in grey levels
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What a payload says: version of the mark, generator, and 4 hex digits of the pack's sha256."""
+class PayloadFields:
+    """The fields of a payload: version of the mark, generator, and 4 hex digits of the pack's sha256."""
 
     version: int
     generator: str
     pack: str
 
 
-def payload_of(generator: str, pack_sha256: str) -> int:
+def make_payload(generator: str, pack_sha256: str) -> int:
     """20 bits: the mark's version (2), the generator (2), the start of the pack's sha256 (16).
 
     Raises:
@@ -66,8 +66,8 @@ def payload_of(generator: str, pack_sha256: str) -> int:
     return VERSION << 18 | GENERATORS.index(generator) << 16 | int(pack_sha256[:4], 16)
 
 
-def meaning_of(payload: int) -> Meaning:
-    """What `payload_of` put in.
+def read_payload(payload: int) -> PayloadFields:
+    """Splits a payload made by `make_payload`.
 
     Raises:
         UsageError: it made no such payload.
@@ -75,7 +75,7 @@ def meaning_of(payload: int) -> Meaning:
     version, generator = payload >> 18, payload >> 16 & 3
     if version != VERSION or generator >= len(GENERATORS):
         raise UsageError(f"The payload {payload} is none that a mark of version {VERSION} carries.")
-    return Meaning(version, GENERATORS[generator], f"{payload & 0xFFFF:04x}")
+    return PayloadFields(version, GENERATORS[generator], f"{payload & 0xFFFF:04x}")
 
 
 def mark(pixels: Pixels, payload: int) -> Pixels:
@@ -83,7 +83,7 @@ def mark(pixels: Pixels, payload: int) -> Pixels:
 
     Args:
         pixels: uint8 (side, side, 3), 256 or more.
-        payload: 20 bits, see `payload_of`.
+        payload: 20 bits, see `make_payload`.
 
     Raises:
         UsageError: other pixels, or a payload out of range.
@@ -120,7 +120,7 @@ def _strength(pixels: Pixels) -> Floats:
 @lru_cache(maxsize=16)
 def _pattern(payload: int, side: int) -> Floats:
     """The mark on a face of `side` pixels, of root mean square 1."""
-    waves = key()
+    waves = carriers()
     middle = np.exp(1j * np.pi * (waves.down + waves.across) / side)  # of the first pixel
     pattern = waves.fields(waves.amplitude * waves.with_payload(payload) * middle, side)
     pattern.flags.writeable = False

@@ -13,7 +13,7 @@ from itertools import chain
 
 import numpy as np
 
-from s2f_edge.marks.watermark_waves import HIGH, Floats, Pixels, Waves, box_mean, check_pixels, grey, key, turned
+from s2f_edge.marks.watermark_waves import HIGH, Floats, Pixels, Waves, box_mean, carriers, check_pixels, grey, turned
 
 _Extents = tuple[float, float]
 _Found = tuple[float, int, _Extents, tuple[float, float]]
@@ -37,10 +37,10 @@ _LOG10_TRIALS = 13.0
 
 @dataclass(frozen=True)
 class Mark:
-    """A mark that was found.
+    """A detected watermark.
 
     Attributes:
-        payload: what it says, 20 bits; `meaning_of` reads them.
+        payload: what it says, 20 bits; `read_payload` reads them.
         score: correlation in standard deviations of what chance gives.
         log10_false_alarm: bound on the chance of such a score in a picture without a mark.
         box: left, top, width and height of the face in pixels of the picture; a cropped face
@@ -69,7 +69,7 @@ def find(pixels: Pixels) -> Mark | None:
 
 
 def strongest(pixels: Pixels) -> Mark | None:
-    """What is most like a mark, mostly chance; None where a side has fewer than 84 pixels. For measurements."""
+    """The best match with a mark, even by chance; None where a side has fewer than 84 pixels. For measurements."""
     check_pixels(pixels)
     height, width, _ = pixels.shape
     if min(height, width) < _SMALLEST:
@@ -150,7 +150,7 @@ class _Part:
 
     def _scan(self, extents: Sequence[_Extents]) -> list[tuple[_Extents, tuple[float, float]]]:
         """The pairs of extents and shifts at which the waves that all marks share agree best."""
-        waves, best = key(), []
+        waves, best = carriers(), []
         for down in sorted({down for down, _ in extents}):
             seen = [across for one, across in extents if one == down]
             found = self._waves(down, seen)[:, waves.sync]
@@ -172,7 +172,7 @@ class _Part:
 
     def _judge(self, extents: _Extents, shift: tuple[float, float], step: float) -> _Found:
         """Score and payload of a face with these extents, at the best of 9 shifts up to `step` faces away."""
-        waves = key()
+        waves = carriers()
         found = self._waves(extents[0], [extents[1]])[0]
         shifts = [(shift[0] + y * step, shift[1] + x * step) for y in (-1, 0, 1) for x in (-1, 0, 1)]
         turns = turned(-np.asarray(shifts) @ [waves.down, waves.across])
@@ -183,7 +183,7 @@ class _Part:
 
     def _waves(self, down: float, acrosses: Sequence[float]) -> Waves:
         """The part's waves, (widths, waves), where it is `down` faces high and so many wide; weaker where strong."""
-        waves, (height, width) = key(), self.field.shape
+        waves, (height, width) = carriers(), self.field.shape
         cycles = np.arange(-HIGH, HIGH + 1)
         rows, columns = (np.arange(n) / n + 0.5 / n - 0.5 for n in (height, width))
         one = turned(np.outer(cycles, -rows * down))

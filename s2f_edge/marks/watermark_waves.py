@@ -19,13 +19,13 @@ Waves = NDArray[np.complex64]
 PAYLOAD_BITS = 20
 LOW, HIGH = 18, 38  # cycles per face: faces have little there, and JPEG leaves some of it at 128 pixels
 
-_KEY = b"s2f-edge watermark 1"
+_SEED = b"s2f-edge watermark 1"
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _MOST_PIXELS = 1024  # of a side that is turned into floats
 
 
-class Key:
-    """The waves: frequencies in cycles per face, phases, and what each is for.
+class Carriers:
+    """The carrier waves: frequencies in cycles per face, phases, and what each is for.
 
     A third of them, `sync`, is the same in every mark. Each other third has the signs of one
     of 1,024 biorthogonal words (Walsh functions of 512 and their negatives): 10 bits.
@@ -43,7 +43,7 @@ class Key:
         count = len(self.down)
         amplitude = radius[taken] ** -0.5
         self.amplitude = amplitude / np.sqrt(np.square(amplitude).sum() / 2)
-        drawn = np.frombuffer(hashlib.shake_256(_KEY).digest(8 * count), "<u4") / 2.0**32
+        drawn = np.frombuffer(hashlib.shake_256(_SEED).digest(8 * count), "<u4") / 2.0**32
         self.phases: Waves = np.exp(2j * np.pi * drawn[:count]).astype(np.complex64)
         order = np.argsort(drawn[count:], kind="stable")
         third = count // 3
@@ -88,17 +88,17 @@ class Key:
         return np.fft.irfft2(spectrum, (side, side), norm="forward").astype(np.float32, copy=False)
 
 
-key = cache(Key)
+carriers = cache(Carriers)
 
 
 def check_pixels(pixels: Pixels) -> None:
-    """Raises UsageError unless pixels are uint8 (height, width, 3) and any."""
+    """Checks that pixels are uint8 (height, width, 3) and not empty; raises UsageError."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise UsageError(f"The picture is {pixels.dtype} {pixels.shape}; it must be uint8 (height, width, 3).")
 
 
 def turned(turns: NDArray[np.floating[Any]]) -> Waves:
-    """Unit complex numbers of so many turns; float32, since that is several times as fast."""
+    """Unit complex numbers with phases in turns; float32, several times as fast as float64."""
     angles = (2 * np.pi * turns).astype(np.float32)
     result = np.empty(angles.shape, np.complex64)
     np.cos(angles, out=result.real)

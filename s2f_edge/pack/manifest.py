@@ -15,7 +15,7 @@ from typing import Any
 from s2f_edge.errors import ManifestError
 from s2f_edge.hearing.frontend import FRONT_ENDS
 from s2f_edge.pack.roles import TensorInfo, check_roles
-from s2f_edge.terms import GENERATORS, PRECISIONS
+from s2f_edge.terms import GENERATORS, VARIANTS
 
 SCHEMA = 1  # of a pack whose generators make pictures
 RENDERER_SCHEMA = 2  # of one whose generators make appearances, which a renderer draws
@@ -62,7 +62,7 @@ class TraitsInfo:
 
 @dataclass(frozen=True)
 class VariantInfo:
-    """What a variant of a pack is beside it, measured on recordings that it was not made with.
+    """A variant compared with its pack, on recordings that were not used to make it.
 
     Attributes:
         of: sha256 of the pack's manifest.
@@ -89,9 +89,9 @@ class VariantInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a pack is. What one call wants (gender, samples, seed) stands elsewhere.
+    """The manifest of a pack.
 
-    `weights` is one of PRECISIONS; `variant` is there if the pack was made of another one. `renderer` is the file of
+    `weights` is one of VARIANTS; `variant` is there if the pack was made of another one. `renderer` is the file of
     the network that draws the appearances which the generators make; None where they make pictures themselves.
     """
 
@@ -190,8 +190,8 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ManifestError(f"{where}: voice.embedding_size is {manifest.voice.embedding_size}; it must be 1 to 65536.")
     if not 0.0 <= manifest.noise <= 10.0:
         raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
-    if manifest.weights not in PRECISIONS:
-        raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(PRECISIONS)}.")
+    if manifest.weights not in VARIANTS:
+        raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(VARIANTS)}.")
     unknown = [gender for gender in manifest.generators if gender not in GENERATORS]
     if unknown or not manifest.generators:
         raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENERATORS)}.")

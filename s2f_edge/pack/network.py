@@ -66,7 +66,7 @@ def has_gpu_build() -> bool:
 
 
 def chosen_providers(device: str) -> list[str]:
-    """Execution providers for a device: `auto` takes CUDA where it is there, `cuda` insists.
+    """Execution providers for a device: `auto` uses CUDA where available, `cuda` requires it.
 
     Raises:
         UsageError: no such device.
@@ -81,7 +81,7 @@ def chosen_providers(device: str) -> list[str]:
         return [_PROVIDERS["cuda"], _PROVIDERS["cpu"]]
     if device == "cuda":
         raise DeviceError(
-            f"CUDA is asked for, but this onnxruntime has only {', '.join(available)}. "
+            f"CUDA was requested, but this onnxruntime has only {', '.join(available)}. "
             "Install 's2f-edge[gpu]' in place of 's2f-edge[cpu]', or use --device cpu."
         )
     return [_PROVIDERS["cpu"]]
@@ -121,8 +121,8 @@ class Network:
         # onnxruntime goes on without CUDA when a library of it is missing; an explicit wish must not.
         if device == "cuda" and self.provider != providers[0]:
             raise DeviceError(
-                f"CUDA is asked for, but {name} runs on {self.provider}: the CUDA or cuDNN libraries cannot be loaded. "
-                "Install those that your onnxruntime-gpu names, or use --device cpu."
+                f"CUDA was requested, but {name} runs on {self.provider}: CUDA or cuDNN libraries cannot be loaded. "
+                "Install the versions that your onnxruntime-gpu requires, or use --device cpu."
             )
         self._check(pack, info)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
 from s2f_edge.pack.manifest import MANIFEST, Manifest, parse_manifest
-from s2f_edge.terms import PRECISIONS
+from s2f_edge.terms import VARIANTS
 
 MAX_MANIFEST_BYTES = 1 << 20
 
@@ -31,38 +31,38 @@ class Pack:
     sha256: str
 
     @classmethod
-    def open(cls, folder: str | Path | None = None, precision: str | None = None) -> Pack:
+    def open(cls, folder: str | Path | None = None, variant: str | None = None) -> Pack:
         """Reads a pack's manifest; the ONNX files are checked when they are read.
 
         Args:
             folder: the pack's folder; None takes the default pack.
-            precision: float32, float16, int8 or light: the pack itself, or its variant, of which this is the weights';
-                None takes the pack itself.
+            variant: light, int8, float16 or float32: the variant, or the pack itself where these are its weights; None
+                takes the pack itself.
 
         Raises:
-            UsageError: there is no such precision.
+            UsageError: there is no variant of this name.
             PackNotFoundError: there is no manifest.json, or the pack has no such variant.
             ManifestError: the manifest cannot be understood or contradicts itself.
             PackIntegrityError: the variant is another pack's.
         """
         pack = cls._read(default_folder() if folder is None else Path(folder))
-        if precision is None or precision == pack.manifest.weights:
+        if variant is None or variant == pack.manifest.weights:
             return pack
-        if precision not in PRECISIONS:
-            raise UsageError(f"The precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
-        if not (pack.folder / precision / MANIFEST).exists():
+        if variant not in VARIANTS:
+            raise UsageError(f"The variant is {variant!r}; it must be one of {', '.join(VARIANTS)}.")
+        if not (pack.folder / variant / MANIFEST).exists():
             raise PackNotFoundError(
-                f"{pack.folder} has no {precision}; it has {', '.join(variants(pack.folder))}. Make it: "
-                f"python -m export.variants --pack {pack.folder} --precision {precision} --speech RECORDINGS."
+                f"{pack.folder} has no variant {variant}; it has {', '.join(variants(pack.folder))}. Make it: "
+                f"python -m export.variants --pack {pack.folder} --variant {variant} --speech RECORDINGS."
             )
-        variant = cls._read(pack.folder / precision)
-        said = variant.manifest.variant
-        if variant.manifest.weights != precision or said is None or said.of != pack.sha256:
+        found = cls._read(pack.folder / variant)
+        said = found.manifest.variant
+        if found.manifest.weights != variant or said is None or said.of != pack.sha256:
             raise PackIntegrityError(
-                f"{variant.folder} is not the {precision} of this pack, but of another one, or of it before a change. "
-                "Make it again with `python -m export.variants`."
+                f"{found.folder} is not the variant {variant} of this pack: it belongs to another pack, or the pack "
+                "has changed since. Make it again with `python -m export.variants`."
             )
-        return variant
+        return found
 
     @classmethod
     def _read(cls, folder: Path) -> Pack:
@@ -72,8 +72,8 @@ class Pack:
                 data = file.read(MAX_MANIFEST_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise PackNotFoundError(
-                f"{folder} is no model pack: it has no {MANIFEST}. Give the folder that "
-                "`python -m export.to_onnx` wrote."
+                f"{folder} is not a model pack: it has no {MANIFEST}. Give a folder written by "
+                "`python -m export.to_onnx`."
             ) from None
         except OSError as error:
             raise PackNotFoundError(f"{path} cannot be read: {error.strerror}.") from None
@@ -112,7 +112,7 @@ class Pack:
 
 
 def variants(folder: str | Path | None = None) -> dict[str, Path]:
-    """The precisions that a pack can be had in, and where: itself first, then the folders inside it.
+    """The variants of a pack by name, and their folders: the pack itself first, then the folders inside it.
 
     Raises:
         PackNotFoundError, ManifestError: see `Pack.open`. What is wrong with a variant says `Pack.open` of it.
@@ -124,7 +124,7 @@ def variants(folder: str | Path | None = None) -> dict[str, Path]:
 
 def variants_inside(folder: Path) -> dict[str, Path]:
     """The variants that lie in a pack's folder, by name; none where there is no pack. Opens nothing."""
-    return {name: folder / name for name in PRECISIONS if (folder / name / MANIFEST).exists()}
+    return {name: folder / name for name in VARIANTS if (folder / name / MANIFEST).exists()}
 
 
 def every_variant(folder: str | Path | None = None) -> list[Pack]:

@@ -89,7 +89,7 @@ def _any_of(name: str, shape: Shape) -> TensorInfo:
 
 
 def _fits(found: TensorInfo, wanted: TensorInfo) -> bool:
-    """The same name and type, and no length that the pipeline may not meet; a wanted None takes any."""
+    """Whether name, type and lengths agree; None among the wanted lengths accepts any."""
     return (
         (found.name, found.dtype, len(found.shape)) == (wanted.name, wanted.dtype, len(wanted.shape))
         and found.shape[0] is None  # the batch

@@ -18,9 +18,9 @@ from starlette.middleware.cors import CORSMiddleware
 from s2f_edge._version import __version__
 from s2f_edge.errors import SetupError
 from s2f_edge.service import logs, openapi, pages, problems, routes
-from s2f_edge.service.counts import Counts
-from s2f_edge.service.envelope import Envelope
-from s2f_edge.service.house import House
+from s2f_edge.service.app_state import AppState
+from s2f_edge.service.metrics import Metrics
+from s2f_edge.service.middleware import RequestMiddleware
 from s2f_edge.service.settings import Settings, listed
 from s2f_edge.service.stream import MAX_MESSAGE
 
@@ -37,19 +37,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         PackError, DeviceError, RuntimeSetupError, CertificateError: the model cannot be loaded.
     """
     settings = settings or Settings()
-    counts = Counts(settings.audit)
-    house = House(settings, counts)
+    metrics = Metrics(settings.audit)
+    state = AppState(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with house.open():
+        async with state.open():
             yield
 
     app = FastAPI(
         title="s2f", version=__version__, description=openapi.DESCRIPTION, lifespan=lifespan, docs_url=None,
         redoc_url=None, license_info={"name": "MIT (the code); the weights are for research only"},
     )  # fmt: skip
-    app.state.house = house
+    app.state.service = state
     problems.install(app)
     for router in (routes.api, routes.open_api, routes.old_api, routes.sockets):
         app.include_router(router)
@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Owner-Key", "X-API-Key"],
             expose_headers=["Request-Id", "Retry-After", "S2F-Facts"],
         )  # fmt: skip
-    app.add_middleware(Envelope, counts=counts, hosts=settings.allowed_hosts)
+    app.add_middleware(RequestMiddleware, metrics=metrics, hosts=settings.allowed_hosts)
     return app
 
 
@@ -86,7 +86,7 @@ def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], 
     app = create_app(settings)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on",
-        ssl_certfile=settings.certificate, ssl_keyfile=settings.private_key,
+        ssl_certfile=settings.tls_certificate, ssl_keyfile=settings.tls_key,
         proxy_headers=bool(settings.proxies), forwarded_allow_ips=listed(settings.proxies),
         timeout_graceful_shutdown=int(settings.drain_seconds), ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False,
         backlog=BACKLOG,
@@ -98,7 +98,7 @@ def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], 
     server = uvicorn.Server(config)
     host, port = bound.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    address = f"{'https' if settings.certificate else 'http'}://{shown}:{port}"
+    address = f"{'https' if settings.tls_certificate else 'http'}://{shown}:{port}"
     if listening:
         listening(address)
     log.info("Listening on %s.", address)
@@ -118,7 +118,7 @@ def _bound(settings: Settings) -> socket.socket:
     except OSError as error:
         bound.close()
         raise SetupError(
-            f"{settings.host}, port {settings.port} cannot be listened on: {error.strerror or error}. "
+            f"Cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}. "
             "Choose another with --port."
         ) from None
     return bound

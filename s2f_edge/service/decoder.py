@@ -123,7 +123,7 @@ class Decoder:
             self._process.kill()
 
     def close(self) -> None:
-        """The same, and leaves nothing of it."""
+        """Kills the process and closes its pipes."""
         self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -153,7 +153,7 @@ class Decoder:
                 raise DeadlineError(f"Decoding the sound took longer than {time_s:.0f} s; send less of it.") from None
             log.warning("A decoder ended with status %s.", self._process.returncode)
             raise DecoderFailedError(
-                "The file made its decoder fail; it is damaged, or needs too much memory. "
+                "The decoder crashed on this file; it is damaged or needs too much memory. "
                 "Write it again, as wav or mp3."
             ) from error
         except S2FError:
@@ -204,12 +204,12 @@ class DecoderPool:
             self._idle.put(Decoder(megabytes))
 
     def blocks(self, data: bytes, max_seconds: float, time_s: float) -> Iterator[Float32s]:
-        """As `Decoder.whole`, of one that is idle."""
+        """Decodes with an idle decoder; arguments and errors of `Decoder.whole`."""
         with self._taken() as decoder:
             yield from decoder.whole(data, max_seconds, time_s)
 
     def picture(self, data: bytes, time_s: float) -> dict[str, Any]:
-        """As `Decoder.picture`, of one that is idle."""
+        """Reads provenance with an idle decoder; arguments and errors of `Decoder.picture`."""
         with self._taken() as decoder:
             return decoder.picture(data, time_s)
 
@@ -251,7 +251,7 @@ def _error_of(payload: bytes) -> S2FError:
         error = from_dict({"error": said["error"], "message": str(said["message"])[:1000]})
         if isinstance(error, RAISED):
             return error
-    return DecoderFailedError("The file made its decoder fail. Write it again, as wav or mp3.")
+    return DecoderFailedError("The decoder crashed on this file. Convert it to wav or mp3.")
 
 
 # -------------------------------------------------------------------------------- child

@@ -33,7 +33,7 @@ def new_key(name: str) -> tuple[str, str]:
 
 
 class KeyRing:
-    """The keys of a file.
+    """The API keys in a file.
 
     Raises:
         SetupError: the file cannot be read, or a line of it is no key.
@@ -46,7 +46,7 @@ class KeyRing:
         self._read()
 
     def name_of(self, key: str) -> str | None:
-        """Whose key it is; None for an unknown one."""
+        """The name of a key's owner; None for an unknown key."""
         self._read()
         found = None
         wanted = _hash(key)

@@ -13,7 +13,7 @@ MOST_CALLERS = 100_000  # whose last requests are remembered
 
 
 class Admission:
-    """Counts the requests in the house: those worked on, and those that wait.
+    """Limits the requests in the service: those in progress and those that wait.
 
     Args:
         slots: how many are worked on at once.
@@ -31,25 +31,25 @@ class Admission:
         return self.inside >= self._room
 
     def enter(self) -> None:
-        """Takes room for one request, from before its upload is read; `leave` gives it back.
+        """Takes a place for one request before its upload is read; `leave` frees it.
 
         Raises:
             BusyError: there is none. It is raised at once.
         """
         if self.full:
             wait = max(1, math.ceil(self.inside * self._usual_s / self._slots))
-            raise BusyError(f"{self.inside} requests are being worked on or wait, and no more can. Try again.", wait)
+            raise BusyError(f"The server is busy with {self.inside} requests. Try again later.", wait)
         self.inside += 1
 
     def leave(self) -> None:
         self.inside -= 1
 
     def took(self, seconds: float) -> None:
-        """What the work for one request took."""
+        """Records the processing time of one request."""
         self._usual_s += 0.1 * (seconds - self._usual_s)
 
 
-class Rate:
+class RateLimiter:
     """Requests per minute of each caller: a bucket that holds as many, and fills evenly.
 
     Args:

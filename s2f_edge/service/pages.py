@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import Annotated
 
 import fastapi_offline
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -15,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from s2f_edge._version import __version__
 from s2f_edge.errors import BusyError, SetupError
 from s2f_edge.service import device, schemas
-from s2f_edge.service.house import House
+from s2f_edge.service.app_state import State
 from s2f_edge.service.openapi import problems
 from s2f_edge.service.settings import Settings
 
@@ -49,23 +48,15 @@ DOCS_START = "SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', dee
 STATUS_PATHS = APIRouter(tags=["running it"])
 
 
-def house_of(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
-HouseOf = Annotated[House, Depends(house_of)]
-
-
 @STATUS_PATHS.get("/healthz", summary="Does the process run?")
 def healthz() -> schemas.Status:
     return schemas.Status(status="ok")
 
 
 @STATUS_PATHS.get("/readyz", summary="Can it take a request?", responses=problems(503))
-def readyz(house: HouseOf) -> schemas.Status:
+def readyz(state: State) -> schemas.Status:
     """503 while the queue is full, so that a load balancer asks another one."""
-    if house.engine.admission.full:
+    if state.inference.admission.full:
         raise BusyError("The queue is full.", 1)
     return schemas.Status(status="ok")
 
@@ -76,15 +67,15 @@ def readyz(house: HouseOf) -> schemas.Status:
     response_class=PlainTextResponse,
     responses=problems(401),
 )
-def metrics(request: Request, house: HouseOf) -> Response:
+def metrics(request: Request, state: State) -> Response:
     """Where keys are needed, this needs one too."""
-    house.caller(request.headers.get("authorization", "")[7:] or None)
-    return Response(house.counts.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    state.caller(request)
+    return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @STATUS_PATHS.get("/version", summary="Which version, which pack")
-def version(house: HouseOf) -> schemas.Version:
-    model = house.engine.model
+def version(state: State) -> schemas.Version:
+    model = state.inference.model
     return schemas.Version(
         version=__version__, pack=model.pack_name, pack_sha256=model.pack.sha256, provider=model.provider
     )
@@ -151,7 +142,7 @@ def install(app: FastAPI, settings: Settings) -> None:
     if settings.page:
         _serve_page(app, settings.on_device is not None)
         if settings.on_device:
-            device.install(app, settings.on_device, app.state.house.engine.model.pack.sha256, STRICT)
+            device.install(app, settings.on_device, app.state.service.inference.model.pack.sha256, STRICT)
 
 
 def _html(text: str) -> str:

@@ -34,7 +34,7 @@ TITLES = {
 
 
 def problem(error: S2FError) -> dict[str, Any]:
-    """The fields of a problem for one of our errors."""
+    """The problem+json fields of an S2FError."""
     status = error.http_status
     # What is wrong with the server itself is for its log, not for the caller.
     inner = status == 500
@@ -71,7 +71,7 @@ def _answer(fields: dict[str, Any], headers: dict[str, str] | None = None) -> Re
 
 
 def fault() -> Response:
-    """The answer where our own code fails."""
+    """The answer to an unexpected exception."""
     return _answer(_fields(500, FAULT_CODE, _FAULT))
 
 

@@ -14,8 +14,8 @@ from s2f_edge.errors import ForbiddenError, InvalidRequestError, NotFoundError, 
 from s2f_edge.picture import NOTICE
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.service import schemas
-from s2f_edge.service.engine import Engine, Made, picture_fields, voice_facts
-from s2f_edge.service.house import House
+from s2f_edge.service.app_state import AppState, State
+from s2f_edge.service.inference import Rendered, picture_fields, voice_facts
 from s2f_edge.service.openapi import FILES, PICTURES, form_of, problems
 from s2f_edge.service.problems import problem
 from s2f_edge.service.settings import listed
@@ -23,23 +23,11 @@ from s2f_edge.service.stream import Stream, first_message, tell
 from s2f_edge.service.uploads import read_form
 
 
-def house_of(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
+def admit(request: Request, state: State) -> None:
+    """Checks the key and the rate of a request."""
+    state.admit(request)
 
 
-def admit(request: Request) -> None:
-    """Who asks, and whether they may, now."""
-    house = house_of(request)
-    given = request.headers.get("authorization", "")
-    key = given[7:].strip() if given[:7].lower() == "bearer " else request.headers.get("x-api-key")
-    caller = house.caller(key)
-    if caller:
-        request.scope["s2f_caller"] = caller
-    house.rate.spend(caller or (request.client.host if request.client else ""))
-
-
-HouseOf = Annotated[House, Depends(house_of)]
 api = APIRouter(prefix="/v1", dependencies=[Depends(admit)], responses=problems(401, 403, 429))
 open_api = APIRouter(prefix="/v1")
 old_api = APIRouter()
@@ -57,23 +45,23 @@ sockets = APIRouter(prefix="/v1")
     responses={200: PICTURES, **problems(400, 413, 415, 422, 503, 504)},
     openapi_extra=form_of(schemas.FaceFields),
 )
-async def face(request: Request, house: HouseOf) -> Response:
+async def face(request: Request, state: State) -> Response:
     """A plausible face for the voice in a recording, as a picture with its facts in the header `S2F-Facts`, or as JSON.
 
     The face is invented. It is not the speaker, and identifies nobody.
     """
-    engine = house.engine
-    async with engine.admitted() as inside:
-        form = await read_form(request, schemas.FaceFields, engine.settings.max_bytes)
-        made = await engine.run(inside, lambda: engine.faces(form.file, form.fields, inside))
-        kept = _keep(house, made, form.fields)
-    return _answer(made, form.fields, kept)
+    inference = state.inference
+    async with inference.admitted() as inside:
+        form = await read_form(request, schemas.FaceFields, inference.settings.max_bytes)
+        rendered = await inference.run(inside, lambda: inference.faces(form.file, form.fields, inside))
+        kept = _keep(state, rendered, form.fields)
+    return _answer(rendered, form.fields, kept)
 
 
-def _answer(made: Made, fields: schemas.FaceFields, kept: list[dict[str, str]] | None) -> Response:
-    facts = made.result.to_dict() | {"marks": list(made.marks)} | ({"kept": kept} if kept else {})
+def _answer(rendered: Rendered, fields: schemas.FaceFields, kept: list[dict[str, str]] | None) -> Response:
+    facts = rendered.result.to_dict() | {"marks": list(rendered.marks)} | ({"kept": kept} if kept else {})
     if fields.format == "json":
-        pictures = [picture_fields(data, made.media_type, made.size) for data in made.pictures]
+        pictures = [picture_fields(data, rendered.media_type, rendered.size) for data in rendered.pictures]
         return JSONResponse(facts | {"pictures": pictures})
     headers = {
         "S2F-Facts": json.dumps(facts),
@@ -83,15 +71,15 @@ def _answer(made: Made, fields: schemas.FaceFields, kept: list[dict[str, str]] |
         "S2F-Speech-Seconds": str(facts["speech_seconds"]),
         "S2F-Warnings": ",".join(warning["code"] for warning in facts["warnings"]),
     }
-    return Response(made.pictures[0], media_type=made.media_type, headers=headers)
+    return Response(rendered.pictures[0], media_type=rendered.media_type, headers=headers)
 
 
-def _keep(house: House, made: Made, fields: schemas.FaceFields) -> list[dict[str, str]] | None:
-    if fields.keep_hours is None or house.store is None:
+def _keep(state: AppState, rendered: Rendered, fields: schemas.FaceFields) -> list[dict[str, str]] | None:
+    if fields.keep_hours is None or state.store is None:
         return None
     kept = []
-    for picture in made.pictures:
-        name, owner_key, until = house.store.keep(made.media_type.encode() + b"\0" + picture, fields.keep_hours)
+    for picture in rendered.pictures:
+        name, owner_key, until = state.store.keep(rendered.media_type.encode() + b"\0" + picture, fields.keep_hours)
         said = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
         kept.append({"name": name, "owner_key": owner_key, "until": said})
     return kept
@@ -104,28 +92,28 @@ def _keep(house: House, made: Made, fields: schemas.FaceFields) -> list[dict[str
     responses=problems(400, 413, 422, 503, 504),
     openapi_extra=form_of(schemas.FaceFields, "files", FILES, leave_out=("format", "keep_hours")),
 )
-async def batch(request: Request, house: HouseOf) -> Response:
+async def batch(request: Request, state: State) -> Response:
     """Faces for each of several recordings, one after the other; one that fails does not stop the rest.
 
     All of them together must be within the limits of one upload and the time of one request.
     """
-    engine = house.engine
+    inference = state.inference
     results: list[dict[str, Any]] = []
-    async with engine.admitted() as inside:
+    async with inference.admitted() as inside:
         form = await read_form(
-            request, schemas.FaceFields, engine.settings.max_bytes, "files", engine.settings.max_batch
+            request, schemas.FaceFields, inference.settings.max_bytes, "files", inference.settings.max_batch
         )
         if {"format", "keep_hours"} & form.fields.model_fields_set:
             raise InvalidRequestError("A batch takes neither `format` nor `keep_hours`: its answer is JSON.")
         fields = form.fields.model_copy(update={"format": "json"})
-        engine.check(fields)
+        inference.check(fields)
         for data in form.files:
             try:
-                made = await engine.run(inside, lambda data=data: engine.faces(data, fields, inside))  # type: ignore[misc]
+                rendered = await inference.run(inside, lambda data=data: inference.faces(data, fields, inside))  # type: ignore[misc]
             except S2FError as error:
                 results.append({"problem": problem(error)})
             else:
-                results.append({"face": json.loads(bytes(_answer(made, fields, None).body))})
+                results.append({"face": json.loads(bytes(_answer(rendered, fields, None).body))})
     return JSONResponse({"results": results})
 
 
@@ -136,13 +124,13 @@ async def batch(request: Request, house: HouseOf) -> Response:
     responses=problems(400, 413, 415, 422, 503, 504),
     openapi_extra=form_of(schemas.NoFields),
 )
-async def embedding(request: Request, house: HouseOf) -> Response:
+async def embedding(request: Request, state: State) -> Response:
     """The voice embedding that faces are made from, of unit length. It must not be used to identify anyone."""
-    engine = house.engine
-    async with engine.admitted() as inside:
-        form = await read_form(request, schemas.NoFields, engine.settings.max_bytes)
-        voice = await engine.run(inside, lambda: engine.voice(form.file, inside))
-    facts = voice_facts(voice, engine.model)
+    inference = state.inference
+    async with inference.admitted() as inside:
+        form = await read_form(request, schemas.NoFields, inference.settings.max_bytes)
+        voice = await inference.run(inside, lambda: inference.voice(form.file, inside))
+    facts = voice_facts(voice, inference.model)
     return JSONResponse(facts | {"embedding": [round(float(value), 7) for value in voice.embedding]})
 
 
@@ -153,12 +141,12 @@ async def embedding(request: Request, house: HouseOf) -> Response:
     responses=problems(413, 422, 503, 504),
     openapi_extra=form_of(schemas.NoFields, file="A picture: png, jpeg or webp."),
 )
-async def provenance(request: Request, house: HouseOf) -> Response:
+async def provenance(request: Request, state: State) -> Response:
     """Reads the metadata, the content credentials and the watermark of a picture, and names what it finds."""
-    engine = house.engine
-    async with engine.admitted() as inside:
-        form = await read_form(request, schemas.NoFields, engine.settings.max_bytes)
-        report = await engine.run(inside, lambda: engine.decoders.picture(form.file, inside.left_s))
+    inference = state.inference
+    async with inference.admitted() as inside:
+        form = await read_form(request, schemas.NoFields, inference.settings.max_bytes)
+        report = await inference.run(inside, lambda: inference.decoders.picture(form.file, inside.left_s))
     return JSONResponse(report)
 
 
@@ -175,32 +163,32 @@ Name = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
     response_class=Response,
     responses={200: PICTURES | {"model": None}, **problems(404, 422)},
 )
-def kept_face(house: HouseOf, name: Name, owner_key: OwnerKey) -> Response:
+def kept_face(state: State, name: Name, owner_key: OwnerKey) -> Response:
     """A face that was kept with `keep_hours`, decrypted with the key of its owner."""
-    media_type, _, picture = _store(house).face(name, owner_key).partition(b"\0")
+    media_type, _, picture = _store(state).face(name, owner_key).partition(b"\0")
     return Response(picture, media_type=media_type.decode())
 
 
 @api.delete("/faces/{name}", summary="Delete it", status_code=204, responses=problems(404, 422))
-def delete_face(house: HouseOf, name: Name, owner_key: OwnerKey) -> Response:
+def delete_face(state: State, name: Name, owner_key: OwnerKey) -> Response:
     """Deletes a face at once."""
-    _store(house).delete(name, owner_key)
+    _store(state).delete(name, owner_key)
     return Response(status_code=204)
 
 
-def _store(house: House) -> Any:
-    if house.store is None:
+def _store(state: AppState) -> Any:
+    if state.store is None:
         raise NotFoundError("This server keeps no faces.")
-    return house.store
+    return state.store
 
 
 # ----------------------------------------------------------------------------- the rest
 
 
 @open_api.get("/info", summary="What this server does")
-def info(house: HouseOf) -> schemas.Info:
+def info(state: State) -> schemas.Info:
     """Version, pack and limits, for programs that adapt to them."""
-    settings, model = house.engine.settings, house.engine.model
+    settings, model = state.inference.settings, state.inference.model
     return schemas.Info(
         version=__version__,
         pack=model.pack_name,
@@ -211,7 +199,7 @@ def info(house: HouseOf) -> schemas.Info:
             bytes=settings.max_bytes, seconds=settings.max_seconds, samples=settings.max_samples,
             size=settings.max_size, batch=settings.max_batch, min_speech_seconds=MIN_SPEECH_S,
         ),
-        key_needed=house.keys is not None,
+        key_needed=state.keys is not None,
         formats=["png", "webp", "jpeg", "json"],
         stream=settings.streams > 0,
         store=settings.store is not None,
@@ -229,15 +217,15 @@ def info(house: HouseOf) -> schemas.Info:
     responses=problems(400, 401, 403, 413, 415, 422, 429, 503, 504),
     openapi_extra=form_of(schemas.PredictFields),
 )
-async def predict(request: Request, house: HouseOf) -> Response:
+async def predict(request: Request, state: State) -> Response:
     """Answers with the address of a picture. Nothing is kept: the address holds, sealed, what the face is made of."""
-    engine = house.engine
-    async with engine.admitted() as inside:
-        form = await read_form(request, schemas.PredictFields, engine.settings.max_bytes)
-        voice = await engine.run(inside, lambda: engine.voice(form.file, inside))
-        generator = engine.model.generator_for(form.fields.gender, voice)
-    token = house.seal.close(voice.embedding, generator, engine.settings.predict_seconds)
-    facts = voice_facts(voice, engine.model)
+    inference = state.inference
+    async with inference.admitted() as inside:
+        form = await read_form(request, schemas.PredictFields, inference.settings.max_bytes)
+        voice = await inference.run(inside, lambda: inference.voice(form.file, inside))
+        generator = inference.model.generator_for(form.fields.gender, voice)
+    token = state.seal.close(voice.embedding, generator, inference.settings.predict_seconds)
+    facts = voice_facts(voice, inference.model)
     answer = {"url": str(request.url_for("predicted", token=token)), "generator": generator}
     return JSONResponse(answer | {name: facts[name] for name in ("speech_seconds", "gender", "notice")})
 
@@ -249,33 +237,28 @@ async def predict(request: Request, house: HouseOf) -> Response:
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}, **problems(404, 422, 503, 504)},
 )
-async def predicted(house: HouseOf, token: Annotated[str, Path(max_length=4096)]) -> Response:
+async def predicted(state: State, token: Annotated[str, Path(max_length=4096)]) -> Response:
     """The face that an address from /predict stands for, until its time is over."""
-    engine = house.engine
-    embedding, generator = house.seal.open(token)
-    async with engine.admitted() as inside:
-        picture = await engine.run(inside, lambda: engine.sealed_face(embedding, generator))
+    inference = state.inference
+    embedding, generator = state.seal.open(token)
+    async with inference.admitted() as inside:
+        picture = await inference.run(inside, lambda: inference.sealed_face(embedding, generator))
     return Response(picture, media_type="image/png")
 
 
 @sockets.websocket("/stream")
-async def stream(socket: WebSocket) -> None:
-    house: House = socket.app.state.house
-    engine: Engine = house.engine
+async def stream(socket: WebSocket, state: State) -> None:
+    inference = state.inference
     origin, host = socket.headers.get("origin"), socket.headers.get("host", "")
-    allowed = (f"http://{host}", f"https://{host}", *listed(engine.settings.origins))
+    allowed = (f"http://{host}", f"https://{host}", *listed(inference.settings.origins))
     await socket.accept()
     try:
         if origin is not None and origin not in allowed:
             raise ForbiddenError("This page's origin may not open streams here.")
-        with house.streams.one():
-            first = await first_message(socket, engine.settings.stream_idle_seconds)
-            key = first.key or socket.headers.get("authorization", "")[7:] or socket.headers.get("x-api-key")
-            caller = house.caller(key)
-            if caller:
-                socket.scope["s2f_caller"] = caller
-            house.rate.spend(caller or (socket.client.host if socket.client else ""))
-            await Stream(engine, socket, first).run()
+        with state.streams.one():
+            first = await first_message(socket, inference.settings.stream_idle_seconds)
+            state.admit(socket, first.key)
+            await Stream(inference, socket, first).run()
         await socket.close()
     except S2FError as error:
         socket.scope["s2f_code"] = error.code

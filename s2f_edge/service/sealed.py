@@ -61,6 +61,6 @@ class Seal:
         except (ValueError, InvalidTag, struct.error):
             until = 0.0
         if until < time.time():
-            raise NotFoundError("This address is not valid, or its time is over. Send the recording again.")
+            raise NotFoundError("This URL is invalid or has expired. Send the recording again.")
         embedding = np.frombuffer(content, "<f2", offset=HEAD.size).astype(np.float32)
         return embedding / np.float32(max(float(np.linalg.norm(embedding)), 1e-12)), GENERATORS[which]

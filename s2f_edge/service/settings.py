@@ -1,4 +1,4 @@
-"""What a service may do. Imports nothing heavy: the command line reads its flags from here."""
+"""Settings of a service. Imports nothing heavy: the command line reads its flags from here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, get_type_hints
 
 from s2f_edge.errors import UsageError
-from s2f_edge.terms import DEVICES, MAX_SAMPLES, MAX_SIZE, PRECISIONS, either
+from s2f_edge.terms import DEVICES, MAX_SAMPLES, MAX_SIZE, VARIANTS, either
 
 
-class Says(NamedTuple):
-    """What `s2f-edge serve --help` says of a setting, and the numbers it must be within."""
+class Help(NamedTuple):
+    """The help text of a setting, and its range where it is a number."""
 
-    help: str
+    text: str
     min: float | None = None
     max: float | None = None
 
@@ -27,74 +27,70 @@ class Settings:
         UsageError: a value out of its range.
     """
 
-    host: Annotated[str, Says("Address to listen on; 0.0.0.0 is every address of the machine.")] = "127.0.0.1"
-    port: Annotated[int, Says("Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000
-    pack: Annotated[Path | None, Says("Folder of a model pack (default: the one that is installed).")] = None
-    precision: Annotated[
-        str | None, Says(f"{either(PRECISIONS)}, where the pack has it (default: the pack as it is).")
-    ] = None
-    device: Annotated[str, Says(f"{either(DEVICES)}.")] = "auto"
-
-    workers: Annotated[int, Says("Requests worked on at once; 0 is one per core.", min=0, max=256)] = 0
-    threads: Annotated[int, Says("Threads of one network call.", min=1, max=256)] = 1
-    queue: Annotated[int, Says("Requests that may wait; more are answered 503 at once.", min=0, max=100_000)] = 32
-    streams: Annotated[int, Says("Streams open at once; more are refused.", min=0, max=100_000)] = 16
-    request_seconds: Annotated[float, Says("Time that a request may take, upload and waiting included.", min=1)] = 30.0
-    stream_idle_seconds: Annotated[float, Says("A stream that sends nothing for this long is closed.", min=1)] = 30.0
-    max_bytes: Annotated[int, Says("Size of an upload; refused while it is read.", min=1024)] = 25 << 20
-    max_seconds: Annotated[float, Says("Length of a recording.", min=1)] = 600.0
-    max_samples: Annotated[int, Says("Candidates of one request.", min=1, max=MAX_SAMPLES)] = 16
-    max_size: Annotated[int, Says("Width and height of a face in pixels.", min=64, max=MAX_SIZE)] = 1024
-    max_batch: Annotated[int, Says("Recordings of one batch.", min=1, max=10_000)] = 32
-    rate: Annotated[float, Says("Requests per minute of one key (or address, without keys); 0 is no limit.", min=0)] = (
-        0.0
-    )
-    decoder_megabytes: Annotated[int, Says("Memory that decoding one recording may take.", min=256)] = 1024
-
-    keys: Annotated[Path | None, Says("File of API keys, made by `s2f-edge key`; without it none is needed.")] = None
-    certificate: Annotated[Path | None, Says("TLS certificate chain (PEM).")] = None
-    private_key: Annotated[Path | None, Says("TLS private key (PEM).")] = None
-    origins: Annotated[str, Says("Other origins whose pages may call, such as https://app.example; with commas.")] = ""
-    hosts: Annotated[
-        str, Says("Host names that are answered, with commas; * is any (default: any; on 127.0.0.1 local ones).")
-    ] = ""
-    proxies: Annotated[str, Says("Addresses of proxies whose X-Forwarded-For is believed, with commas.")] = ""
-    page: Annotated[bool, Says("Serve the page at /.")] = True
-    on_device: Annotated[
-        Path | None,
-        Says("Folder that `python -m export.to_browser` wrote: lets the page make faces in the browser itself."),
-    ] = None
-    terms: Annotated[Path | None, Says("Text file of this deployment's own terms of use, shown after ours.")] = None
-    c2pa_certificate: Annotated[
-        Path | None, Says("Certificate chain (PEM) that signs pictures (default: self-made).")
-    ] = None
-    c2pa_key: Annotated[Path | None, Says("Its private key (PEM).")] = None
-    secret: Annotated[str, Says("Seals the addresses that /predict gives out; the same on all machines.")] = ""
-    predict_seconds: Annotated[float, Says("How long such an address works.", min=1)] = 600.0
-
-    store: Annotated[Path | None, Says("Folder for faces that callers ask to keep, encrypted; off by default.")] = None
-    store_hours: Annotated[float, Says("Longest time that a face is kept.", min=0.01)] = 24.0
-    audit: Annotated[Path | None, Says("File to which counts are appended: of requests and faces, never contents.")] = (
+    host: Annotated[str, Help("Address to listen on; 0.0.0.0 is every address of the machine.")] = "127.0.0.1"
+    port: Annotated[int, Help("Port to listen on; 0 chooses a free one.", min=0, max=65535)] = 8000
+    pack: Annotated[Path | None, Help("Folder of a model pack (default: the installed one).")] = None
+    variant: Annotated[str | None, Help(f"Variant of the pack: {either(VARIANTS)} (default: the pack as it is).")] = (
         None
     )
-    audit_seconds: Annotated[float, Says("How often.", min=1)] = 3600.0
-    drain_seconds: Annotated[float, Says("After SIGTERM, time for requests that have begun.", min=0)] = 30.0
+    device: Annotated[str, Help(f"Device: {either(DEVICES)}.")] = "auto"
+
+    concurrency: Annotated[int, Help("Requests processed at the same time; 0 is one per core.", min=0, max=256)] = 0
+    threads: Annotated[int, Help("Threads per network call.", min=1, max=256)] = 1
+    queue: Annotated[int, Help("Requests that may wait; further ones get 503 at once.", min=0, max=100_000)] = 32
+    streams: Annotated[int, Help("Streams open at the same time; further ones are refused.", min=0, max=100_000)] = 16
+    request_seconds: Annotated[float, Help("Longest time of a request, with upload and waiting.", min=1)] = 30.0
+    stream_idle_seconds: Annotated[float, Help("Streams that send nothing for this long are closed.", min=1)] = 30.0
+    max_bytes: Annotated[int, Help("Largest upload.", min=1024)] = 25 << 20
+    max_seconds: Annotated[float, Help("Longest recording.", min=1)] = 600.0
+    max_samples: Annotated[int, Help("Most candidates per request.", min=1, max=MAX_SAMPLES)] = 16
+    max_size: Annotated[int, Help("Largest width and height of a face in pixels.", min=64, max=MAX_SIZE)] = 1024
+    max_batch: Annotated[int, Help("Most recordings per batch.", min=1, max=10_000)] = 32
+    rate: Annotated[float, Help("Requests per minute and key (or address, without keys); 0 is unlimited.", min=0)] = 0.0
+    decoder_megabytes: Annotated[int, Help("Memory limit of a decoder process.", min=256)] = 1024
+
+    keys: Annotated[Path | None, Help("File of API keys, from `s2f-edge key`; without it no key is needed.")] = None
+    tls_certificate: Annotated[Path | None, Help("TLS certificate chain (PEM).")] = None
+    tls_key: Annotated[Path | None, Help("TLS private key (PEM).")] = None
+    origins: Annotated[str, Help("Allowed CORS origins, such as https://app.example; comma-separated.")] = ""
+    hosts: Annotated[
+        str, Help("Accepted Host headers, comma-separated; * is any (default: any; on 127.0.0.1 local ones).")
+    ] = ""
+    proxies: Annotated[str, Help("Proxies whose X-Forwarded-For is trusted, comma-separated.")] = ""
+    page: Annotated[bool, Help("Serve the web page at /.")] = True
+    on_device: Annotated[
+        Path | None,
+        Help("Folder from `python -m export.to_browser`: the page can then run the networks in the browser."),
+    ] = None
+    terms: Annotated[Path | None, Help("Text file with further terms of use of this deployment.")] = None
+    c2pa_certificate: Annotated[
+        Path | None, Help("Certificate chain (PEM) that signs pictures (default: a self-made one).")
+    ] = None
+    c2pa_key: Annotated[Path | None, Help("Private key of the C2PA certificate (PEM).")] = None
+    secret: Annotated[str, Help("Secret that encrypts the URLs of /predict; the same on all machines.")] = ""
+    predict_seconds: Annotated[float, Help("Lifetime of a URL of /predict.", min=1)] = 600.0
+
+    store: Annotated[Path | None, Help("Folder for encrypted faces that callers ask to keep; off by default.")] = None
+    store_hours: Annotated[float, Help("Longest time a face is kept.", min=0.01)] = 24.0
+    audit: Annotated[Path | None, Help("Audit log: counts of requests and faces, no contents.")] = None
+    audit_seconds: Annotated[float, Help("Interval of the audit log.", min=1)] = 3600.0
+    drain_seconds: Annotated[float, Help("Time after SIGTERM to finish running requests.", min=0)] = 30.0
 
     def __post_init__(self) -> None:
-        for name, says in described().items():
-            value, low, high = getattr(self, name), says.min, says.max
+        for name, help in setting_help().items():
+            value, low, high = getattr(self, name), help.min, help.max
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 wanted = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
                 raise UsageError(f"{name} is {value!r}; it must be {wanted}.")
-        if (self.certificate is None) != (self.private_key is None):
-            raise UsageError("TLS needs both: certificate and private_key.")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise UsageError("TLS needs both tls_certificate and tls_key.")
         if self.device not in DEVICES:
             raise UsageError(f"device is {self.device!r}; it must be {either(DEVICES)}.")
 
     @property
     def slots(self) -> int:
         """How many requests are worked on at once."""
-        return self.workers or os.cpu_count() or 1
+        return self.concurrency or os.cpu_count() or 1
 
     @property
     def allowed_hosts(self) -> list[str]:
@@ -104,8 +100,8 @@ class Settings:
         return ["127.0.0.1", "localhost", "[::1]"] if self.host in ("127.0.0.1", "localhost", "::1") else ["*"]
 
 
-def described() -> dict[str, Says]:
-    """What is said of each setting, by its name."""
+def setting_help() -> dict[str, Help]:
+    """The help of each setting, by its name."""
     hints = get_type_hints(Settings, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items()}
 

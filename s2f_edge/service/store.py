@@ -78,7 +78,7 @@ class FaceStore:
         self._path(name).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Deletes what is kept no longer, and says how many that were."""
+        """Deletes expired faces and returns their number."""
         gone = 0
         for path in self._folder.glob(f"*{SUFFIX}"):
             try:

@@ -37,7 +37,7 @@ from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.live import LiveVoice
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.service.decoder import Decoder
-from s2f_edge.service.engine import Admitted, Engine, picture_fields
+from s2f_edge.service.inference import Admitted, InferenceService, picture_fields
 from s2f_edge.service.problems import problem
 from s2f_edge.service.schemas import FaceFields
 from s2f_edge.service.uploads import said
@@ -68,8 +68,8 @@ class StreamSettings(BaseModel):
     key: str | None = Field(default=None, description="API key, where the header cannot be set, as in browsers.")
 
 
-class Updates:
-    """When a face has got better: first with a second of speech, then with half a second or a tenth more.
+class UpdatePolicy:
+    """Decides when to send a face: after a second of speech, then after half a second or a tenth more.
 
     Where the voice network has run for the sound that came just now, the face waits once for more, so that no
     update is the work of two.
@@ -82,17 +82,17 @@ class Updates:
         self._sent: Float32s | None = None
 
     def due(self, speech_s: float, windows: int) -> bool:
-        """Whether to look now.
+        """Whether to compute a face now.
 
         Args:
             speech_s: how much has come.
-            windows: how often the network has run for what is settled of it.
+            windows: how often the network has run for what is committed of it.
         """
-        settled, self._windows = windows > self._windows, windows
+        committed, self._windows = windows > self._windows, windows
         first = MIN_SPEECH_S if not self._tried_s else self._tried_s + max(STEP_S, STEP_SHARE * self._tried_s)
         if speech_s < first:
             return False
-        if settled and not self._put_off:
+        if committed and not self._put_off:
             self._put_off = True
             return False
         self._put_off = False
@@ -139,19 +139,19 @@ class Stream:
     """One stream, from its first message to its end.
 
     Args:
-        engine: which does the work.
+        inference: which does the work.
         socket: accepted.
         settings: what the client's first message said.
     """
 
-    def __init__(self, engine: Engine, socket: WebSocket, settings: StreamSettings) -> None:
-        engine.check(FaceFields(size=settings.size))
-        self._engine = engine
+    def __init__(self, inference: InferenceService, socket: WebSocket, settings: StreamSettings) -> None:
+        inference.check(FaceFields(size=settings.size))
+        self._inference = inference
         self._socket = socket
         self._settings = settings
-        self._live = LiveVoice(engine.model)
+        self._live = LiveVoice(inference.model)
         self._sound: _Sound | None = None
-        self._updates = Updates()
+        self._updates = UpdatePolicy()
         self._waiting: list[bytes] = []
         self._wake = asyncio.Event()
         self._ended = False
@@ -173,9 +173,9 @@ class Stream:
 
     async def _read(self) -> None:
         """Takes messages as they come, so that the client is never held up."""
-        bytes_left = self._engine.settings.max_bytes
+        bytes_left = self._inference.settings.max_bytes
         while not self._ended:
-            message = await _received(self._socket, self._engine.settings.stream_idle_seconds)
+            message = await _received(self._socket, self._inference.settings.stream_idle_seconds)
             if isinstance(message, str):
                 if not _is_end(message):
                     raise InvalidRequestError('After the first message, text can only be {"type": "end"}.')
@@ -184,7 +184,7 @@ class Stream:
                 self._checked(message)
                 bytes_left -= len(message)
                 if bytes_left < 0:
-                    raise TooLargeError(f"The stream has more than {self._engine.settings.max_bytes} bytes.")
+                    raise TooLargeError(f"The stream has more than {self._inference.settings.max_bytes} bytes.")
                 self._waiting.append(message)
             self._wake.set()
 
@@ -199,8 +199,8 @@ class Stream:
             await self._wake.wait()
             self._wake.clear()
             messages, self._waiting, last = self._waiting, [], self._ended
-            admitted = Admitted(monotonic() + self._engine.settings.request_seconds, [])
-            for answer in await self._engine.run(admitted, lambda m=messages, e=last: list(self._hear(m, e))):  # type: ignore[misc]
+            admitted = Admitted(monotonic() + self._inference.settings.request_seconds, [])
+            for answer in await self._inference.run(admitted, lambda m=messages, e=last: list(self._hear(m, e))):  # type: ignore[misc]
                 await self._socket.send_text(json.dumps(answer))
             if last:
                 return
@@ -209,14 +209,14 @@ class Stream:
 
     def _hear(self, messages: list[bytes], last: bool) -> Iterator[dict[str, Any]]:
         began = perf_counter()
-        self._sound = self._sound or _Sound(self._settings, self._engine.settings.decoder_megabytes)
+        self._sound = self._sound or _Sound(self._settings, self._inference.settings.decoder_megabytes)
         self._live.push(self._sound(messages))
         if last:
             self._live.push(self._sound.rest())
-        most = self._engine.settings.max_seconds
+        most = self._inference.settings.max_seconds
         if self._live.heard_seconds > most:
             raise TooLongError(f"The stream is longer than {most:g} s; end it and begin another one.")
-        if last or self._updates.due(self._live.speech_seconds, self._live.settled_windows):
+        if last or self._updates.due(self._live.speech_seconds, self._live.committed_windows):
             yield from self._face(last, began)
         elif self._live.heard_seconds - self._told_s >= HEARD_EVERY_S:
             self._told_s = self._live.heard_seconds
@@ -234,17 +234,17 @@ class Stream:
             yield {"type": "heard", **self._so_far()}
             return
         size = self._settings.size
-        made = self._engine.made(
+        rendered = self._inference.render(
             voice, FaceFields(gender=self._settings.gender, size=size, format=self._settings.format)
         )
-        known = made.result.to_dict()
+        known = rendered.result.to_dict()
         yield {
             "type": "face",
             **self._so_far(),
             "final": last,
             **{name: known[name] for name in ("gender", "male_probability", "generator", "warnings", "notice")},
-            "picture": picture_fields(made.pictures[0], made.media_type, size),
-            "marks": list(made.marks),
+            "picture": picture_fields(rendered.pictures[0], rendered.media_type, size),
+            "marks": list(rendered.marks),
             "work_ms": round((perf_counter() - began) * 1e3, 1),
         }
 
@@ -255,29 +255,29 @@ class Stream:
         }
 
 
-class Streams:
-    """Counts the streams that are open."""
+class StreamLimit:
+    """Limits the number of open streams."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, inference: InferenceService) -> None:
+        self._inference = inference
         self.open = 0
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Room for a stream.
+        """Holds a place for one stream.
 
         Raises:
             BusyError: there is none.
         """
-        if self.open >= self._engine.settings.streams:
-            raise BusyError(f"{self.open} streams are open, and no more can be. Try again.", 5)
+        if self.open >= self._inference.settings.streams:
+            raise BusyError(f"All {self.open} streams are in use. Try again later.", 5)
         self.open += 1
-        self._engine.counts.streams.inc()
+        self._inference.metrics.streams.inc()
         try:
             yield
         finally:
             self.open -= 1
-            self._engine.counts.streams.dec()
+            self._inference.metrics.streams.dec()
 
 
 async def first_message(socket: WebSocket, idle_s: float) -> StreamSettings:

@@ -106,7 +106,7 @@ def evaluate(
     from s2f_edge import S2FError
     from s2f_train.data.store import StoreError
     from s2f_train.evaluate.cache import VectorCache
-    from s2f_train.evaluate.evaluation import Settings, evaluate
+    from s2f_train.evaluate.evaluation import EvaluationSettings, evaluate
     from s2f_train.evaluate.judges import open_attributes, open_close, open_features, open_recogniser
     from s2f_train.evaluate.judging import JudgeError
     from s2f_train.evaluate.looking import Judges
@@ -116,7 +116,7 @@ def evaluate(
 
     try:
         check_replaceable(out, is_report)  # before the work, and again after it
-        settings = Settings(
+        settings = EvaluationSettings(
             store=store, packs={n: _pack(p) for n, p in _named(pack, "pack")}, pictures=dict(_pictures(pictures)),
             references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()), oracle=oracle,
             people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,

@@ -113,14 +113,14 @@ def prepare(
 
     from s2f_train.data.items import SourceError
     from s2f_train.data.store import StoreError
-    from s2f_train.prepare.item import Settings
+    from s2f_train.prepare.item import PrepareSettings
     from s2f_train.prepare.plan import Choice, plan
     from s2f_train.prepare.worker import PrepareError
 
     if face_size not in FACE_SIZES:
         _fail(f"--face-size is {face_size}; it must be 64 or 224.", 2)
     choice = Choice(split.value, seed, shard_items, voices_per_identity, faces_per_identity, limit)
-    settings = Settings(keep.value, max_seconds, face_size, zoom)
+    settings = PrepareSettings(keep.value, max_seconds, face_size, zoom)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster that takes the machine back
     try:
         planned = plan(read_sources(given), choice, settings)

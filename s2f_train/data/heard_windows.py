@@ -34,7 +34,7 @@ from s2f_train.folders import written_whole
 
 log = logging.getLogger(__name__)
 
-FRAMES = (Fbank80FrontEnd.WINDOW_FRAMES, 100)  # whole windows, and such as a glance at a stream has
+FRAMES = (Fbank80FrontEnd.WINDOW_FRAMES, 100)  # whole windows, and such as the preview of a stream has
 SHORT_SHARE = 1 / 8
 PIECE = 256  # windows that a process makes at a time
 FEW = 1000  # processes take longer to start

@@ -42,7 +42,7 @@ MOST_SIDE = 256  # pixels at which the network of features sees pictures, at mos
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What is evaluated, on whom, how thoroughly.
 
     Attributes:
@@ -86,7 +86,9 @@ class Settings:
     seed: int = 0
 
 
-def evaluate(settings: Settings, judges: Judges, store_cache: Path = Path("runs/cache")) -> tuple[Evaluation, bytes]:
+def evaluate(
+    settings: EvaluationSettings, judges: Judges, store_cache: Path = Path("runs/cache")
+) -> tuple[Evaluation, bytes]:
     """Evaluates packs and pictures on the people of a store.
 
     Args:
@@ -116,7 +118,12 @@ class _Run:
     """One evaluation: the pictures and what the judges saw, then the sections that follow from it."""
 
     def __init__(
-        self, settings: Settings, judges: Judges, store: Store, subjects: Subjects, photographs: Photographs | None
+        self,
+        settings: EvaluationSettings,
+        judges: Judges,
+        store: Store,
+        subjects: Subjects,
+        photographs: Photographs | None,
     ):
         self.settings, self.judges, self.store, self.photographs = settings, judges, store, photographs
         self.models = {name: Speech2Face(folder, device="cpu") for name, folder in settings.packs.items()}

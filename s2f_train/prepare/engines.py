@@ -15,13 +15,13 @@ from queue import SimpleQueue
 
 from s2f_edge import processes
 from s2f_edge.errors import ClusterError, RuntimeSetupError, WorkerError
-from s2f_train.prepare.item import Settings
+from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.unit import Tick, Unit, make_unit
 from s2f_train.prepare.worker import PrepareError, Worker
 
 
 def local(
-    units: Sequence[Unit], folder: Path, settings: Settings, jobs: int | None, tick: Tick
+    units: Sequence[Unit], folder: Path, settings: PrepareSettings, jobs: int | None, tick: Tick
 ) -> Generator[Unit, None, None]:
     """Makes units with `jobs` worker processes (None: one for each core).
 
@@ -57,7 +57,7 @@ def local(
 
 
 def on_ray(
-    units: Sequence[Unit], folder: Path, settings: Settings, address: str, jobs: int | None, tick: Tick
+    units: Sequence[Unit], folder: Path, settings: PrepareSettings, address: str, jobs: int | None, tick: Tick
 ) -> Generator[Unit, None, None]:
     """Makes units as Ray tasks, on all nodes that see the data and `folder` under the same paths.
 
@@ -82,7 +82,7 @@ def on_ray(
         raise PrepareError(str(error)) from None
 
 
-def _on_node(unit: Unit, shared: tuple[str, Settings]) -> tuple[int, float, int]:
+def _on_node(unit: Unit, shared: tuple[str, PrepareSettings]) -> tuple[int, float, int]:
     """Runs in a Ray task; what `tick` is told of the whole unit."""
     folder, settings = Path(shared[0]), shared[1]
     if not (folder / unit.shard).parent.is_dir():

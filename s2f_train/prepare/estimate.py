@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
-from s2f_train.prepare.item import Job, Made
+from s2f_train.prepare.item import Job, Prepared
 from s2f_train.prepare.plan import Plan
 from s2f_train.prepare.worker import Worker
 
@@ -52,7 +52,7 @@ def _of_group(source: str, kind: str, jobs: list[Job], worker: Worker) -> Estima
     begun = time.monotonic()
     results = worker.make(jobs[:TRIED])
     seconds = time.monotonic() - begun
-    good = [made for made in results if isinstance(made, Made)]
+    good = [made for made in results if isinstance(made, Prepared)]
     size = sum(2 * TAR_BLOCK + len(data) for made in good for data in made.members.values())
     share = len(jobs) / len(results)
     return Estimate(

@@ -29,7 +29,7 @@ WHY_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PrepareSettings:
     """What becomes of an item.
 
     Attributes:
@@ -65,7 +65,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Prepared:
     """A sample: extension -> bytes. `cut`: it was longer than `max_seconds`."""
 
     members: dict[str, bytes]
@@ -98,11 +98,11 @@ class Maker:
         SetupError: a package is missing, so that no item of its type could be made.
     """
 
-    settings: Settings
+    settings: PrepareSettings
     _aligner: Aligner | None = field(default=None, repr=False)
     _portraits: PortraitMaker | None = field(default=None, repr=False)
 
-    def __call__(self, job: Job) -> Made | Skipped:
+    def __call__(self, job: Job) -> Prepared | Skipped:
         try:
             return self._made(job)
         except ImportError as error:  # MissingDecoderError is one
@@ -112,7 +112,7 @@ class Maker:
         except Exception as error:  # decoders fail in their own ways, and no file may stop the rest
             return Skipped(_line(error, job.item))
 
-    def _made(self, job: Job) -> Made:
+    def _made(self, job: Job) -> Prepared:
         item, content = job.item, job.item.content
         if content == "sound":
             return voice(job, *speech_of(item.place, self.settings.max_seconds), self.settings)
@@ -183,7 +183,7 @@ def stretch(place: Place) -> Iterator[Float32s]:
             return
 
 
-def voice(job: Job, samples: Float32s, cut: bool, settings: Settings) -> Made:
+def voice(job: Job, samples: Float32s, cut: bool, settings: PrepareSettings) -> Prepared:
     """Voiced samples, float32 (n,) at 16 kHz, as FLAC and log-mel."""
     members: dict[str, bytes] = {}
     frames = 0
@@ -196,7 +196,7 @@ def voice(job: Job, samples: Float32s, cut: bool, settings: Settings) -> Made:
     return _sample(job, members, len(samples) / SAMPLE_RATE, frames, cut)
 
 
-def stored_logmel(job: Job, data: bytes, settings: Settings) -> Made:
+def stored_logmel(job: Job, data: bytes, settings: PrepareSettings) -> Prepared:
     """Features that a data set has ready, (frames, 64), or turned, (64, frames)."""
     logmel = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(logmel, np.ndarray) or logmel.ndim != 2 or BINS not in logmel.shape or logmel.dtype.kind != "f":
@@ -212,7 +212,7 @@ def stored_logmel(job: Job, data: bytes, settings: Settings) -> Made:
     return _sample(job, {"logmel.npy": _npy(kept)}, len(kept) / per_second, len(kept), len(logmel) > most)
 
 
-def face(job: Job, image: Image.Image) -> Made:
+def face(job: Job, image: Image.Image) -> Prepared:
     if image.width > PNG_UP_TO:
         return _sample(job, {"jpg": _jpeg(image)})
     file = io.BytesIO()
@@ -220,7 +220,7 @@ def face(job: Job, image: Image.Image) -> Made:
     return _sample(job, {"png": file.getvalue()})
 
 
-def portrait(job: Job, made: Portrait) -> Made:
+def portrait(job: Job, made: Portrait) -> Prepared:
     points = io.BytesIO()
     np.save(points, made.points, allow_pickle=False)
     members = {"jpg": _jpeg(Image.fromarray(made.pixels)), POINTS: points.getvalue()}
@@ -235,7 +235,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 def _sample(
     job: Job, members: dict[str, bytes], seconds: float = 0.0, frames: int = 0, cut: bool = False, **more: float | str
-) -> Made:
+) -> Prepared:
     item, who = job.item, job.identity
     seconds = round(seconds, 3)
     facts = {
@@ -250,7 +250,7 @@ def _sample(
         "seconds": seconds,
         **more,
     }
-    return Made(members | {"json": json.dumps(facts).encode()}, seconds, frames, cut)
+    return Prepared(members | {"json": json.dumps(facts).encode()}, seconds, frames, cut)
 
 
 def _flac(samples: Float32s) -> bytes:

@@ -15,7 +15,7 @@ from s2f_train.data.frame import VIEW
 from s2f_train.data.items import Identity, Item, Source, joined, split_of
 from s2f_train.data.store import FORMAT
 from s2f_train.prepare import portrait
-from s2f_train.prepare.item import Job, Settings
+from s2f_train.prepare.item import Job, PrepareSettings
 from s2f_train.prepare.unit import Unit
 from s2f_train.prepare.worker import PrepareError
 
@@ -50,7 +50,7 @@ class Plan:
 
     sources: Sequence[Source]
     choice: Choice
-    settings: Settings
+    settings: PrepareSettings
     identities: dict[str, Identity]  # split is set
     units: list[Unit] = field(repr=False)
 
@@ -65,7 +65,7 @@ class Plan:
         return sum(len(unit.jobs) for unit in self.units if unit.shard.startswith(FOLDER_OF[kind]))
 
 
-def plan(sources: Sequence[Source], choice: Choice, settings: Settings) -> Plan:
+def plan(sources: Sequence[Source], choice: Choice, settings: PrepareSettings) -> Plan:
     """Spreads the items of all sources over units, in an order that the seed decides.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s2f_train.data.store import read_lines
-from s2f_train.prepare.item import Job, Made, Settings, Skipped
+from s2f_train.prepare.item import Job, Prepared, PrepareSettings, Skipped
 from s2f_train.prepare.worker import PrepareError, Worker
 
 RECIPE = 1  # raise it when the same item with the same settings becomes something else
@@ -37,7 +37,7 @@ class Unit:
         return any(job.item.content == "portrait" for job in self.jobs)
 
     @classmethod
-    def of(cls, shard: str, jobs: tuple[Job, ...], settings: Settings, portraits: str = "") -> Unit:
+    def of(cls, shard: str, jobs: tuple[Job, ...], settings: PrepareSettings, portraits: str = "") -> Unit:
         """`portraits`: a digest of all of the plan, on which a shard depends that has some."""
         rules: list[Any] = [RECIPE, settings.of_kind(jobs[0].item.kind)]
         if any(job.item.content == "portrait" for job in jobs):
@@ -76,22 +76,22 @@ def make_unit(unit: Unit, folder: Path, worker: Worker, tick: Tick) -> None:
         new_index.unlink(missing_ok=True)
 
 
-def _write_shard(unit: Unit, path: Path, worker: Worker, tick: Tick) -> list[Made | Skipped]:
+def _write_shard(unit: Unit, path: Path, worker: Worker, tick: Tick) -> list[Prepared | Skipped]:
     """Returns what became of each job, without the bytes."""
     from webdataset.writer import TarWriter  # here, since it imports torch where that is installed
 
-    results: list[Made | Skipped] = []
+    results: list[Prepared | Skipped] = []
     with path.open("wb") as file:
         with TarWriter(file, user="s2f", group="s2f", mode=0o644, mtime=0, encoder=False) as tar:
             for start in range(0, len(unit.jobs), BATCH):
                 jobs = unit.jobs[start : start + BATCH]
                 batch = worker.make(jobs)
                 for job, made in zip(jobs, batch, strict=True):
-                    if isinstance(made, Made):
+                    if isinstance(made, Prepared):
                         tar.write({"__key__": job.key, **made.members})
-                        made = Made({}, made.seconds, made.frames, made.cut)
+                        made = Prepared({}, made.seconds, made.frames, made.cut)
                     results.append(made)
-                good = [made for made in batch if isinstance(made, Made)]
+                good = [made for made in batch if isinstance(made, Prepared)]
                 tick(len(batch), sum(made.seconds for made in good), len(batch) - len(good))
         file.flush()
         os.fsync(file.fileno())
@@ -128,20 +128,20 @@ def leave_out(unit: Unit, folder: Path, why: dict[str, str]) -> None:
                     new.addfile(member, old.extractfile(member))
         file.flush()
         os.fsync(file.fileno())
-    results: list[Made | Skipped] = []
+    results: list[Prepared | Skipped] = []
     for job, row in zip(unit.jobs, rows, strict=True):
         reason = row.get("why") or why.get(job.key)
-        results.append(Skipped(reason) if reason else Made({}, row["seconds"], row["frames"]))
+        results.append(Skipped(reason) if reason else Prepared({}, row["seconds"], row["frames"]))
     _write_index(unit, results, new_shard, new_index)
     _publish(shard, new_shard, new_index)
 
 
-def _is_lost(made: Made | Skipped) -> bool:
+def _is_lost(made: Prepared | Skipped) -> bool:
     return isinstance(made, Skipped) and made.unreadable
 
 
-def _write_index(unit: Unit, results: list[Made | Skipped], shard: Path, path: Path) -> None:
-    good = [made for made in results if isinstance(made, Made)]
+def _write_index(unit: Unit, results: list[Prepared | Skipped], shard: Path, path: Path) -> None:
+    good = [made for made in results if isinstance(made, Prepared)]
     head = {
         "unit": unit.digest,
         "bytes": shard.stat().st_size,
@@ -153,7 +153,7 @@ def _write_index(unit: Unit, results: list[Made | Skipped], shard: Path, path: P
     with path.open("w") as file:
         file.write(json.dumps(head) + "\n")
         for job, made in zip(unit.jobs, results, strict=True):
-            row = _sample_row(job, made, members[job.key]) if isinstance(made, Made) else _skipped_row(job, made)
+            row = _sample_row(job, made, members[job.key]) if isinstance(made, Prepared) else _skipped_row(job, made)
             file.write(json.dumps(row) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -169,7 +169,7 @@ def _members(shard: Path) -> dict[str, dict[str, tuple[int, int]]]:
     return found
 
 
-def _sample_row(job: Job, made: Made, members: dict[str, tuple[int, int]]) -> dict[str, Any]:
+def _sample_row(job: Job, made: Prepared, members: dict[str, tuple[int, int]]) -> dict[str, Any]:
     return {
         "key": job.key,
         "identity": job.identity.name,

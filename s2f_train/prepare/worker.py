@@ -8,12 +8,12 @@ from typing import Any
 
 from s2f_edge import processes
 from s2f_edge.errors import RuntimeSetupError
-from s2f_train.prepare.item import Job, Made, Maker, Settings, SetupError, Skipped
+from s2f_train.prepare.item import Job, Maker, Prepared, PrepareSettings, SetupError, Skipped
 
 START_S = 300.0
 STUCK_S = 900.0  # some broken files take long; none takes this long
 
-Results = list[Made | Skipped]
+Results = list[Prepared | Skipped]
 
 
 class PrepareError(ValueError):
@@ -31,7 +31,7 @@ class Worker:
         PrepareError: no process can be started.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: PrepareSettings):
         self._settings = settings
         self._stopped = threading.Event()
         self._begin()
@@ -75,7 +75,7 @@ class Worker:
         self._process.kill()
 
 
-def _results_of(settings: Settings) -> Callable[[Sequence[Job]], Results | SetupError]:
+def _results_of(settings: PrepareSettings) -> Callable[[Sequence[Job]], Results | SetupError]:
     make = Maker(settings)
 
     def results(jobs: Sequence[Job]) -> Results | SetupError:

@@ -26,7 +26,7 @@ from s2f_edge import __version__
 from s2f_edge.batch import engines
 from s2f_edge.batch import jobs as jobs_module
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import HOPELESS, How, Maker, Outcome, row
+from s2f_edge.batch.make import FATAL, Maker, Options, Outcome, row
 from s2f_edge.batch.recordings import recordings
 from s2f_edge.batch.table import Table
 from s2f_edge.cli import batch
@@ -95,28 +95,28 @@ def test_workers_make_what_one_process_makes(run, clips: Path, tmp_path: Path) -
 
 
 def test_when_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    def workers(count: int = 1000, how: How = How(), **options: Any) -> int:  # noqa: B008
-        return batch.Many(**options).workers([Job(f"{i}.wav", [f"{i}.png"]) for i in range(count)], how)
+    def workers(count: int = 1000, options: Options = Options(), **given: Any) -> int:  # noqa: B008
+        return batch.BatchOptions(**given).workers([Job(f"{i}.wav", [f"{i}.png"]) for i in range(count)], options)
 
     monkeypatch.setattr(batch, "cores", lambda: 4)
     assert workers() == 4
     assert workers(10) == 0
-    assert workers(10, jobs=3) == 3
-    assert workers(2, jobs=3) == 2
-    assert workers(jobs=1) == 0
+    assert workers(10, processes=3) == 3
+    assert workers(2, processes=3) == 2
+    assert workers(processes=1) == 0
     assert workers(10, table="x.jsonl") == 4
     assert workers(1, table="x.jsonl") == 1
-    assert workers(how=How(threads=2)) == 2
-    assert workers(how=How(threads=8), table="x.jsonl") == 1
-    assert workers(how=How(device="cuda")) == 0
+    assert workers(options=Options(threads=2)) == 2
+    assert workers(options=Options(threads=8), table="x.jsonl") == 1
+    assert workers(options=Options(device="cuda")) == 0
     monkeypatch.setattr("s2f_edge.pack.network.has_gpu_build", lambda: True)
     assert workers() == 0
     assert workers(table="x.jsonl") == 1
-    assert workers(how=How(device="cpu")) == 4
+    assert workers(options=Options(device="cpu")) == 4
     for piped in (Job("-", ["a.png"]), Job("a.wav", ["-"])):
-        assert batch.Many().workers([piped], How()) == 0
+        assert batch.BatchOptions().workers([piped], Options()) == 0
         with pytest.raises(UsageError, match="- is for one recording"):
-            batch.Many(jobs=2).workers([piped], How())
+            batch.BatchOptions(processes=2).workers([piped], Options())
 
 
 def counted(source: Path, folder: Path, count: int, pulled: list[Job]) -> Iterator[Job]:
@@ -129,7 +129,9 @@ def test_few_recordings_are_under_way_and_a_killed_worker_costs_one(
     tiny_pack: Path, examples: Path, tmp_path: Path
 ) -> None:
     pulled: list[Job] = []
-    outcomes = engines.local(counted(examples / "male.wav", tmp_path, 40, pulled), How(str(tiny_pack), device="cpu"), 2)
+    outcomes = engines.local(
+        counted(examples / "male.wav", tmp_path, 40, pulled), Options(str(tiny_pack), device="cpu"), 2
+    )
     done: list[tuple[Job, Outcome]] = []
     for each in outcomes:
         done.append(each)
@@ -152,7 +154,7 @@ def test_a_recording_that_never_ends_costs_only_itself(
     os.mkfifo(tmp_path / "fifo.wav")  # nobody writes into it
     sources = [examples / "male.wav", examples / "male.wav", tmp_path / "fifo.wav", examples / "female.wav"]
     jobs = [Job(str(source), [str(tmp_path / f"{i}.png")]) for i, source in enumerate(sources)]
-    outcomes = engines.local(jobs, How(str(tiny_pack), device="cpu"), 1)
+    outcomes = engines.local(jobs, Options(str(tiny_pack), device="cpu"), 1)
     done = [next(outcomes)]
     with monkeypatch.context() as patch:
         patch.setattr(engines, "STUCK_S", 2.0)
@@ -162,7 +164,7 @@ def test_a_recording_that_never_ends_costs_only_itself(
     assert [outcome.facts.get("message") for _, outcome in done] == [
         None,
         None,
-        "The process that worked on it gave no answer and was ended.",
+        "The process that worked on it did not answer and was killed.",
         None,
     ]
 
@@ -177,13 +179,13 @@ def test_a_broken_pack_is_one_error(run, clips: Path, tiny_pack: Path, tmp_path:
     assert result.exit_code == 32
     assert result.stderr.count("\n") == 1
     with pytest.raises(PackIntegrityError, match="Put the same pack on every machine"):
-        Maker(How(str(tiny_pack), "0" * 64))
+        Maker(Options(str(tiny_pack), "0" * 64))
 
 
 def test_a_full_disk_ends_the_run(
     run, clips: Path, tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    maker = Maker(How(str(tiny_pack), device="cpu"))
+    maker = Maker(Options(str(tiny_pack), device="cpu"))
     job = Job(str(clips / "0.wav"), [str(tmp_path / "a.png")])
 
     def full(_: int) -> None:
@@ -192,20 +194,20 @@ def test_a_full_disk_ends_the_run(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         outcome = maker.outcome(job)
-    assert outcome.hopeless
+    assert outcome.fatal
     assert outcome.facts["error"] == "output"
-    assert not maker.outcome(Job(str(clips / "7.wav"), ["b.png"])).hopeless
+    assert not maker.outcome(Job(str(clips / "7.wav"), ["b.png"])).fatal
     leftover = tmp_path / ".0.face.png-a1b2c3d4"  # of a worker that was killed while it wrote
     leftover.write_bytes(b"half")
     outcomes = iter([(job, maker.outcome(job)), (Job("b", ["b"]), outcome), (Job("c", ["c"]), outcome)])
     monkeypatch.setattr(batch, "_outcomes", lambda *_: (each for each in outcomes))
     result = run("infer", clips, *TABLE)
     assert result.exit_code == 50
-    assert "1 of 8 are done. The same command with --resume goes on." in result.stderr
+    assert "1 of 8 are done. Run the same command with --resume to continue." in result.stderr
     assert not leftover.exists()
     assert "No space left" in result.stderr
     assert len(rows(tmp_path / "rows.jsonl")) == 1
-    assert {errno.ENOSPC, errno.EROFS} <= HOPELESS
+    assert {errno.ENOSPC, errno.EROFS} <= FATAL
 
 
 # -------------------------------------------------------------------------------- lists
@@ -304,8 +306,8 @@ def test_parquet_without_pyarrow(run, clips: Path, monkeypatch: pytest.MonkeyPat
         (["--resume"], "add --table"),
         ([*TABLE, "--retry-failed"], "needs --resume"),
         (["--table", "rows.csv"], "ends with neither .jsonl nor .parquet"),
-        (["--address", "local"], "for --engine ray"),
-        (["--engine", "ray", "--jobs", "2"], "has the cores that it has"),
+        (["--address", "local"], "needs --engine ray"),
+        (["--engine", "ray", "--jobs", "2"], "applies to this machine only"),
         (["--jobs", "0"], "--jobs"),
     ],
 )
@@ -380,14 +382,14 @@ def test_the_file_of_somebody_else_stays(run, clips: Path, tmp_path: Path, conte
     (tmp_path / "rows.jsonl").write_text(content)
     result = run("infer", clips, *TABLE, "--resume")
     assert result.exit_code == 50
-    assert "is no row of s2f-edge" in result.stderr
+    assert "is not a row of s2f-edge" in result.stderr
     assert (tmp_path / "rows.jsonl").read_text() == content
 
 
 @pytest.mark.parametrize("cut", [2, 40, 300])
 @pytest.mark.parametrize("keep", [0, 2])
 def test_a_row_that_was_cut_off_is_done_again(tmp_path: Path, cut: int, keep: int) -> None:
-    how, path = How(pack_sha256="a"), tmp_path / "rows.jsonl"
+    how, path = Options(pack_sha256="a"), tmp_path / "rows.jsonl"
     outcome = Outcome({"error": "usage", "message": "none", "exit_status": 2}, [], 1.0)
     line = json.dumps(row(Job("x.wav", ["x.png"]), outcome, how, str(tmp_path))).encode() + b"\n"
     whole = b"".join(line.replace(b"x.wav", b"%d.wav" % i) for i in range(keep))
@@ -450,8 +452,8 @@ def test_an_interrupted_run_says_how_to_go_on(
     count = len(rows(table))
     if number == signal.SIGINT:
         assert running.returncode == 130
-        text = f"Interrupted; nothing half written is left. {count} of 150 are done. The same command with --resume "
-        assert said.decode() == f"{text}goes on.\n"
+        text = f"Interrupted; no partial files are left. {count} of 150 are done. Run the same command with --resume "
+        assert said.decode() == f"{text}to continue.\n"
     assert b"Traceback" not in said
     deadline = time.monotonic() + 10  # the workers of a parent that was ended leave when they see it
     while any(name.startswith(".") for name in names(tmp_path / "faces")) and time.monotonic() < deadline:
@@ -467,10 +469,10 @@ def test_the_first_worker_too_is_deaf_to_ctrl_c_from_its_first_moment(tmp_path: 
 import re, signal
 from pathlib import Path
 from s2f_edge.batch import engines
-from s2f_edge.batch.make import How
+from s2f_edge.batch.make import Options
 
 if __name__ == "__main__":
-    workers = [engines._Worker(How(pack="nothing")) for _ in range(2)]
+    workers = [engines._Worker(Options(pack="nothing")) for _ in range(2)]
     for worker in workers:
         status = Path(f"/proc/{worker._process.pid}/status").read_text()
         print(int(re.search(r"SigBlk:\\s*(\\w+)", status)[1], 16) >> signal.SIGINT - 1 & 1)
@@ -545,7 +547,7 @@ def test_a_ray_worker_is_killed_and_nothing_is_lost_or_done_twice(
 
 
 def test_machines_that_lack_something_are_named(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
-    how = How(str(tiny_pack), device="cpu", threads=1)
+    how = Options(str(tiny_pack), device="cpu", threads=1)
     job = Job(str(examples / "male.wav"), [str(tmp_path / "a.png")])
     assert "error" not in engines._on_node(job, True, (how, __version__)).facts
     with pytest.raises(ClusterError, match=r"does not see /nowhere/a.wav: recordings and pictures must be on a disk"):

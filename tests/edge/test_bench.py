@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import soundfile
 import test_cli
-import test_precision
+import test_pack_variants
 
 from s2f_edge import pipeline
 from s2f_edge.bench import measure as bench_module
@@ -33,7 +33,7 @@ from s2f_edge.pack.pack import Pack, every_variant
 
 ROOT = Path(__file__).resolve().parents[2]
 run = test_cli.run
-pack = test_precision.pack
+pack = test_pack_variants.pack
 
 
 def test_the_recording_that_comes_along_is_speech() -> None:
@@ -91,7 +91,7 @@ def test_it_measures_and_says_what_to_choose(run: Callable[..., Any], pack: Path
         assert m["load_s"] > 0
         assert 20 * m["choice"]["workers"] < m["peak_mib"] < 2_000 * m["choice"]["workers"]
     assert [each["options"][:1] for each in facts["advice"][:2]] == [["--threads"], ["--threads"]]
-    assert facts["advice"][2]["options"] in ([], ["--precision", "int8"])
+    assert facts["advice"][2]["options"] in ([], ["--variant", "int8"])
 
 
 def test_the_table_and_the_options_can_be_used(
@@ -138,7 +138,7 @@ def test_a_terminal_gets_a_bar(pack: Path, quiet: bool) -> None:
 def measured(
     choice: Choice, ms: float = 100.0, rate: float = 10.0, mib: float | None = 200.0, mb: float = 20.0
 ) -> Measured:
-    return Measured(choice, choice.precision or "float32", 10, (ms, ms, ms), rate, 0.1, mib, mb)
+    return Measured(choice, choice.variant or "float32", 10, (ms, ms, ms), rate, 0.1, mib, mb)
 
 
 ONE, TWO = Choice(False, 1, 1), Choice(False, 1, 2)
@@ -177,7 +177,7 @@ def test_where_infer_would_take_cuda_what_holds_for_the_processor_names_it() -> 
     assert [each.options for each in advice(found, True)] == [
         ["--device", "cpu", "--threads", "1"],
         ["--device", "cpu", "--threads", "1", "--jobs", "2"],
-        ["--device", "cpu", "--precision", "int8"],
+        ["--device", "cpu", "--variant", "int8"],
     ]
 
 
@@ -192,7 +192,7 @@ def test_a_variant_is_told_beside_the_pack_with_the_same_threads() -> None:
     assert [each.options for each in found[:2]] == [["--threads", "1"], ["--threads", "1", "--jobs", "2"]]
     assert "2.00 (1 thread), 1.50 (2 x 1 thread)" in found[2].text
     assert "5.0 MB instead of 20.0 (float32)" in found[2].text
-    assert found[2].options == ["--precision", "int8"]
+    assert found[2].options == ["--variant", "int8"]
 
 
 @pytest.mark.parametrize("ms", [96.0, 100.0, 150.0])
@@ -204,7 +204,7 @@ def test_a_variant_that_is_no_faster_is_not_advised(ms: float) -> None:
 
 def test_choices_double_threads_up_to_all(pack: Path) -> None:
     found = choices(Pack.open(pack), "cpu", 6)
-    assert [c.threads for c in found if not c.many and c.precision is None] == [1, 2, 4, 6]
+    assert [c.threads for c in found if not c.many and c.variant is None] == [1, 2, 4, 6]
     assert {(c.workers, c.threads) for c in found if c.many} == {(1, 6), (6, 1)}
     assert len(found) == len(set(found))
     alone = choices(Pack.open(pack), "cpu", 1)
@@ -225,7 +225,7 @@ def test_cuda_that_does_not_run_is_left_out_and_said(
     done = run("bench", "--pack", pack, "--seconds-each", "0.1", "--json")
     facts = json.loads(done.stdout)
     assert {m["choice"]["device"] for m in facts["measured"]} == {"cpu"}
-    assert "CUDA is asked for" in facts["left_out"][0]
+    assert "CUDA was requested" in facts["left_out"][0]
     assert facts["advice"][0]["options"][:2] == ["--device", "cpu"]
 
 
@@ -349,6 +349,6 @@ def test_ctrl_c_ends_all_processes(pack: Path, count: int) -> None:
     running.send_signal(signal.SIGINT)
     out, said = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert said == b"Interrupted; nothing half written is left.\n"
+    assert said == b"Interrupted; no partial files are left.\n"
     assert out == b""
     assert not children()

@@ -296,7 +296,7 @@ def test_formats_of_pictures(
 def test_a_format_and_a_name_that_disagree(run, examples: Path) -> None:
     result = run("infer", examples / MALE, "--format", "png", "--out", "face.webp")
     assert result.exit_code == 2
-    assert "face.webp ends with .webp; .png is what is written" in result.stderr
+    assert "face.webp ends with .webp; the format is .png" in result.stderr
 
 
 def test_pack_show_and_verify(run, tiny_pack: Path) -> None:
@@ -341,7 +341,7 @@ def test_ctrl_c_ends_a_batch_with_one_line(tiny_pack: Path, examples: Path, tmp_
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate()
     assert running.returncode == 130
-    assert errors == b"Interrupted; nothing half written is left.\n"
+    assert errors == b"Interrupted; no partial files are left.\n"
     written = list((tmp_path / "faces").iterdir())
     assert 1 <= len(written) < BATCH
     for path in written:

@@ -140,9 +140,9 @@ def test_a_slash_makes_a_folder(run, here: Path) -> None:
         ([MALE, FEMALE, "--out", "face.gif"], "face.gif/ for a folder"),
         ([MALE, FEMALE, "--out", "face.jpg"], "is one file"),
         ([MALE, "--out", "v2.0"], "v2.0/ for a folder"),
-        ([MALE, "--out", FEMALE], "is no folder"),
+        ([MALE, "--out", FEMALE], "is not a folder"),
         ([MALE, "--out", f"{FEMALE}/"], "is a file"),
-        ([MALE, FEMALE, "--out", "README"], "is no folder"),
+        ([MALE, FEMALE, "--out", "README"], "is not a folder"),
         (["voice.png", "--out", "voice.png", "--overwrite"], "one of the recordings"),
         (["voice.png", "--out", "link.png", "--overwrite"], "one of the recordings"),
         ([MALE, "voice.01.png", "--out", "faces", "--overwrite", "--samples", "2"], "one of the recordings"),
@@ -173,10 +173,10 @@ def test_what_is_replaced_without_overwrite(run, here: Path) -> None:
         again = run(command, MALE)
         assert again.exit_code == status
         if status:
-            assert "does not say that it is a picture of s2f-edge" in again.stderr
+            assert "is not marked as a picture of s2f-edge" in again.stderr
         assert run(command, MALE, "--overwrite").exit_code == 0
         text = " ".join(run(command, "--help", pack=False).stdout.split())
-        assert "Without it only pictures are replaced" in text
+        assert "Without it, only pictures that s2f-edge made" in text
 
 
 # ------------------------------------------------------------------------------ streams
@@ -257,4 +257,4 @@ def test_an_interrupted_import_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     done = process("--version", cwd=tmp_path)  # -c looks in the current folder first
     assert done.returncode == 130
-    assert done.stderr == b"Interrupted; nothing half written is left.\n"
+    assert done.stderr == b"Interrupted; no partial files are left.\n"

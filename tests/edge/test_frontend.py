@@ -335,7 +335,7 @@ def test_spectra_of_sound_that_is_still_coming_are_given_once() -> None:
     front_end, found = Stft257FrontEnd(), []
     for start in range(0, len(x), 7_000):
         front_end.push(x[start : start + 7_000])
-        found += [window for window, _ in front_end.settled()]
+        found += [window for window, _ in front_end.committed()]
     found += [window for window, _ in front_end.inputs()]
     whole = [window for window, _ in inputs("stft-257", x)]
     np.testing.assert_array_equal(np.concatenate(found), np.concatenate(whole))

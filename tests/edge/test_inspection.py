@@ -44,7 +44,7 @@ class Model:
 
     male = 0.03
 
-    def __init__(self, pack: Path | None, device: str, precision: str | None = None) -> None:
+    def __init__(self, pack: Path | None, device: str, variant: str | None = None) -> None:
         voice = SimpleNamespace(features="logmel-64")
         self.pack = SimpleNamespace(manifest=SimpleNamespace(voice=voice))
         self.pack_name = "made-for-tests 1.0"

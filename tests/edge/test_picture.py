@@ -104,7 +104,7 @@ def test_faces_of_a_grid_have_the_size_that_was_asked_for_or_all_the_room(size: 
 
 
 def test_every_face_of_256_pixels_or_more_bears_the_watermark(result: FaceResult) -> None:
-    payload = watermark.payload_of(result.generator, result.pack_sha256)
+    payload = watermark.make_payload(result.generator, result.pack_sha256)
     sheet = pixels(result.grid_picture(256))
     assert sheet.shape == (2 * 256 + 8, 3 * 256 + 16, 3)
     for i in range(5):

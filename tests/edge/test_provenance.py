@@ -221,11 +221,11 @@ def test_the_command_signs_with_a_certificate_and_trusts_its_issuer(
     def run(*words: object) -> Result:
         return CliRunner().invoke(app, [str(word) for word in words])
 
-    make = ("infer", examples / "male.wav", "--out", "face.webp", "--certificate", chain)
-    assert run(*make, "--key", key).exit_code == 0
+    make = ("infer", examples / "male.wav", "--out", "face.webp", "--c2pa-certificate", chain)
+    assert run(*make, "--c2pa-key", key).exit_code == 0
     assert "signed by Studio, who is trusted" in run("provenance", "face.webp", "--trust", studio.anchors).stdout
     (studio.folder / "face.webp").unlink()
-    for words, said in ((make, "without its key"), ((*make, "--key", chain), "no private key in PEM")):
+    for words, said in ((make, "without its key"), ((*make, "--c2pa-key", chain), "no private key in PEM")):
         failed = run(*words)
         assert failed.exit_code == 42
         assert said in failed.stderr

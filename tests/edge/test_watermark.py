@@ -14,14 +14,14 @@ from s2f_edge import Speech2Face
 from s2f_edge.errors import UsageError
 from s2f_edge.marks.watermark import (
     MIN_SIZE,
-    Meaning,
+    PayloadFields,
     find,
+    make_payload,
     mark,
-    meaning_of,
-    payload_of,
+    read_payload,
 )
 from s2f_edge.marks.watermark_find import LOG10_ALARM, strongest
-from s2f_edge.marks.watermark_waves import key
+from s2f_edge.marks.watermark_waves import carriers
 from s2f_edge.picture import grid
 from s2f_edge.terms import GENERATORS
 
@@ -214,7 +214,7 @@ def test_the_same_picture_and_payload_give_the_same_mark(size: int) -> None:
 
 def test_the_key_stays_the_same() -> None:
     """Marks that exist must be found by later versions."""
-    waves = key()
+    waves = carriers()
     assert len(waves.phases) == 1754
     assert waves.down[:3].tolist() == [-37, -37, -37]
     assert np.angle(waves.phases[:3]) == pytest.approx([-3.00675, 0.65259, -2.28372], abs=1e-5)
@@ -236,22 +236,22 @@ def test_flat_faces_can_be_marked() -> None:
 
 def test_payloads_say_version_generator_and_pack() -> None:
     for generator in GENERATORS:
-        payload = payload_of(generator, PACK)
+        payload = make_payload(generator, PACK)
         assert 0 <= payload < 1 << 20
-        assert meaning_of(payload) == Meaning(1, generator, "0123")
-    assert payload_of("male", "F" * 64) == payload_of("male", "f" * 64)
-    assert len({payload_of(generator, pack * 64) for generator in GENERATORS for pack in "0123"}) == 12
+        assert read_payload(payload) == PayloadFields(1, generator, "0123")
+    assert make_payload("male", "F" * 64) == make_payload("male", "f" * 64)
+    assert len({make_payload(generator, pack * 64) for generator in GENERATORS for pack in "0123"}) == 12
 
 
 def test_payloads_that_cannot_be_right() -> None:
     with pytest.raises(UsageError, match="'auto'"):
-        payload_of("auto", PACK)
+        make_payload("auto", PACK)
     for wrong in ("", "ab", "x" * 64, PACK + "0", "0x" + "1" * 62):
         with pytest.raises(UsageError, match="64 hex digits"):
-            payload_of("male", wrong)
+            make_payload("male", wrong)
     for payload in (0, -1, 3 << 18, 1 << 18 | 3 << 16, 1 << 20):
         with pytest.raises(UsageError, match="payload"):
-            meaning_of(payload)
+            read_payload(payload)
 
 
 @pytest.mark.parametrize(

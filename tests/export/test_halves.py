@@ -397,7 +397,7 @@ def test_int8_takes_a_renderer_that_is_near_and_shares_the_packs_else(
     for i in range(8):
         samples, rate = soundfile.read(examples / ("male.wav", "female.wav")[i % 2])
         soundfile.write(clips / f"{i}.wav", samples[i * 2500 :], rate)
-    assert variants.main(["--pack", str(pack), "--precision", "int8", "--speech", str(clips)]) == 0
+    assert variants.main(["--pack", str(pack), "--variant", "int8", "--speech", str(clips)]) == 0
     printed = capsys.readouterr().out
     said = json.loads((pack / "int8" / "manifest.json").read_text())["variant"]
     near = least == 0.0
@@ -407,7 +407,7 @@ def test_int8_takes_a_renderer_that_is_near_and_shares_the_packs_else(
     assert {path.name for path in (pack / "int8").iterdir()} == {
         "manifest.json", "voice.onnx", *(["renderer.onnx"] if near else []),
     }  # fmt: skip
-    small = Speech2Face(pack, "cpu", precision="int8")
+    small = Speech2Face(pack, "cpu", variant="int8")
     small.load()
     assert (small.pack.read("renderer.onnx") == (pack / "renderer.onnx").read_bytes()) != near
     assert small.infer(examples / "male.wav").face.shape == (256, 256, 3)

@@ -27,7 +27,7 @@ from export.verify import open_session
 from s2f_edge import Speech2Face
 from s2f_edge.errors import PackNotFoundError
 from s2f_edge.pack.pack import Pack
-from s2f_edge.pack.pack import variants as precisions_of
+from s2f_edge.pack.pack import variants as variants_of
 from s2f_train import checkpoint
 from s2f_train.models import campplus
 from s2f_train.models.generator import Generator
@@ -70,8 +70,8 @@ def copied(pack: Path, folder: Path) -> Path:
     return Path(shutil.copytree(pack, folder / "pack"))
 
 
-def make(pack: Path, clips: Path, *precisions: str) -> int:
-    return variants.main(["--pack", str(pack), "--precision", *precisions, "--speech", str(clips)])
+def make(pack: Path, clips: Path, *names: str) -> int:
+    return variants.main(["--pack", str(pack), "--variant", *names, "--speech", str(clips)])
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -83,12 +83,12 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def check(pack: Path, precision: str, clips: Path, calibrated: bool) -> dict[str, Any]:
+def check(pack: Path, variant: str, clips: Path, calibrated: bool) -> dict[str, Any]:
     """A variant's files, and what its manifest says of it, found once more; gives the latter."""
-    opened = Pack.open(pack, precision)
+    opened = Pack.open(pack, variant)
     for name in opened.manifest.files:
         opened.read(name)
-    said = facts(pack / precision)["variant"]
+    said = facts(pack / variant)["variant"]
     assert said["of"] == hashlib.sha256((pack / "manifest.json").read_bytes()).hexdigest()
     sizes = [sum(file.bytes for file in each.manifest.files.values()) for each in (opened, Pack.open(pack))]
     assert said["bytes"] == {"variant": sizes[0], "pack": sizes[1]}
@@ -98,7 +98,7 @@ def check(pack: Path, precision: str, clips: Path, calibrated: bool) -> dict[str
     paths = sorted(clips.glob("[0-9]*.wav"), key=lambda path: hashlib.sha256(str(path).encode()).digest())
     judged = paths[CLIPS // 2 :] if calibrated else paths
     assert said["recordings"] == {"calibrated": CLIPS - len(judged), "judged": len(judged)}
-    models = [Speech2Face(pack, "cpu", precision=name) for name in (None, precision)]
+    models = [Speech2Face(pack, "cpu", variant=name) for name in (None, variant)]
     cosines, same = [], 0
     for path in judged:
         ours, theirs = (model.embed(path) for model in models)
@@ -260,7 +260,7 @@ def test_an_export_over_a_pack_says_which_variants_went_with_it(
     checkpoint.save(tmp_path / "run", networks, {"noise": 0.05})
     words = ["--checkpoint", str(tmp_path / "run"), "--out", str(pack)]
     assert to_onnx.main(words) == 0
-    assert "had the variants int8, which are gone" in capsys.readouterr().err
+    assert "had the variants int8, which were deleted" in capsys.readouterr().err
     assert not (pack / "int8").exists()
     assert to_onnx.main(words) == 0
     assert not capsys.readouterr().err
@@ -283,15 +283,15 @@ def test_a_failure_leaves_the_variant_that_was_there(
 
 
 @pytest.mark.parametrize(
-    ("precision", "words"),
+    ("variant", "words"),
     [("float32", "is float32 itself"), ("int8", "not CAM\\+\\+")],
 )
 def test_what_a_pack_cannot_have(
-    clips: Path, tmp_path: Path, precision: str, words: str, capsys: pytest.CaptureFixture[str]
+    clips: Path, tmp_path: Path, variant: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pack = make_pack(tmp_path / "pack")
     before = everything(pack)
-    assert make(pack, clips, precision) == 1
+    assert make(pack, clips, variant) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert words.replace("\\", "") in said
@@ -304,11 +304,11 @@ def test_a_variant_has_none_and_speech_is_needed(
     assert make(with_int8 / "int8", clips, "float32") == 1
     assert "is a variant; give the pack" in capsys.readouterr().err
     assert variants.main(
-        ["--pack", str(with_int8), "--precision", "int8", "--speech", *map(str, sorted(clips.glob("[0-3].wav")))]
+        ["--pack", str(with_int8), "--variant", "int8", "--speech", *map(str, sorted(clips.glob("[0-3].wav")))]
     )
     assert "Of the recordings 4 have speech; at least 8 are needed" in capsys.readouterr().err
     with pytest.raises(PackNotFoundError, match="it has float16, int8"):
-        Speech2Face(with_int8, precision="float32")
+        Speech2Face(with_int8, variant="float32")
 
 
 def test_one_recording_of_each_speaker(s2f_data: Path) -> None:
@@ -320,11 +320,11 @@ def test_one_recording_of_each_speaker(s2f_data: Path) -> None:
 
 def test_the_default_packs_variants_are_near(examples: Path) -> None:
     """Those that are there; that they were made of it is checked when they are opened."""
-    for precision in precisions_of():
-        models = [Speech2Face(device="cpu", precision=name) for name in (None, precision)]
+    for variant in variants_of():
+        models = [Speech2Face(device="cpu", variant=name) for name in (None, variant)]
         for clip in ("male.wav", "female.wav"):
             ours, theirs = (model.infer(examples / clip, seed=1) for model in models)
             # Another network says nearly the same of a voice; other numbers of one network much more so.
-            near = 0.7 if precision == "light" else 0.98
+            near = 0.7 if variant == "light" else 0.98
             assert float(ours.voice.embedding @ theirs.voice.embedding) > near
             assert ours.generator == theirs.generator

@@ -19,7 +19,7 @@ import pytest
 from conftest import Server
 from websockets.sync.client import connect
 
-from s2f_edge.service.settings import Settings, described
+from s2f_edge.service.settings import Settings, setting_help
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY, CLIENTS, DOC = ROOT / "deploy", ROOT / "examples" / "clients", ROOT / "docs" / "deploy.md"
@@ -29,7 +29,7 @@ def test_the_settings_file_is_one() -> None:
     said = tomllib.loads((DEPLOY / "s2f.toml").read_text())
     settings = Settings(**said)
     left_out = re.findall(r"^# (\w+) = ", (DEPLOY / "s2f.toml").read_text(), re.MULTILINE)
-    assert set(left_out) <= set(described())
+    assert set(left_out) <= set(setting_help())
     assert settings.rate > 0, "a deployment has a limit"
 
 
@@ -46,7 +46,7 @@ def test_every_setting_that_is_named_exists(file: Path) -> None:
         for row in re.findall(r"^\|[^|]+\|([^|]+)\|[^|]+\|$", text, re.MULTILINE)[2:]:
             named |= set(re.findall(r"`(\w+)`", row))
         assert {"max_bytes", "decoder_megabytes", "proxies"} <= named
-    assert named <= {*described(), "config", "help"}
+    assert named <= {*setting_help(), "config", "help"}
 
 
 def test_nginx_takes_as_much_as_the_service() -> None:

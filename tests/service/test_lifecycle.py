@@ -33,7 +33,7 @@ def refused(port: int) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Signals) -> None:
-    server = serve("--workers", "1", before=os.setsid)
+    server = serve("--concurrency", "1", before=os.setsid)
     with server.client() as client, ThreadPoolExecutor() as pool:
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)
@@ -55,7 +55,7 @@ def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Si
 
 
 def test_it_waits_so_long_and_no_longer(serve: Serve, male: bytes) -> None:
-    server = serve("--workers", "1", "--drain-seconds", "1")
+    server = serve("--concurrency", "1", "--drain-seconds", "1")
     with server.client() as client, ThreadPoolExecutor() as pool:
         os.kill(server.children()[0], signal.SIGSTOP)
         waiting = pool.submit(face, client, male)
@@ -89,7 +89,7 @@ def test_a_port_that_is_taken(serve: Serve) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert second.returncode not in (0, 1)
-    assert f"port {server.port} cannot be listened on" in second.stderr
+    assert f"Cannot listen on 127.0.0.1, port {server.port}" in second.stderr
     assert "--port" in second.stderr
     assert "Traceback" not in second.stderr
 
@@ -127,7 +127,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 def test_tls_by_settings(serve: Serve, male: bytes, tmp_path: Path) -> None:
     chain, private = certificate(tmp_path)
-    server = serve("--certificate", str(chain), "--private-key", str(private))
+    server = serve("--tls-certificate", str(chain), "--tls-key", str(private))
     assert server.url.startswith("https://")
     with server.client(verify=ssl.create_default_context(cafile=str(chain))) as client:
         assert face(client, male).status_code == 200
@@ -140,8 +140,8 @@ def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
     _, private = certificate(tmp_path)
     (tmp_path / "no.pem").write_text("no certificate")
     failed = subprocess.run(
-        [sys.executable, "-m", "s2f_edge", "serve", "--port", "0", "--certificate", str(tmp_path / "no.pem"),
-         "--private-key", str(private)],
+        [sys.executable, "-m", "s2f_edge", "serve", "--port", "0", "--tls-certificate", str(tmp_path / "no.pem"),
+         "--tls-key", str(private)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert failed.returncode not in (0, 1)

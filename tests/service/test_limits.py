@@ -18,7 +18,7 @@ import soundfile
 from conftest import Server
 
 from s2f_edge.errors import BusyError, TooManyRequestsError
-from s2f_edge.service.limits import Admission, Rate
+from s2f_edge.service.limits import Admission, RateLimiter
 
 Serve = Callable[..., Server]
 
@@ -78,7 +78,7 @@ def test_a_recording_may_be_small_and_long(serve: Serve, male: bytes) -> None:
 
 
 def test_a_decoder_that_crashes_fails_its_own_request_alone(serve: Serve, male: bytes) -> None:
-    server = serve("--workers", "1")
+    server = serve("--concurrency", "1")
     with server.client() as client, ThreadPoolExecutor() as pool:
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)  # the request waits in it
@@ -92,7 +92,7 @@ def test_a_decoder_that_crashes_fails_its_own_request_alone(serve: Serve, male: 
 
 
 def test_a_decoder_that_hangs_is_ended_with_its_request(serve: Serve, male: bytes) -> None:
-    server = serve("--workers", "1", "--request-seconds", "2")
+    server = serve("--concurrency", "1", "--request-seconds", "2")
     with server.client() as client:
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)
@@ -108,7 +108,7 @@ def test_a_decoder_that_hangs_is_ended_with_its_request(serve: Serve, male: byte
 
 
 def test_decoders_end_with_the_server(serve: Serve) -> None:
-    server = serve("--workers", "2")
+    server = serve("--concurrency", "2")
     decoders = server.children()
     assert len(decoders) == 2
     server.stop(signal.SIGKILL)
@@ -122,7 +122,7 @@ def test_decoders_end_with_the_server(serve: Serve) -> None:
 
 
 def test_a_full_queue_answers_at_once(serve: Serve, male: bytes) -> None:
-    server = serve("--workers", "1", "--queue", "1", "--request-seconds", "20")
+    server = serve("--concurrency", "1", "--queue", "1", "--request-seconds", "20")
     with server.client() as client, ThreadPoolExecutor() as pool:
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)
@@ -142,7 +142,7 @@ def test_a_full_queue_answers_at_once(serve: Serve, male: bytes) -> None:
 
 
 def test_an_upload_that_never_ends_takes_room_for_its_time_alone(serve: Serve, male: bytes) -> None:
-    server = serve("--workers", "1", "--queue", "0", "--request-seconds", "2")
+    server = serve("--concurrency", "1", "--queue", "0", "--request-seconds", "2")
     head = f"POST /v1/face HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 5000\r\n"
     with socket.create_connection(("127.0.0.1", server.port), 10) as raw, server.client() as client:
         raw.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
@@ -189,7 +189,7 @@ def test_a_caller_may_ask_so_often_in_a_minute(serve: Serve, male: bytes) -> Non
 
 def test_a_bucket_fills_evenly() -> None:
     now = [0.0]
-    rate = Rate(60, lambda: now[0])
+    rate = RateLimiter(60, lambda: now[0])
     for _ in range(60):
         rate.spend("a")
     with pytest.raises(TooManyRequestsError) as refused:

@@ -13,7 +13,7 @@ from s2f_edge.cli.main import app
 from s2f_edge.errors import SetupError, UsageError
 from s2f_edge.service import app as service
 from s2f_edge.service.keys import KeyRing
-from s2f_edge.service.settings import Settings, described
+from s2f_edge.service.settings import Settings, setting_help
 
 Run = Callable[..., Result]
 
@@ -23,7 +23,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Settings]:
     """What a service would have been started with, under `settings`."""
     found: dict[str, Settings] = {}
     monkeypatch.setattr(service, "serve", lambda settings, *_: found.update(settings=settings))
-    for name in described():
+    for name in setting_help():
         monkeypatch.delenv(f"S2F_SERVE_{name.upper()}", raising=False)
     return found
 
@@ -36,16 +36,16 @@ def test_a_flag_wins_over_the_environment_and_that_over_a_file(
     given: dict[str, Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "s2f.toml"
-    file.write_text('queue = 1\nstreams = 1\nworkers = 1\npage = false\nstore = "kept"\nmax_seconds = 5\n')
+    file.write_text('queue = 1\nstreams = 1\nconcurrency = 1\npage = false\nstore = "kept"\nmax_seconds = 5\n')
     monkeypatch.setenv("S2F_SERVE_QUEUE", "2")
     monkeypatch.setenv("S2F_SERVE_STREAMS", "2")
     assert run("serve", "--config", str(file), "--queue", "3").exit_code == 0
     settings = given["settings"]
-    assert (settings.queue, settings.streams, settings.workers) == (3, 2, 1)
+    assert (settings.queue, settings.streams, settings.concurrency) == (3, 2, 1)
     assert (settings.page, settings.store, settings.max_seconds) == (False, Path("kept"), 5.0)
     monkeypatch.setenv("S2F_SERVE_CONFIG", str(file))
     assert run("serve").exit_code == 0
-    assert given["settings"].workers == 1
+    assert given["settings"].concurrency == 1
 
 
 def test_as_it_is_it_listens_to_this_machine_and_keeps_nothing(given: dict[str, Settings]) -> None:
@@ -64,7 +64,7 @@ def test_as_it_is_it_listens_to_this_machine_and_keeps_nothing(given: dict[str, 
         (["--queue", "many"], "--queue"),
         (["--port", "70000"], "port is 70000; it must be from 0 to 65535."),
         (["--request-seconds", "nan"], "request_seconds is nan; it must be at least 1."),
-        (["--certificate", "a.pem"], "TLS needs both"),
+        (["--tls-certificate", "a.pem"], "TLS needs both"),
         (["--device", "tpu"], "device is 'tpu'"),
         (["--nonsense"], "nonsense"),
     ],
@@ -80,7 +80,7 @@ def test_a_flag_that_cannot_be_is_named(given: dict[str, Settings], arguments: l
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"colour = 1\n", "settings that there are not: colour"),
+        (b"colour = 1\n", "unknown settings: colour"),
         (b"queue = \n", "cannot be read"),
         (b"queue = 'many'\n", "--queue"),
         (b"\xff\xfe", "cannot be read"),
@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_is_named(given: dict[str, Settings], tmp_path: Pa
 
 def test_help_names_every_setting() -> None:
     said = run("serve", "--help").output
-    assert all(f"--{name.replace('_', '-')}" in said for name in described())
+    assert all(f"--{name.replace('_', '-')}" in said for name in setting_help())
 
 
 # ---------------------------------------------------------------------------------- keys

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from s2f_edge import Speech2Face
 from s2f_edge.hearing import audio
-from s2f_edge.service.stream import Updates
+from s2f_edge.service.stream import UpdatePolicy
 
 Serve = Callable[..., Server]
 END = json.dumps({"type": "end"})
@@ -195,7 +195,7 @@ def test_a_client_that_goes_away_leaves_nothing(serve: Serve, examples: Path) ->
 
 
 def test_when_a_face_is_better() -> None:
-    updates = Updates()
+    updates = UpdatePolicy()
     assert not updates.due(0.9, 0)
     assert updates.due(1.0, 0)
     assert not updates.due(1.4, 0)
@@ -210,7 +210,7 @@ def test_when_a_face_is_better() -> None:
 
 
 def test_a_face_waits_once_when_the_network_has_just_run() -> None:
-    updates = Updates()
+    updates = UpdatePolicy()
     assert updates.due(1.0, 0)
     assert not updates.due(2.1, 1)
     assert updates.due(2.2, 1)

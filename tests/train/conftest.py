@@ -6,14 +6,14 @@ import pytest
 from made_sources import SMALL, made_source, prepared
 
 from s2f_train.data.store import Store
-from s2f_train.prepare.item import Settings
+from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.plan import Plan, plan
 
 
 @pytest.fixture(scope="session")
 def made_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """12 voices in 3 shards and 15 faces in 3 shards."""
-    return plan([made_source(tmp_path_factory.mktemp("source"))], SMALL, Settings())
+    return plan([made_source(tmp_path_factory.mktemp("source"))], SMALL, PrepareSettings())
 
 
 @pytest.fixture(scope="session")

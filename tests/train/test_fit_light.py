@@ -125,7 +125,7 @@ def test_it_becomes_the_light_variant(
     for i in range(6):
         samples, rate = soundfile.read(examples / ("male.wav", "female.wav")[i % 2])
         soundfile.write(clips / f"{i}.wav", samples[i * 2500 :], rate)
-    words = ["--pack", str(pack), "--precision", "light", "--speech", str(clips)]
+    words = ["--pack", str(pack), "--variant", "light", "--speech", str(clips)]
     assert variants(words) == 1
     assert "light needs --run" in capsys.readouterr().err
     assert variants([*words, "--run", str(run)]) == 0
@@ -134,7 +134,7 @@ def test_it_becomes_the_light_variant(
     assert {path.name for path in (pack / "light").iterdir()} == {"manifest.json", "voice.onnx"}
     assert variant.read("traits.onnx") == (pack / "traits.onnx").read_bytes()
     assert variant.manifest.variant is not None
-    ours, theirs = (Speech2Face(pack, "cpu", precision=name).embed(clips / "0.wav") for name in (None, "light"))
+    ours, theirs = (Speech2Face(pack, "cpu", variant=name).embed(clips / "0.wav") for name in (None, "light"))
     cosine = float(ours.embedding @ theirs.embedding)
     assert variant.manifest.variant.cosine[0] - 1e-5 <= cosine < 0.99999
 
@@ -155,7 +155,7 @@ def test_a_plan_needs_no_windows(place: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_fitted_is_said(place: Path, tmp_path: Path) -> None:
     recipe = place / "recipe.toml"
     assert "pack is not set" in refused("fit", "light", recipe, "pack=")
-    assert "is no model pack" in refused("fit", "light", recipe, f"pack={tmp_path}")
+    assert "is not a model pack" in refused("fit", "light", recipe, f"pack={tmp_path}")
     other = make_pack(tmp_path / "other", "melpower-40")
     assert "hears melpower-40" in refused("fit", "light", recipe, f"pack={other}")
     assert "above 0" in refused("fit", "light", recipe, "speed=[0.0, 1.0]")

@@ -11,7 +11,7 @@ import { showProblem, startProblem } from "./problem.js";
 import { isRecording, startRecord } from "./record.js";
 import { startResult } from "./result.js";
 import { currentScreen, go, renderScreen, startScreens } from "./screens.js";
-import { startSending } from "./sending.js";
+import { sendInstead, startSending } from "./sending.js";
 import { session, wouldLose } from "./session.js";
 import { startTheme, switchTheme } from "./theme.js";
 
@@ -20,7 +20,8 @@ const ASK_AGAIN_MS = 15_000;
 let reachable = true; // the service, as far as is known
 
 startTheme();
-for (const start of [startHome, startRecord, startChoose, startSending, startResult, startProblem]) start();
+for (const start of [startHome, startRecord, startChoose, startSending, startResult]) start();
+startProblem(sendInstead);
 speak(firstLanguage());
 startScreens();
 startFiles(takeFile, () => !isRecording() && currentScreen() !== "sending");

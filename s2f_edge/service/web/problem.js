@@ -5,7 +5,6 @@ import { pickFile } from "./files.js";
 import { t } from "./i18n.js";
 import { describe } from "./problems.js";
 import { currentScreen, define, go, replace } from "./screens.js";
-import { sendInstead } from "./sending.js";
 
 // A press on Back must not lead into these again.
 const PASSING = new Set(["record", "sending", "problem"]);
@@ -22,7 +21,8 @@ export function showProblem(met) {
   (PASSING.has(currentScreen()) ? replace : go)("problem");
 }
 
-export function startProblem() {
+/** @param {() => void} sendInstead sends to the server what the device could not do */
+export function startProblem(sendInstead) {
   const does = { retry: () => replace("sending"), server: sendInstead, record: () => replace("record"), upload: pickFile };
   for (const button of all("#problem-actions [data-action]")) {
     button.addEventListener("click", does[button.dataset.action]);

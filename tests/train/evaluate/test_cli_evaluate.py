@@ -224,7 +224,7 @@ def test_the_default_pack_is_the_one_inside(
 ) -> None:
     seen = []
 
-    def stop(settings: evaluation.Settings, *_: object) -> None:
+    def stop(settings: evaluation.EvaluationSettings, *_: object) -> None:
         seen.append(settings.packs)
         raise evaluation.EvaluateError("far enough")
 

@@ -16,7 +16,7 @@ from s2f_train.data.store import Sample
 from s2f_train.evaluate import matching
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.copies import Faceless, _faceless_rows, _table, copies_section
-from s2f_train.evaluate.evaluation import Settings, evaluate
+from s2f_train.evaluate.evaluation import EvaluationSettings, evaluate
 from s2f_train.evaluate.framing import SMALL
 from s2f_train.evaluate.matching import nearest
 from s2f_train.evaluate.seen import Row
@@ -66,7 +66,7 @@ def test_the_section_of_an_evaluation(tmp_path: Path) -> None:
     people = [Person(f"T{i}", "mf"[i % 2], 20.0, "test", voices=1, photos=1, clips=1) for i in range(4)]
     people += [Person(f"L{i}", "mf"[i % 2], 20.0, "train", voices=1, photos=2) for i in range(4)]
     store = made_store(tmp_path / "s", people)
-    settings = Settings(str(store.folder), references=("face",), voice_side=False, copies=True, draws=20)
+    settings = EvaluationSettings(str(store.folder), references=("face",), voice_side=False, copies=True, draws=20)
     judges: Any = dataclasses.replace(made_judges(people), cache=VectorCache())
     found, _ = evaluate(settings, judges)
     (section,) = (s for s in found.sections if s.title == "Copies")

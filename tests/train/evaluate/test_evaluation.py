@@ -21,7 +21,7 @@ from tiny_packs import make_pack
 from s2f_train.data.store import Store, StoreError
 from s2f_train.evaluate import voices
 from s2f_train.evaluate.cache import VectorCache
-from s2f_train.evaluate.evaluation import Settings, evaluate
+from s2f_train.evaluate.evaluation import EvaluationSettings, evaluate
 from s2f_train.evaluate.judging import Judge
 from s2f_train.evaluate.report import write_report
 from s2f_train.evaluate.systems import EvaluateError
@@ -76,7 +76,7 @@ def run(store: Store, cache: Path) -> Run:
         known: Sequence[Person] = PEOPLE, weights: tuple[str, ...] = (), **settings: Any
     ) -> tuple[Evaluation, list[dict[str, str]]]:
         chosen: dict[str, Any] = {"store": str(store.folder), "draws": 20, "voice_side": False} | settings
-        found, trials = evaluate(Settings(**chosen), made_judges(known, VectorCache(cache), weights))
+        found, trials = evaluate(EvaluationSettings(**chosen), made_judges(known, VectorCache(cache), weights))
         return found, list(csv.DictReader(io.StringIO(trials.decode())))
 
     return run
@@ -211,7 +211,7 @@ def test_pairs_of_voices_stand_in_the_trials(run: Run, four: Path, tiny_pack: Pa
 def test_the_same_gives_the_same_bytes_and_asks_nobody_again(
     store: Store, faces: Path, tiny_pack: Path, tmp_path: Path
 ) -> None:
-    settings = Settings(
+    settings = EvaluationSettings(
         str(store.folder), {"tiny": tiny_pack}, {"perfect": faces}, ("face",), draws=20, voice_side=False
     )
     counts, written = [], []
@@ -363,7 +363,7 @@ def test_a_pack_without_a_general_generator(run: Run, four: Path, tmp_path: Path
 def test_a_pack_that_refuses_all(tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_maker, "speech", lambda rng, name, count: np.zeros(count, np.float32))
     silent = made_store(tmp_path / "silent", PEOPLE, flac=True, logmels=False)
-    settings = Settings(str(silent.folder), {"tiny": tiny_pack})
+    settings = EvaluationSettings(str(silent.folder), {"tiny": tiny_pack})
     with pytest.raises(
         EvaluateError, match=r"voices of 0 people .*tiny has no face for 12 of 12 voices \(not-speech 12\)"
     ):

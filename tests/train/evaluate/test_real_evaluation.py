@@ -11,7 +11,7 @@ from made_sources import prepared
 from typer.testing import CliRunner
 
 from s2f_train.cli.main import app
-from s2f_train.prepare.item import Settings
+from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.plan import Choice, plan
 from s2f_train.prepare.sources.s2f_tars import s2f_tars
 
@@ -20,7 +20,7 @@ from s2f_train.prepare.sources.s2f_tars import s2f_tars
 def test_the_default_pack_beside_the_reference(s2f_data: Path, tmp_path: Path) -> None:
     sources = [source for source in s2f_tars(s2f_data) if source.name == "avspeech"]
     store = tmp_path / "store"
-    prepared(plan(sources, Choice(limit=45), Settings()), store)
+    prepared(plan(sources, Choice(limit=45), PrepareSettings()), store)
     arguments = ["evaluate", "--store", str(store), "--split", "train", "--people", "8", "--voices-per-person", "1"]
     arguments += ["--pack", "default", "--reference", "s2f", "--oracle", "face", "--no-voice-side", "--draws", "50"]
     arguments += ["--cache", str(tmp_path / "cache.sqlite"), "--out", str(tmp_path / "report"), "--json"]

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 from s2f_train.data.frame import SIDE
 from s2f_train.evaluate.cache import Vector, VectorCache
-from s2f_train.evaluate.evaluation import Settings, evaluate
+from s2f_train.evaluate.evaluation import EvaluationSettings, evaluate
 from s2f_train.evaluate.framing import sharpness
 from s2f_train.evaluate.judges import Attributes
 from s2f_train.evaluate.judging import judge_all
@@ -92,7 +92,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     def run(**settings: Any) -> Evaluation:
         chosen: dict[str, Any] = {"references": ("face", "s2f"), "draws": 20, "voice_side": False} | settings
         judges = replace(made_judges(PEOPLE), close=Close())
-        return evaluate(Settings(str(folder), **chosen), judges)[0]
+        return evaluate(EvaluationSettings(str(folder), **chosen), judges)[0]
 
     run.folder = str(folder)  # type: ignore[attr-defined]
     return run

@@ -29,7 +29,7 @@ from s2f_train.prepare import portrait
 from s2f_train.prepare.align import Picture, warp
 from s2f_train.prepare.build import is_finished, missing
 from s2f_train.prepare.fingerprint import MOST_BITS, fingerprint, look_the_same, near_pairs
-from s2f_train.prepare.item import Settings
+from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.plan import Choice, plan
 from s2f_train.prepare.portrait import PortraitError, PortraitMaker
 from s2f_train.prepare.sources.portraits import portraits
@@ -99,7 +99,7 @@ def save(folder: Path, **pictures: Picture) -> Path:
 
 
 def store_of(folder: Path, root: Path, choice: Choice = SMALL, jobs: int = 1) -> Store:
-    prepared(plan(portraits(root), choice, Settings()), folder, jobs=jobs)
+    prepared(plan(portraits(root), choice, PrepareSettings()), folder, jobs=jobs)
     return Store.open(folder)
 
 
@@ -350,7 +350,7 @@ def test_it_does_not_matter_who_makes_which(made: Store, root: Path, tmp_path: P
 
 @pytest.mark.parametrize("lost", ["store.json", "faces/000000.tar", "faces/000001.jsonl"])
 def test_a_store_that_lost_something_becomes_the_same_again(made: Store, root: Path, tmp_path: Path, lost: str) -> None:
-    planned = plan(portraits(root), SMALL, Settings())
+    planned = plan(portraits(root), SMALL, PrepareSettings())
     store_of(tmp_path / "store", root)
     assert files(tmp_path / "store").keys() == files(made.folder).keys()
     (tmp_path / "store" / lost).unlink()
@@ -370,7 +370,7 @@ def test_a_double_is_back_when_the_other_is_gone(faces: dict[str, Picture], tmp_
     store = store_of(tmp_path / "store", folder, one_each)
     assert set(reasons(store)) == {"b"}
     (folder / "a.png").unlink()
-    again = plan(portraits(folder), one_each, Settings())
+    again = plan(portraits(folder), one_each, PrepareSettings())
     prepared(again, tmp_path / "store", replace=True)
     store = Store.open(tmp_path / "store")
     assert {s.identity for s in store.faces} == {"portraits-b", "portraits-c"}
@@ -382,7 +382,7 @@ def test_an_interruption_between_two_shards_does_not_matter(
 ) -> None:
     from s2f_train.prepare import doubles
 
-    planned = plan(portraits(root), replace(SMALL, shard_items=1), Settings())
+    planned = plan(portraits(root), replace(SMALL, shard_items=1), PrepareSettings())
     whole = prepared(planned, tmp_path / "whole")
     leave_out, done = doubles.leave_out, []
 
@@ -405,7 +405,7 @@ def test_an_interruption_between_two_shards_does_not_matter(
 
 def test_beside_other_data_nothing_of_them_changes(root: Path, tmp_path: Path) -> None:
     others = made_source(tmp_path / "data", 2, 4)
-    alone, both = (plan(sources, SMALL, Settings()) for sources in ([others], [others, *portraits(root)]))
+    alone, both = (plan(sources, SMALL, PrepareSettings()) for sources in ([others], [others, *portraits(root)]))
     store = prepared(both, tmp_path / "store")
     assert Counter(s.source for s in store.faces) == {"made": 4, "portraits": 3}
     assert len(store.voices) == 2
@@ -417,9 +417,14 @@ def test_beside_other_data_nothing_of_them_changes(root: Path, tmp_path: Path) -
         u.digest for u in alone.units if u.shard.startswith("voices")
     ]
     jobs = alone.units[-1].jobs  # faces without a portrait among them depend on no portrait
-    assert Unit.of("faces/000000.tar", jobs, Settings(), "x") == Unit.of("faces/000000.tar", jobs, Settings())
+    assert Unit.of("faces/000000.tar", jobs, PrepareSettings(), "x") == Unit.of(
+        "faces/000000.tar", jobs, PrepareSettings()
+    )
     portrait_jobs = tuple(job for unit in both.units for job in unit.jobs if job.item.content == "portrait")
-    assert Unit.of("s", portrait_jobs, Settings(), "x").digest != Unit.of("s", portrait_jobs, Settings(), "y").digest
+    assert (
+        Unit.of("s", portrait_jobs, PrepareSettings(), "x").digest
+        != Unit.of("s", portrait_jobs, PrepareSettings(), "y").digest
+    )
 
 
 def test_a_store_where_nothing_is_twice_is_not_written_again(
@@ -490,7 +495,7 @@ def test_real_portraits(s2f_data: Path, tmp_path: Path) -> None:
             name = f"{why.replace(' ', '_') or 'mirror'}_{i}"
             changed[name] = why
             Image.fromarray(copy).save(folder / f"{name}.jpg", quality=90)
-    planned = plan(portraits(folder), replace(SMALL, shard_items=30), Settings())
+    planned = plan(portraits(folder), replace(SMALL, shard_items=30), PrepareSettings())
     store = prepared(planned, tmp_path / "store")
 
     found = {name: why.split(":")[0].split(" or ")[0] for name, why in reasons(store).items()}

@@ -44,7 +44,7 @@ from s2f_train.data.store import Store
 from s2f_train.prepare import engines
 from s2f_train.prepare import worker as prepare_worker
 from s2f_train.prepare.build import is_finished, missing, prepare
-from s2f_train.prepare.item import Job, Made, Maker, Settings, Skipped
+from s2f_train.prepare.item import Job, Maker, Prepared, PrepareSettings, Skipped
 from s2f_train.prepare.plan import Choice, Plan, plan
 from s2f_train.prepare.unit import Unit
 from s2f_train.prepare.worker import PrepareError
@@ -56,13 +56,13 @@ def source_of(items: list[Item], name: str = "made") -> Source:
     return Source(name, PEOPLE, items)
 
 
-def make(item: Item, settings: Settings | None = None) -> Made | Skipped:
-    return Maker(settings or Settings())(Job("key", item, replace(PEOPLE[item.identity], split="train")))
+def make(item: Item, settings: PrepareSettings | None = None) -> Prepared | Skipped:
+    return Maker(settings or PrepareSettings())(Job("key", item, replace(PEOPLE[item.identity], split="train")))
 
 
-def made(item: Item, settings: Settings | None = None) -> Made:
+def made(item: Item, settings: PrepareSettings | None = None) -> Prepared:
     result = make(item, settings)
-    assert isinstance(result, Made), result
+    assert isinstance(result, Prepared), result
     return result
 
 
@@ -89,7 +89,9 @@ def test_the_seed_decides_the_order(tmp_path: Path) -> None:
     sources = [made_source(tmp_path)]
 
     def order(seed: int) -> list[str]:
-        return [job.key for unit in plan(sources, replace(SMALL, seed=seed), Settings()).units for job in unit.jobs]
+        return [
+            job.key for unit in plan(sources, replace(SMALL, seed=seed), PrepareSettings()).units for job in unit.jobs
+        ]
 
     assert order(0) == order(0)
     assert order(0) != order(1)
@@ -106,8 +108,10 @@ def test_keys_are_readable_and_differ() -> None:
     ]
     items += [Item("face", "made", "Yan", "plain", place, "aligned")]
     items += [Item("face", "made", "Yan", name, place, "aligned", "face") for name in ("clip.face", "clip")]
-    keys = {job.item.name: job.key for u in plan([source_of(items)], Choice(), Settings()).units for job in u.jobs}
-    keys_seen = [job.key for u in plan([source_of(items)], Choice(), Settings()).units for job in u.jobs]
+    keys = {
+        job.item.name: job.key for u in plan([source_of(items)], Choice(), PrepareSettings()).units for job in u.jobs
+    }
+    keys_seen = [job.key for u in plan([source_of(items)], Choice(), PrepareSettings()).units for job in u.jobs]
     assert len(set(keys_seen)) == len(items)
     assert keys["p"] == "made-p-s2f"
     assert keys["q"] == "made-q"
@@ -121,25 +125,25 @@ def test_keys_are_readable_and_differ() -> None:
 def test_two_items_of_one_name_are_refused() -> None:
     items = [Item("voice", "made", "Yan", "same", Place(path), "sound") for path in ("a.wav", "b.wav")]
     with pytest.raises(PrepareError, match="Two items of a source have the same name, 'same'"):
-        plan([source_of(items)], Choice(), Settings())
+        plan([source_of(items)], Choice(), PrepareSettings())
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
     source = made_source(tmp_path, 1, 0)
     with pytest.raises(PrepareError, match="Two of the sources are called 'made'"):
-        plan([source, source], Choice(), Settings())
+        plan([source, source], Choice(), PrepareSettings())
 
 
 def test_nothing_to_prepare_is_refused() -> None:
     with pytest.raises(PrepareError, match="no voices and no faces"):
-        plan([source_of([])], Choice(), Settings())
+        plan([source_of([])], Choice(), PrepareSettings())
 
 
 def test_caps_and_limit(tmp_path: Path) -> None:
     sources = [made_source(tmp_path / "a"), made_source(tmp_path / "b", name="other")]
-    capped = plan(sources, replace(SMALL, voices_per_identity=2, faces_per_identity=3), Settings())
+    capped = plan(sources, replace(SMALL, voices_per_identity=2, faces_per_identity=3), PrepareSettings())
     assert (capped.count("voice"), capped.count("face")) == (10, 15)
-    limited = plan(sources, replace(SMALL, limit=4), Settings())
+    limited = plan(sources, replace(SMALL, limit=4), PrepareSettings())
     assert (limited.count("voice"), limited.count("face")) == (8, 8)
     names = {job.item.name for unit in limited.units for job in unit.jobs if job.item.kind == "voice"}
     assert names == {"v000", "v001", "v002", "v003"}
@@ -148,7 +152,7 @@ def test_caps_and_limit(tmp_path: Path) -> None:
 def test_sources_know_more_of_a_person_together_and_the_rule_splits(tmp_path: Path) -> None:
     voices = Source("voices", {"Ann": Identity("Ann")}, [voice(tmp_path / "a.wav", "Ann", "voices")])
     faces = Source("faces", {"Ann": Identity("Ann", "f", 40.0)}, [face(tmp_path / "a.png", "Ann", "faces")])
-    planned = plan([voices, faces], Choice("letter"), Settings())
+    planned = plan([voices, faces], Choice("letter"), PrepareSettings())
     assert planned.identities == {"Ann": Identity("Ann", "f", 40.0, "valid")}
     assert {job.identity.gender for unit in planned.units for job in unit.jobs} == {"f"}
 
@@ -159,7 +163,7 @@ def test_sources_know_more_of_a_person_together_and_the_rule_splits(tmp_path: Pa
 def test_keep_decides_the_members(tmp_path: Path) -> None:
     path = tmp_path / "v.wav"
     soundfile.write(path, speech("m"), RATE)
-    members = {keep: set(made(voice(path), Settings(keep)).members) for keep in ("both", "sound", "features")}
+    members = {keep: set(made(voice(path), PrepareSettings(keep)).members) for keep in ("both", "sound", "features")}
     assert members == {
         "both": {"flac", "logmel.npy", "json"},
         "sound": {"flac", "json"},
@@ -170,7 +174,7 @@ def test_keep_decides_the_members(tmp_path: Path) -> None:
 def test_long_speech_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "v.wav"
     soundfile.write(path, np.tile(speech("m"), 5), RATE)
-    whole, cut = made(voice(path)), made(voice(path), Settings(max_seconds=3.0))
+    whole, cut = made(voice(path)), made(voice(path), PrepareSettings(max_seconds=3.0))
     assert not whole.cut
     assert cut.cut
     assert cut.seconds == 3.0
@@ -224,7 +228,7 @@ def test_features_that_are_ready_are_taken_either_way_round(tmp_path: Path) -> N
     assert results[0] == results[1] == results[2]
     np.testing.assert_array_equal(np.load(io.BytesIO(results[0].members["logmel.npy"])), array.astype(np.float16))
     assert (results[0].seconds, results[0].frames) == (2.0, 200)
-    cut = made(logmel_item(tmp_path / "a.npy", array), Settings(max_seconds=1.5))
+    cut = made(logmel_item(tmp_path / "a.npy", array), PrepareSettings(max_seconds=1.5))
     assert (cut.frames, cut.cut) == (150, True)
 
 
@@ -251,7 +255,7 @@ def test_features_that_cannot_be_right_are_left_out(tmp_path: Path, array: np.nd
 def test_faces_become_png_or_jpeg_and_stay_round(tmp_path: Path) -> None:
     picture(1, 300).resize((400, 200)).save(tmp_path / "wide.png")
     small = made(face(tmp_path / "wide.png"))
-    large = made(face(tmp_path / "wide.png"), Settings(face_size=224))
+    large = made(face(tmp_path / "wide.png"), PrepareSettings(face_size=224))
     with Image.open(io.BytesIO(small.members["png"])) as image:
         assert (image.format, image.size) == ("PNG", (64, 64))
         middle = Image.open(tmp_path / "wide.png").crop((100, 0, 300, 200)).resize((64, 64), Image.Resampling.LANCZOS)
@@ -319,7 +323,9 @@ def test_only_what_is_missing_is_made_again(made_plan: Plan, made_store: Store, 
     todo = missing(made_plan, copy, replace_other=damage == "broken index")
     assert [unit.shard for unit in todo] == ["faces/000001.tar"]
     before = {p: p.stat().st_mtime_ns for p in copy.rglob("*.tar") if p != shard}
-    store = prepare(made_plan, copy, lambda units: engines.local(units, copy, Settings(), 1, lambda *_: None), todo)
+    store = prepare(
+        made_plan, copy, lambda units: engines.local(units, copy, PrepareSettings(), 1, lambda *_: None), todo
+    )
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert files(copy) == files(made_store.folder)
     assert len(store.faces) == 15
@@ -335,7 +341,7 @@ def test_a_lost_store_json_or_report_is_written_again(made_plan: Plan, made_stor
 
 
 def test_another_plan_is_refused_unless_it_may_replace(made_plan: Plan, made_store: Store, copy: Path) -> None:
-    other = plan(made_plan.sources, replace(SMALL, shard_items=10), Settings())
+    other = plan(made_plan.sources, replace(SMALL, shard_items=10), PrepareSettings())
     with pytest.raises(PrepareError, match=r"holds 6 shards \(of 6\) that these data.*--replace"):
         missing(other, copy)
     assert files(copy) == files(made_store.folder)
@@ -345,7 +351,7 @@ def test_another_plan_is_refused_unless_it_may_replace(made_plan: Plan, made_sto
 
 
 def test_another_face_size_keeps_the_voices(made_plan: Plan, copy: Path) -> None:
-    other = plan(made_plan.sources, SMALL, Settings(face_size=224))
+    other = plan(made_plan.sources, SMALL, PrepareSettings(face_size=224))
     todo = missing(other, copy, replace_other=True)
     assert {unit.shard.split("/")[0] for unit in todo} == {"faces"}
     assert not (copy / "store.json").exists()
@@ -412,7 +418,7 @@ def broken_source(folder: Path) -> tuple[Source, dict[str, str]]:
 
 def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     source, why = broken_source(tmp_path / "data")
-    store = prepared(plan([source], Choice(), Settings()), tmp_path / "store")
+    store = prepared(plan([source], Choice(), PrepareSettings()), tmp_path / "store")
     assert (len(store.voices), len(store.faces)) == (20, 10)
     rows = [json.loads(line) for line in (tmp_path / "store" / "skipped.jsonl").read_text().splitlines()]
     assert {row["name"] for row in rows} == set(why)
@@ -422,7 +428,7 @@ def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
         assert str(tmp_path) not in row["why"]
         assert "0x" not in row["why"]
     assert store.facts["sources"]["made"]["skipped"] == len(why)
-    again = prepared(plan([source], Choice(), Settings()), tmp_path / "again")
+    again = prepared(plan([source], Choice(), PrepareSettings()), tmp_path / "again")
     assert files(again.folder) == files(store.folder)
 
 
@@ -433,7 +439,9 @@ def test_an_item_that_kills_its_process_is_left_out_alone(tmp_path: Path) -> Non
         replace(face(Path(place), name="deadly"), place=DeadlyPlace(place)),
         replace(face(Path(place), name="killed"), place=KilledPlace(place)),
     ]
-    store = prepared(plan([replace(source, items=source.items + items)], Choice(), Settings()), tmp_path / "store")
+    store = prepared(
+        plan([replace(source, items=source.items + items)], Choice(), PrepareSettings()), tmp_path / "store"
+    )
     assert (len(store.voices), len(store.faces)) == (2, 20)
     rows = [json.loads(line) for line in (tmp_path / "store" / "skipped.jsonl").read_text().splitlines()]
     assert {row["name"]: row["why"] for row in rows} == {
@@ -448,23 +456,23 @@ def test_an_item_that_never_ends_is_left_out_alone(tmp_path: Path, monkeypatch: 
     made_source(tmp_path, 0, 1)
     endless = replace(face(Path(place), name="endless"), place=EndlessPlace(place))
     jobs = [Job("key", item, PEOPLE["Yan"]) for item in (face(Path(place)), endless)]
-    worker = prepare_worker.Worker(Settings())
+    worker = prepare_worker.Worker(PrepareSettings())
     try:
         good, bad = worker.make(jobs)
     finally:
         worker.stop()
-    assert isinstance(good, Made)
-    assert bad == Skipped("the process that read it gave no answer and was ended")
+    assert isinstance(good, Prepared)
+    assert bad == Skipped("the process that read it did not answer and was killed")
 
 
 def test_a_process_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_serve", os._exit)
     with pytest.raises(PrepareError, match="No worker process can be started: it ended with status 1"):
-        prepare_worker.Worker(Settings())
+        prepare_worker.Worker(PrepareSettings())
 
 
 def test_data_that_are_gone_are_not_taken_for_broken(tmp_path: Path) -> None:
-    planned = plan([made_source(tmp_path / "data")], SMALL, Settings())
+    planned = plan([made_source(tmp_path / "data")], SMALL, PrepareSettings())
     (tmp_path / "data").rename(tmp_path / "unplugged")
     with pytest.raises(PrepareError, match=r"5 of 5 files for voices/000000\.tar cannot be opened.*still there"):
         prepared(planned, tmp_path / "store")
@@ -480,11 +488,11 @@ def test_a_package_that_is_missing_stops_the_run(tmp_path: Path, monkeypatch: py
     made_source(tmp_path / "data", 0, 1)
     item = replace(face(tmp_path / "data" / "f000.png"), content="picture")
     with pytest.raises(PrepareError, match="needs dlib: pip install dlib-bin"):
-        prepared(plan([source_of([item])], Choice(), Settings()), tmp_path / "store")
+        prepared(plan([source_of([item])], Choice(), PrepareSettings()), tmp_path / "store")
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    planned = plan([made_source(tmp_path / "data")], SMALL, Settings())
+    planned = plan([made_source(tmp_path / "data")], SMALL, PrepareSettings())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # the system then refuses to write more
     try:
@@ -501,7 +509,7 @@ def test_nothing_that_can_be_used_is_an_error(tmp_path: Path) -> None:
     for item in source.items:
         Path(item.place.path).write_bytes(b"")
     with pytest.raises(PrepareError, match=r"None of the 3 items can be used; .*is empty"):
-        prepared(plan([source], SMALL, Settings()), tmp_path / "store")
+        prepared(plan([source], SMALL, PrepareSettings()), tmp_path / "store")
     assert not (tmp_path / "store" / "store.json").exists()
 
 
@@ -511,7 +519,7 @@ def test_ray_makes_the_same_bytes(made_plan: Plan, made_store: Store, tmp_path: 
     folder = tmp_path / "ray"
 
     def engine(units: Sequence[Unit]) -> Generator[Unit, None, None]:
-        return engines.on_ray(units, folder, Settings(), "local", 2, lambda items, *_: told.append(items))
+        return engines.on_ray(units, folder, PrepareSettings(), "local", 2, lambda items, *_: told.append(items))
 
     prepare(made_plan, folder, engine, missing(made_plan, folder))
     assert files(folder) == files(made_store.folder)

@@ -10,7 +10,7 @@ import pytest
 from made_sources import SMALL, made_source, prepared
 
 from s2f_train.data.store import Store
-from s2f_train.prepare.item import Settings
+from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.plan import plan
 from s2f_train.prepare.store_report import histogram, page, reason, write
 
@@ -80,7 +80,7 @@ def test_reasons_of_items_that_were_left_out_are_counted(tmp_path: Path) -> None
     source = made_source(tmp_path / "data", 4, 0)
     for name in ("v000.wav", "v002.wav"):
         (tmp_path / "data" / name).write_text("<b>no sound</b>")
-    store = prepared(plan([source], SMALL, Settings()), tmp_path / "store")
+    store = prepared(plan([source], SMALL, PrepareSettings()), tmp_path / "store")
     found = texts(page(store))
     assert found[found.index("items left out") - 1] == "2"
     row = next(i for i, text in enumerate(found) if "no sound that can be read" in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_precision import add_variant
+from test_pack_variants import add_variant
 from tiny_packs import make_pack
 from typer.testing import CliRunner
 
@@ -15,29 +15,29 @@ from s2f_edge.cli.main import app
 from s2f_edge.errors import PackNotFoundError
 from s2f_edge.pack.pack import Pack
 from s2f_edge.service import app as service
-from s2f_edge.service.counts import Counts
-from s2f_edge.service.engine import Engine
+from s2f_edge.service.inference import InferenceService
+from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.settings import Settings
 
 
 def test_the_flag_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[Settings] = []
     monkeypatch.setattr(service, "serve", lambda settings, *_: found.append(settings))
-    assert CliRunner().invoke(app, ["serve", "--precision", "int8"]).exit_code == 0
-    monkeypatch.setenv("S2F_SERVE_PRECISION", "float32")
+    assert CliRunner().invoke(app, ["serve", "--variant", "int8"]).exit_code == 0
+    monkeypatch.setenv("S2F_SERVE_VARIANT", "float32")
     assert CliRunner().invoke(app, ["serve"]).exit_code == 0
-    monkeypatch.delenv("S2F_SERVE_PRECISION")
+    monkeypatch.delenv("S2F_SERVE_VARIANT")
     assert CliRunner().invoke(app, ["serve"]).exit_code == 0
-    assert [settings.precision for settings in found] == ["int8", "float32", None]
+    assert [settings.variant for settings in found] == ["int8", "float32", None]
 
 
 def test_the_service_has_the_variant(tmp_path: Path) -> None:
     pack = make_pack(tmp_path / "pack")
     add_variant(pack)
-    engine = Engine(Settings(pack=pack, precision="int8", workers=1), Counts())
+    engine = InferenceService(Settings(pack=pack, variant="int8", concurrency=1), Metrics())
     try:
         assert engine.model.pack == Pack.open(pack, "int8")
     finally:
         engine.close()
-    with pytest.raises(PackNotFoundError, match="has no float16"):
-        Engine(Settings(pack=pack, precision="float16", workers=1), Counts())
+    with pytest.raises(PackNotFoundError, match="has no variant float16"):
+        InferenceService(Settings(pack=pack, variant="float16", concurrency=1), Metrics())

@@ -1,4 +1,4 @@
-"""Variants of a pack, and --precision, which picks one."""
+"""Variants of a pack, and --variant, which picks one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiny_packs import entry, generator_model, make_pack, put
 
 from s2f_edge import Speech2Face
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import How, Maker
+from s2f_edge.batch.make import Maker, Options
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
 from s2f_edge.inspection import listen
 from s2f_edge.marks.provenance import read_metadata
@@ -38,9 +38,9 @@ def said(pack: Path) -> dict[str, Any]:
     }
 
 
-def add_variant(pack: Path, precision: str = "int8") -> Path:
+def add_variant(pack: Path, variant: str = "int8") -> Path:
     """A variant with another general generator, so that its faces can be told from the pack's."""
-    folder = pack / precision
+    folder = pack / variant
     folder.mkdir()
     manifest = json.loads((pack / "manifest.json").read_text())
     for name in manifest["files"]:
@@ -49,7 +49,7 @@ def add_variant(pack: Path, precision: str = "int8") -> Path:
     data = model.SerializeToString()
     (folder / "generator_general.onnx").write_bytes(data)
     manifest["files"]["generator_general.onnx"] = entry(model, data)
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"weights": precision, "variant": said(pack)}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"weights": variant, "variant": said(pack)}))
     return folder
 
 
@@ -61,7 +61,7 @@ def pack(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_precision_is_the_pack_itself_or_the_folder_inside(pack: Path) -> None:
+def test_a_variant_is_the_pack_itself_or_the_folder_inside(pack: Path) -> None:
     assert Pack.open(pack).folder == Pack.open(pack, "float32").folder == pack
     found = Pack.open(pack, "int8")
     assert (found.folder, found.manifest.weights) == (pack / "int8", "int8")
@@ -77,10 +77,12 @@ def test_a_precision_is_the_pack_itself_or_the_folder_inside(pack: Path) -> None
 
 
 def test_what_is_not_there_is_said_with_what_makes_it(pack: Path, tiny_pack: Path) -> None:
-    with pytest.raises(PackNotFoundError, match=r"has no float16; it has float32, int8\. Make it: python -m export"):
+    with pytest.raises(
+        PackNotFoundError, match=r"has no variant float16; it has float32, int8\. Make it: python -m export"
+    ):
         Pack.open(pack, "float16")
     with pytest.raises(PackNotFoundError, match=r"it has float32\. "):
-        Speech2Face(tiny_pack, precision="int8")
+        Speech2Face(tiny_pack, variant="int8")
     for wrong in ("int4", "../pack", ""):
         with pytest.raises(UsageError, match="must be one of float32, float16, int8"):
             Pack.open(pack, wrong)
@@ -99,8 +101,8 @@ def test_a_variant_of_something_else_is_refused(pack: Path, wrong: str) -> None:
     else:
         del manifest["variant"]
     path.write_text(json.dumps(manifest))
-    with pytest.raises(PackIntegrityError, match="int8 is not the int8 of this pack"):
-        Speech2Face(pack, precision="int8")
+    with pytest.raises(PackIntegrityError, match="int8 is not the variant int8 of this pack"):
+        Speech2Face(pack, variant="int8")
     Speech2Face(pack)
 
 
@@ -126,15 +128,15 @@ def test_a_wrong_manifest_is_refused(pack: Path, path: tuple[str, ...], value: A
 
 def test_faces_are_the_variants(pack: Path, examples: Path) -> None:
     clip = examples / "male.wav"
-    own, other = (Speech2Face(pack, "cpu", precision=name).infer(clip, gender="general") for name in (None, "int8"))
+    own, other = (Speech2Face(pack, "cpu", variant=name).infer(clip, gender="general") for name in (None, "int8"))
     assert (own.face != other.face).any()
     assert other.pack_sha256 == Pack.open(pack, "int8").sha256
     assert own.pack_sha256 == Pack.open(pack).sha256
-    assert listen(clip, pack, precision="int8").pack == "tiny 1"
+    assert listen(clip, pack, variant="int8").pack == "tiny 1"
 
 
-def test_the_command_takes_a_precision(run, pack: Path, examples: Path, tmp_path: Path) -> None:
-    chosen = ("--pack", pack, "--precision", "int8")
+def test_the_command_takes_a_variant(run, pack: Path, examples: Path, tmp_path: Path) -> None:
+    chosen = ("--pack", pack, "--variant", "int8")
     result = run("infer", examples / "male.wav", *chosen, "--gender", "general", "--json", pack=False)
     assert result.exit_code == 0, result.output
     sha256 = Pack.open(pack, "int8").sha256
@@ -144,21 +146,21 @@ def test_the_command_takes_a_precision(run, pack: Path, examples: Path, tmp_path
     assert json.loads(result.stdout)["pack_sha256"] == sha256
     assert run("inspect", examples / "male.wav", *chosen, pack=False).exit_code == 0
     for command in ("infer", "embed", "inspect"):
-        result = run(command, examples / "male.wav", "--precision", "float16", "--pack", pack, pack=False)
+        result = run(command, examples / "male.wav", "--variant", "float16", "--pack", pack, pack=False)
         assert result.exit_code == 30
-        assert "has no float16; it has float32, int8" in result.stderr
-        assert run(command, examples / "male.wav", "--precision", "int4", "--pack", pack, pack=False).exit_code == 2
+        assert "has no variant float16; it has float32, int8" in result.stderr
+        assert run(command, examples / "male.wav", "--variant", "int4", "--pack", pack, pack=False).exit_code == 2
 
 
 def test_a_table_of_many_has_the_variants_sha256(run, pack: Path, examples: Path, tmp_path: Path) -> None:
     result = run(
-        "infer", examples, "--out", "faces/", "--table", "rows.jsonl", "--jobs", 2, "--pack", pack, "--precision",
+        "infer", examples, "--out", "faces/", "--table", "rows.jsonl", "--jobs", 2, "--pack", pack, "--variant",
         "int8", pack=False,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["settings"]["pack_sha256"] for row in rows] == 2 * [Pack.open(pack, "int8").sha256]
-    # another precision is another table
+    # another variant is another table
     again = run(
         "infer", examples, "--out", "faces/", "--table", "rows.jsonl", "--resume", "--pack", pack, pack=False
     )  # fmt: skip
@@ -167,11 +169,11 @@ def test_a_table_of_many_has_the_variants_sha256(run, pack: Path, examples: Path
 
 
 def test_a_maker_makes_what_how_says(pack: Path, examples: Path, tmp_path: Path) -> None:
-    maker = Maker(How(pack=str(pack), precision="int8", gender="general", pack_sha256=Pack.open(pack, "int8").sha256))
+    maker = Maker(Options(pack=str(pack), variant="int8", gender="general", pack_sha256=Pack.open(pack, "int8").sha256))
     facts = maker.make(Job(str(examples / "male.wav"), [str(tmp_path / "face.png")]))
     assert facts["pack_sha256"] == Pack.open(pack, "int8").sha256
     with pytest.raises(PackIntegrityError, match="Put the same pack"):
-        Maker(How(pack=str(pack), pack_sha256=Pack.open(pack, "int8").sha256))
+        Maker(Options(pack=str(pack), pack_sha256=Pack.open(pack, "int8").sha256))
 
 
 def test_show_and_verify_tell_of_variants(run, pack: Path) -> None:

@@ -24,9 +24,9 @@ from s2f_edge.marks import credentials
 from s2f_edge.picture import MEDIA_TYPES, NOTICE, Provenance, encode
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.results import FaceResult, Voice
-from s2f_edge.service.counts import Counts
 from s2f_edge.service.decoder import DecoderPool
 from s2f_edge.service.limits import Admission
+from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.schemas import FaceFields, VoiceFacts
 from s2f_edge.service.settings import Settings
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Made:
+class Rendered:
     """Faces, and the answer's pictures of them: one, or one per sample."""
 
     result: FaceResult
@@ -50,7 +50,7 @@ class Made:
 
 @dataclass
 class Admitted:
-    """A request in the house: until when it may take, and the work that it has begun."""
+    """A request that was admitted: until when it may take, and the work that it has begun."""
 
     deadline: float
     work: list[Future[Any]]
@@ -60,22 +60,22 @@ class Admitted:
         return self.deadline - monotonic()
 
     def check(self) -> None:
-        """Raises DeadlineError when the time is over."""
+        """Checks the time left; raises DeadlineError when it is over."""
         if self.left_s <= 0.0:
             raise DeadlineError("The request took longer than it may; send less sound, or try again.")
 
 
-class Engine:
-    """Model, decoders and threads of a service. Made when it starts.
+class InferenceService:
+    """The model, decoders and threads of a service.
 
     Raises:
         PackError, DeviceError, RuntimeSetupError: see `Speech2Face`.
     """
 
-    def __init__(self, settings: Settings, counts: Counts) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
-        self.counts = counts
-        self.model = Speech2Face(settings.pack, settings.device, settings.threads, settings.precision)
+        self.metrics = metrics
+        self.model = Speech2Face(settings.pack, settings.device, settings.threads, settings.variant)
         self.model.load()
         self._credentials = credentials.chosen(settings.c2pa_certificate, settings.c2pa_key)
         self.admission = Admission(settings.slots, settings.queue)
@@ -84,12 +84,12 @@ class Engine:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Runs all that a first request would wait for: networks take memory, and a certificate is made."""
+        """Runs all that a first request would wait for: networks take memory, and a certificate is rendered."""
         voice = self.model.pack.manifest.voice
         tone = np.sin(np.arange(SAMPLE_RATE) / 10.0).astype(np.float32)
         listener = Listener(voice.features)
         listener.take(tone, tone)
-        for windows in (listener.front_end.glance(), listener.finish().windows):
+        for windows in (listener.front_end.preview(), listener.finish().windows):
             self.model.embed_windows(windows)
         for generator in self.model.pack.manifest.generators:
             for kind in MEDIA_TYPES:
@@ -101,14 +101,14 @@ class Engine:
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[Admitted]:
-        """Room for a request, from before its upload is read until its work has ended.
+        """Holds a place for a request, from before its upload is read until its work has ended.
 
         Raises:
             BusyError: no room.
             DeadlineError: the time of a request is over.
         """
         self.admission.enter()
-        self.counts.inside.inc()
+        self.metrics.inside.inc()
         inside = Admitted(monotonic() + self.settings.request_seconds, [])
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + self.settings.request_seconds):
@@ -128,7 +128,7 @@ class Engine:
 
     def _left(self) -> None:
         self.admission.leave()
-        self.counts.inside.dec()
+        self.metrics.inside.dec()
 
     async def run(self, inside: Admitted, work: Callable[[], T]) -> T:
         """Runs work in a thread, after that which came before."""
@@ -155,36 +155,36 @@ class Engine:
             inside.check()
             yield block
 
-    def faces(self, data: bytes, fields: FaceFields, inside: Admitted) -> Made:
+    def faces(self, data: bytes, fields: FaceFields, inside: Admitted) -> Rendered:
         """Faces for the voice in a file, as pictures."""
         self.check(fields)
         voice = self.voice(data, inside)
         inside.check()
-        return self.made(voice, fields)
+        return self.render(voice, fields)
 
-    def made(self, voice: Voice, fields: FaceFields) -> Made:
+    def render(self, voice: Voice, fields: FaceFields) -> Rendered:
         """Faces for a voice, as pictures."""
         result = self.model.face(voice, gender=fields.gender, samples=fields.samples, seed=fields.seed)
-        self.counts.face(result)
+        self.metrics.face(result)
         kind = "png" if fields.format == "json" else fields.format
         if fields.format == "json" or fields.samples == 1:
             pictures = [result.picture(fields.size, index, kind, self._credentials) for index in range(fields.samples)]
         else:
             pictures = [result.grid_picture(fields.size, kind, self._credentials)]
         marks = result.marks_of(fields.size, len(pictures) < fields.samples, self._credentials)
-        return Made(result, pictures, f"image/{kind}", fields.size, marks)
+        return Rendered(result, pictures, f"image/{kind}", fields.size, marks)
 
     def sealed_face(self, embedding: Float32s, generator: str, kind: str = "png") -> bytes:
-        """The picture for an embedding that came sealed."""
+        """The picture for an embedding from an encrypted URL."""
         manifest = self.model.pack.manifest
         if generator not in manifest.generators or embedding.shape != (manifest.voice.embedding_size,):
-            raise NotFoundError("This address was made by a server with another model pack. Send the recording again.")
+            raise NotFoundError("This URL was made with another model pack. Send the recording again.")
         face = self.model.generate(embedding[None], generator)[0]
         made_by = Provenance(f"s2f-edge {__version__}", self.model.pack_name, self.model.pack.sha256, generator)
         return encode(face, made_by, PREDICT_SIZE, kind, credentials=self._credentials)
 
     def check(self, fields: FaceFields) -> None:
-        """Raises UsageError for what this server does not do, though another one may."""
+        """Checks the fields against the limits of this server; raises UsageError."""
         settings = self.settings
         for name, value, most in (
             ("samples", fields.samples, settings.max_samples),
@@ -201,11 +201,11 @@ class Engine:
 
 
 def voice_facts(voice: Voice, model: Speech2Face) -> dict[str, Any]:
-    """What `schemas.VoiceFacts` says."""
+    """The fields of `schemas.VoiceFacts`."""
     known = voice.to_dict() | {"pack": model.pack_name, "pack_sha256": model.pack.sha256, "notice": NOTICE}
     return {name: known[name] for name in VoiceFacts.model_fields}
 
 
 def picture_fields(data: bytes, media_type: str, size: int) -> dict[str, Any]:
-    """What `schemas.Picture` says."""
+    """The fields of `schemas.Picture`."""
     return {"media_type": media_type, "width": size, "height": size, "base64": base64.b64encode(data).decode()}

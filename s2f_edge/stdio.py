@@ -11,7 +11,7 @@ from typing import Any
 
 
 def prepare_streams() -> None:
-    """Any name can be printed, and errors never go to standard output for want of a standard error."""
+    """Makes any name printable, and replaces a closed standard error, so that errors never go to standard output."""
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -20,7 +20,7 @@ def prepare_streams() -> None:
 
 
 def silence(*streams: Any) -> None:
-    """What they still hold goes nowhere, or Python complains of it at its end."""
+    """Redirects streams to the null device, so that flushing them at exit cannot fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in filter(None, streams):  # None where it was closed from the start
         with contextlib.suppress(OSError, ValueError):  # not one of the process's own

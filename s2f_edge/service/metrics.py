@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import logging
-from collections import Counter as Tally
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 
 
-class Counts:
+class Metrics:
     """All counters of one service.
 
     Args:
@@ -39,15 +39,15 @@ class Counts:
         self.streams = Gauge("s2f_streams_open", "Streams that are open.", registry=registry)
         self._audit = audit
         self._since = _now()
-        self._tally: Tally[tuple[str, str]] = Tally()
+        self._audit_counts: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def request(self, route: str, status: int, seconds: float, caller: str | None) -> None:
         """One request that was answered; `caller` is the name of its key."""
         self.requests.labels(route, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
-        self._tally["requests", f"{route} {status}"] += 1
+        self._audit_counts["requests", f"{route} {status}"] += 1
         if caller:
-            self._tally["callers", caller] += 1
+            self._audit_counts["callers", caller] += 1
 
     def face(self, result: FaceResult) -> None:
         """Faces that were made from one recording."""
@@ -56,7 +56,7 @@ class Counts:
         for stage, ms in result.timings_ms.items():
             if stage != "total":
                 self.stage_seconds.labels(stage).inc(ms / 1e3)
-        self._tally["faces", result.generator] += len(result.faces)
+        self._audit_counts["faces", result.generator] += len(result.faces)
 
     def text(self) -> bytes:
         """All of it, in Prometheus's text format."""
@@ -66,17 +66,17 @@ class Counts:
         """Appends a line of JSON with the counts since the last one."""
         if self._audit is None:
             return
-        until, tally = _now(), self._tally
+        until, counts = _now(), self._audit_counts
         line: dict[str, object] = {"from": self._since, "to": until}
         for kind in ("requests", "faces", "callers"):
-            line[kind] = {name: count for (of, name), count in sorted(tally.items()) if of == kind}
+            line[kind] = {name: count for (of, name), count in sorted(counts.items()) if of == kind}
         try:
             with self._audit.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:  # the counts stay, and the next line has them
             log.error("The audit log cannot be written: %s.", error.strerror)
             return
-        self._since, self._tally = until, Tally()
+        self._since, self._audit_counts = until, collections.Counter()
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What every request gets, whatever its route: an id, a line in the log, counts, and headers of safety."""
+"""Middleware of every route: request id, access log, metrics and security headers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from s2f_edge.errors import ForbiddenError
 from s2f_edge.service import problems
-from s2f_edge.service.counts import Counts
 from s2f_edge.service.logs import request_id
+from s2f_edge.service.metrics import Metrics
 
 log = logging.getLogger("s2f_edge.service.access")
 
@@ -29,12 +29,12 @@ SAFE = {
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
-class Envelope:
-    """ASGI middleware; see the module."""
+class RequestMiddleware:
+    """ASGI middleware: request id, access log, metrics, security headers and the check of the Host header."""
 
-    def __init__(self, app: ASGIApp, counts: Counts, hosts: list[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: list[str]) -> None:
         self._app = app
-        self._counts = counts
+        self._metrics = metrics
         self._hosts = {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,9 +89,9 @@ class Envelope:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         code = scope.get("s2f_code")
-        self._counts.request(route, status, seconds, scope.get("s2f_caller"))
+        self._metrics.request(route, status, seconds, scope.get("s2f_caller"))
         if code:
-            self._counts.refused.labels(code).inc()
+            self._metrics.refused.labels(code).inc()
         method = scope.get("method", "WS")
         facts = {"method": method, "route": route, "status": status, "ms": round(seconds * 1e3, 1)}
         facts |= {name: value for name, value in (("code", code), ("caller", scope.get("s2f_caller"))) if value}
