@@ -115,7 +115,7 @@ def test_when_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers(options=Options(device="cpu")) == 4
     for piped in (Job("-", ["a.png"]), Job("a.wav", ["-"])):
         assert batch.BatchOptions().workers([piped], Options()) == 0
-        with pytest.raises(UsageError, match="- is for one recording"):
+        with pytest.raises(UsageError, match="- works with one recording"):
             batch.BatchOptions(processes=2).workers([piped], Options())
 
 
@@ -303,7 +303,7 @@ def test_parquet_without_pyarrow(run, clips: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--resume"], "add --table"),
+        (["--resume"], "add the --table"),
         ([*TABLE, "--retry-failed"], "needs --resume"),
         (["--table", "rows.csv"], "ends with neither .jsonl nor .parquet"),
         (["--address", "local"], "needs --engine ray"),
