@@ -97,11 +97,11 @@ class TooLittleSpeechError(AudioError, ValueError):
     exit_status = 21
     http_status = 422
 
-    def __init__(self, found_s: float, needed_s: float, heard_s: float):
+    def __init__(self, found_s: float, needed_s: float, heard_s: float, damage: str = ""):
         self.found_s, self.needed_s, self.heard_s = found_s, needed_s, heard_s
         super().__init__(
             f"Found {found_s:.2f} s of speech in {heard_s:.2f} s of sound; at least "
-            f"{needed_s:.1f} s is needed. Give a longer recording."
+            f"{needed_s:.1f} s is needed. {damage or 'Give a longer recording.'}"
         )
 
 

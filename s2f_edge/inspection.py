@@ -99,7 +99,8 @@ def listen(
     front_end = FRONT_ENDS[model.pack.manifest.voice.features]()
     meter, envelope, stream, columns = SpeechMeter(), _Envelope(), LogMelStream(), _Columns()
     speech = SpeechStream()
-    for block in audio.stream(source, sample_rate):
+    notes = audio.Notes()
+    for block in audio.stream(source, sample_rate, notes):
         heard, voiced = speech.push(block)
         meter.push(heard, voiced)
         front_end.push(voiced)
@@ -112,7 +113,7 @@ def listen(
     measured = meter.finish()
     voice, refusal = None, None
     try:
-        voice = model.voice_of(measured, front_end.inputs())
+        voice = model.voice_of(measured, front_end.inputs(), notes=notes)
     except (NotSpeechError, TooLittleSpeechError) as error:
         refusal = error
     logmel, column_s = columns.finish()

@@ -112,13 +112,16 @@ class Speech2Face:
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, and what was measured on the way."""
-        return self.embed_blocks(audio.stream(source, sample_rate), denoise=denoise)
+        notes = audio.Notes()
+        return self.embed_blocks(audio.stream(source, sample_rate, notes), denoise=denoise, notes=notes)
 
-    def embed_blocks(self, blocks: Iterator[Float32s], *, denoise: bool = False) -> Voice:
-        """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them."""
+    def embed_blocks(
+        self, blocks: Iterator[Float32s], *, denoise: bool = False, notes: audio.Notes | None = None
+    ) -> Voice:
+        """The same for sound that was decoded elsewhere: blocks as `audio.stream` gives them, and its notes."""
         clock = Clock()
         measured, front_end = self._listen(blocks, clock, denoise)
-        return self.voice_of(measured, front_end.inputs(), clock.ms)
+        return self.voice_of(measured, front_end.inputs(), clock.ms, notes=notes)
 
     def voice_of(
         self,
@@ -126,6 +129,7 @@ class Speech2Face:
         windows: Iterable[tuple[Float32s, Float32s]],
         timings_ms: dict[str, float] | None = None,
         settled: NDArray[np.float64] | None = None,
+        notes: audio.Notes | None = None,
     ) -> Voice:
         """What `embed` says of a recording that has been listened to.
 
@@ -134,17 +138,19 @@ class Speech2Face:
             windows: of its speech, as the pack's front end gives them.
             timings_ms: of the stages before; this one is added to it.
             settled: what `embed_windows` gave for windows that the front end has already given.
+            notes: what is missing of the recording.
 
         Raises:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
         """
         clock = Clock(timings_ms)
-        quality.require_speech(measured, MIN_SPEECH_S)
+        notes = notes or audio.Notes()
+        quality.require_speech(measured, MIN_SPEECH_S, notes.damage())
         with clock("embedding"):
             total = self.embed_windows(windows)
             embedding = faces.unit(total if settled is None else settled + total)
-        male, surprise, notes = self._traits(embedding)
-        warnings = (*quality.warnings(measured), *notes)
+        male, surprise, unusual = self._traits(embedding)
+        warnings = (*notes.warnings(), *quality.warnings(measured), *unusual)
         return Voice(embedding, measured, male, surprise, warnings, clock.ms, self._voice.provider)
 
     def embed_windows(self, windows: Iterable[tuple[Float32s, Float32s]]) -> NDArray[np.float64]:

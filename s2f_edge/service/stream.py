@@ -32,7 +32,8 @@ from s2f_edge.errors import (
     TooLittleSpeechError,
     TooLongError,
 )
-from s2f_edge.hearing.audio import MAX_RATE, MIN_RATE
+from s2f_edge.hearing.audio import MIN_RATE
+from s2f_edge.hearing.decoders import MAX_RATE
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.live import LiveVoice
 from s2f_edge.picture import MAX_SIZE, MIN_SIZE
