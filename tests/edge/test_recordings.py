@@ -335,8 +335,7 @@ def test_of_several_tracks(speech: NDArray[np.float64], default: int, speaks: in
     sound = audio.read(two_tracks(*tracks, default, "matroska"))
     assert codes(sound) == ["several-tracks"]
     assert f"number {wanted} was taken" in told(sound)
-    lively = np.std(sound.samples[:8000]) < 0.5 * np.std(sound.samples)
-    assert lively == (wanted == speaks + 1)
+    assert (np.abs(sound.samples).max() > 0.3) == (wanted == speaks + 1)
 
 
 def correlation(a: NDArray[np.float32], b: NDArray[np.float64]) -> float:
