@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,7 @@ class Speech2Face:
         self._check(gender, samples, seed)
         clock = Clock(dict(voice.timings_ms))
         chosen, notes = self._choose(gender, voice)
-        seed = secrets.randbits(32) if seed is None else seed
+        samples, seed = int(samples), secrets.randbits(32) if seed is None else int(seed)
         manifest = self.pack.manifest
         if manifest.renderer is None:
             with clock("generator"):
@@ -203,7 +204,7 @@ class Speech2Face:
         self._check(gender, samples, seed)
         self._need_renderer()
         chosen, _ = self._choose(gender, voice)
-        seed = secrets.randbits(32) if seed is None else seed
+        samples, seed = int(samples), secrets.randbits(32) if seed is None else int(seed)
         return self._appearance(voice.embedding, chosen, samples, seed)
 
     def render(self, appearance: Appearance) -> Pixels:
@@ -276,9 +277,9 @@ class Speech2Face:
         return male, surprise, notes
 
     def _check(self, gender: str, samples: int, seed: int | None) -> None:
-        if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= MAX_SAMPLES:
+        if isinstance(samples, bool) or not isinstance(samples, Integral) or not 1 <= samples <= MAX_SAMPLES:
             raise UsageError(f"samples is {samples!r}; it must be a whole number from 1 to {MAX_SAMPLES}.")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
             raise UsageError(f"seed is {seed!r}; it must be a whole number from 0, or None.")
         self._check_gender(gender)
 

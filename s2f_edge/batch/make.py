@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s2f_edge._version import __version__
 from s2f_edge.batch.jobs import Job, write_all
 from s2f_edge.batch.recordings import sound
-from s2f_edge.errors import PackIntegrityError, S2FError, UnreadableAudioError
+from s2f_edge.errors import OutOfResourcesError, PackIntegrityError, S2FError, UnreadableAudioError
 
 if TYPE_CHECKING:
     from s2f_edge.marks.credentials import Credentials
@@ -147,12 +147,12 @@ class Maker:
             facts = told(error)
         except OSError as error:  # what is written has errors of its own
             facts = told(unreadable(error))
-        except MemoryError:
-            facts = {"error": "memory", "message": "There is not enough memory for this recording.", "exit_status": 1}
         except Exception as error:  # a fault of ours: the others have nothing to do with it
             log.debug("%s", job.source, exc_info=True)
             text = f"Unexpected {type(error).__name__}: {error}. This is a fault of s2f-edge; please report it."
             facts = {"error": "unexpected", "message": text, "exit_status": 1}
+            if exhausted := OutOfResourcesError.of(error):
+                facts = told(exhausted)
         return Outcome(facts, sizes, (perf_counter() - began) * 1e3, hopeless)
 
 
@@ -188,6 +188,11 @@ def row(job: Job, outcome: Outcome, how: How, folder: str) -> Row:
         "folder": folder,
         "settings": how.settings(),
     }
+
+
+def skipped_row(file: str, why: str, how: How, folder: str) -> Row:
+    """The row of a file in a folder that was not read."""
+    return row(Job(file, []), Outcome({"error": "skipped", "message": why}, [], 0.0), how, folder)
 
 
 COLUMNS = {

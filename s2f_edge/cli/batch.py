@@ -93,8 +93,10 @@ def _on_gpu(device: str) -> bool:
     return device == "cuda" or (device == "auto" and has_gpu_build())
 
 
-def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> None:
-    """Makes the faces of all recordings.
+def run(
+    jobs: list[Job], how: How, many: Many, workers: int, report: Report, skipped: dict[str, str] | None = None
+) -> None:
+    """Makes the faces of all recordings; what was skipped has a row, and is no failure.
 
     Raises:
         typer.Exit: some failed, or it was interrupted.
@@ -107,7 +109,7 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
     how = replace(how, pack_sha256=Pack.open(how.pack, how.precision).sha256)
     with contextlib.ExitStack() as opened:
         table = opened.enter_context(Table(many.table)) if many.table else None
-        left, failed = _begin(jobs, how, many, table)
+        left, failed = _begin(jobs, how, many, table, skipped or {})
         folder = os.getcwd()  # noqa: PTH109
         tally = Tally(len(jobs), len(jobs) - len(left), failed)
         bar = opened.enter_context(Bar(tally, shown=not report.quiet, silent=table is not None and not report.as_json))
@@ -146,16 +148,25 @@ def run(jobs: list[Job], how: How, many: Many, workers: int, report: Report) -> 
 GO_ON = "The same command with --resume goes on."
 
 
-def _begin(jobs: list[Job], how: How, many: Many, table: Table | None) -> tuple[list[Job], int]:
+def _begin(
+    jobs: list[Job], how: How, many: Many, table: Table | None, skipped: dict[str, str]
+) -> tuple[list[Job], int]:
     """What is left to be done, and how many failures the table has that stay."""
+    from s2f_edge.batch.make import skipped_row
     from s2f_edge.batch.table import whole_path
 
+    folder = os.getcwd()  # noqa: PTH109
     if table and not many.resume:
         table.begin(how.overwrite)
+        for name, why in skipped.items():
+            table.add(skipped_row(name, why, how, folder))
     if not table or not many.resume:
         return jobs, 0
     names = [whole_path(job.source) for job in jobs]
-    known = table.resume(how.settings(), set(names), many.retry)
+    known = table.resume(how.settings(), {*names, *map(whole_path, skipped)}, many.retry)
+    for name, why in skipped.items():
+        if whole_path(name) not in known:
+            table.add(skipped_row(name, why, how, folder))
     left = [job for name, job in zip(names, jobs, strict=True) if name not in known]
     _take_away_leftovers(left, table.path, table.rows_path)
     return _renamed(left, known), sum(known[name].failed for name in names if name in known)

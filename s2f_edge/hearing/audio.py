@@ -107,6 +107,11 @@ def stream(source: Source, sample_rate: int | None = None, notes: Notes | None =
             raise UsageError("The samples have no rate; pass sample_rate= in Hz, such as 16000.")
         blocks = _array_blocks(source, _checked_rate(sample_rate))
     else:
+        if isinstance(source, list | tuple) or hasattr(source, "__array__"):
+            raise UsageError(
+                f"The source is {type(source).__name__}; give a numpy array of samples (numpy.asarray makes one), "
+                "or give a path, bytes or a binary file."
+            )
         if sample_rate is not None:
             raise UsageError("sample_rate is for arrays; a file carries its own. Leave it out.")
         blocks = _file_blocks(source, notes)
@@ -220,6 +225,13 @@ def _sane(block: Any, rate: int, at_s: float, gaps: list[Gap]) -> Any:
     return np.where(bad, np.float32(0.0), block)
 
 
+def _working_folder() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
+
+
 def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BinaryIO]:
     """A name for messages, and a seekable binary file of our own."""
     if isinstance(source, bytes | bytearray | memoryview):
@@ -237,6 +249,10 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, Bin
             with file:  # a pipe, such as /dev/stdin: decoders must be able to rewind
                 return str(path), io.BytesIO(file.read())
         except FileNotFoundError:
+            if not path.is_absolute() and not _working_folder():
+                raise UnreadableAudioError(
+                    f"{path} cannot be opened: the working folder is gone, deleted or moved. Give a whole path."
+                ) from None
             raise UnreadableAudioError(f"{path} does not exist; check the path.") from None
         except OSError as error:
             raise UnreadableAudioError(f"{path} cannot be opened: {error.strerror}.") from None

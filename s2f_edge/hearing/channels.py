@@ -15,6 +15,8 @@ IN_PHASE = 0.9  # correlation from which channels add up
 CLEARLY = 0.1  # more alike than as they are
 SAME_SOUND = 0.7  # correlation at some delay from which two channels are one sound
 LOOK_S = 2.0
+ENOUGH = 3  # blocks in which channels were found to be as usual; after them only a weak mix is looked into
+WEAK = 0.75  # of the power that channels without anything in common would have
 STEADY_DB, LIVELY_DB = 6.0, 15.0  # between loud and quiet moments: noise and hum are below, speech is above
 
 
@@ -24,6 +26,7 @@ class Mixer:
     def __init__(self) -> None:
         self.said = ""  # which channel was taken, and why
         self._chosen: list[int] | None = None
+        self._fine = 0  # blocks with a voice in which nothing was wrong
 
     def __call__(self, block: Any, rate: int) -> Float32s:
         """float32 (n, channels) -> float32 (n,).
@@ -40,13 +43,18 @@ class Mixer:
         if channels == 1:
             return np.ascontiguousarray(block[:, 0])
         if peak > 0.0 and np.isfinite(peak):
-            self._look(block, rate)
+            mixed = np.asarray(block.mean(axis=1, dtype=np.float32))
+            self._look(block, mixed, rate)
+            if self._chosen is None:
+                return mixed
         if self._chosen is None or max(self._chosen) >= channels:
             return np.asarray(block.mean(axis=1, dtype=np.float32))
         return np.asarray(block[:, self._chosen].mean(axis=1, dtype=np.float32))
 
-    def _look(self, block: Any, rate: int) -> None:
+    def _look(self, block: Any, mixed: Any, rate: int) -> None:
         powers = np.einsum("ij,ij->j", block, block) / len(block)
+        if self._fine >= ENOUGH and np.dot(mixed, mixed) / len(mixed) > WEAK * powers.mean() / len(powers):
+            return
         heard = np.flatnonzero(powers > AUDIBLE * powers.max())
         if len(heard) < 2:
             return
@@ -57,6 +65,7 @@ class Mixer:
         elif _cancels(block, heard, powers, rate):
             best, why = int(powers.argmax()), "they cancel each other when mixed"
         else:
+            self._fine += bool(lively)
             return
         if self._chosen is None or self._chosen[0] not in heard:
             self._chosen = [best]

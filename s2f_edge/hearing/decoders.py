@@ -207,7 +207,8 @@ def _by_pyav(piece: BinaryIO, built: Layout, name: str, gaps: list[Gap], notes: 
         )
     if built.kind == "amr":
         frames: Any = AmrFrames(piece.read())
-        yield from ((block, 16_000 if frames.wide else 8000) for block in _amr_blocks(av, frames))
+        context = _amr_context(av, frames.wide)
+        yield from ((block, context.sample_rate) for block in _amr_blocks(av, frames, context))
         return
     try:
         media = _opened_by(av, piece)
@@ -283,10 +284,14 @@ def _opened_by(av: Any, file: BinaryIO) -> Any:
         return av.open(file)
 
 
-def _amr_blocks(av: Any, frames: AmrFrames, seconds: float = BLOCK_SECONDS) -> Iterator[Any]:
+def _amr_context(av: Any, wide: bool) -> Any:
+    context = av.CodecContext.create("amrwb" if wide else "amrnb", "r")
+    context.sample_rate, context.layout = 16_000 if wide else 8000, "mono"
+    return context
+
+
+def _amr_blocks(av: Any, frames: AmrFrames, context: Any) -> Iterator[Any]:
     """Speech frames decoded; pauses, which FFmpeg does not know, and what no frame can be, are silence or left out."""
-    context = av.CodecContext.create("amrwb" if frames.wide else "amrnb", "r")
-    context.sample_rate, context.layout = 16_000 if frames.wide else 8000, "mono"
     length = 320 if frames.wide else 160
     parts: list[Float32s] = []
     for frame in frames:
@@ -297,7 +302,7 @@ def _amr_blocks(av: Any, frames: AmrFrames, seconds: float = BLOCK_SECONDS) -> I
             with suppress(av.FFmpegError):
                 sound = [made.to_ndarray().reshape(-1, 1) for made in context.decode(av.Packet(frame))]
         parts += sound or [np.zeros((length, 1), np.float32)]
-        if len(parts) * AmrFrames.SECONDS >= seconds:
+        if len(parts) * AmrFrames.SECONDS >= BLOCK_SECONDS:
             yield np.concatenate(parts)
             parts = []
     if parts:
@@ -367,12 +372,12 @@ class _Track:
                 return
 
     def _frames(self) -> Iterator[Any]:
+        wide = self._context.name == "amrwb"
+        context = _amr_context(self._av, wide) if self._amr else None
         for packet in self._packets():
             try:
                 if self._amr and packet.size:
-                    data = bytes(packet)
-                    wide = self._context.name == "amrwb"
-                    for block in _amr_blocks(self._av, AmrFrames(data, wide)):
+                    for block in _amr_blocks(self._av, AmrFrames(bytes(packet), wide), context):
                         frame = self._av.AudioFrame.from_ndarray(block.reshape(1, -1), "flt", "mono")
                         frame.sample_rate = self._rate
                         yield frame

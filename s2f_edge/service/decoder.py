@@ -328,12 +328,14 @@ class _Opus:
         self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
 
     def __call__(self, data: bytes) -> Iterator[Float32s]:
+        if data[:4] in (b"OggS", b"\x1a\x45\xdf\xa3", b"RIFF") or data[4:8] == b"ftyp":
+            raise UnreadableAudioError("This is a file with a container. Send bare packets of Opus, no container.")
         try:
             for frame in self._context.decode(self._av.Packet(data)):
                 for piece in self._resampler.resample(frame):
                     yield np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
         except (self._av.FFmpegError, ValueError) as error:
-            raise UnreadableAudioError(f"This is no Opus packet ({error}).") from None
+            raise UnreadableAudioError(f"This is no Opus packet ({error}). Send bare packets, no container.") from None
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     client   {"encoding": "pcm16", "sample_rate": 16000, ...}   then binary messages, then {"type": "end"}
     server   {"type": "heard", ...}   {"type": "face", ...}   {"type": "problem", ...}
 
-Of pcm16, a message is any number of whole samples (mono, little-endian); of opus, one packet.
+Of pcm16, a message is any number of whole samples (mono, little-endian); of opus, one bare packet, no container.
 """
 
 from __future__ import annotations
