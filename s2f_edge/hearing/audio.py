@@ -20,7 +20,7 @@ import soxr
 from numpy.typing import NDArray
 
 from s2f_edge.errors import InvalidSamplesError, UnreadableAudioError, UsageError
-from s2f_edge.hearing.channels import FULL_SCALE, Mixer
+from s2f_edge.hearing.channels import FULL_SCALE, Mixer, peak_of
 from s2f_edge.hearing.containers import Gap, layout
 from s2f_edge.hearing.decoders import BLOCK_SECONDS, MAX_CHANNELS, MAX_RATE, decoded
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
@@ -218,7 +218,7 @@ def _file_blocks(source: str | os.PathLike[str] | bytes | BinaryIO, notes: Notes
 
 def _sane(block: Any, rate: int, at_s: float, gaps: list[Gap]) -> Any:
     """Without the few samples of float sound that damage has made huge. Where most are, it is in another unit."""
-    bad = ~(np.abs(block) <= FULL_SCALE) if block.size and not np.abs(block).max() <= FULL_SCALE else None
+    bad = None if peak_of(block) <= FULL_SCALE else ~(np.abs(block) <= FULL_SCALE)
     if bad is None or not np.isfinite(block[bad]).any() or bad.mean() > 0.01:
         return block
     gaps.append(Gap(at_s + float(bad.any(axis=1).argmax()) / rate, float(bad.any(axis=1).sum()) / rate))

@@ -20,6 +20,11 @@ WEAK = 0.75  # of the power that channels without anything in common would have
 STEADY_DB, LIVELY_DB = 6.0, 15.0  # between loud and quiet moments: noise and hum are below, speech is above
 
 
+def peak_of(block: Any) -> float:
+    """The largest magnitude; NaN where there is one."""
+    return float(np.maximum(block.max(), -block.min())) if block.size else 0.0
+
+
 class Mixer:
     """Blocks of one recording, one after the other. Once a channel is chosen, it stays until others sound better."""
 
@@ -34,7 +39,7 @@ class Mixer:
         Raises:
             InvalidSamplesError: values far beyond full scale.
         """
-        peak = np.abs(block).max() if block.size else 0.0
+        peak = peak_of(block)
         if np.isfinite(peak) and peak > FULL_SCALE:
             raise InvalidSamplesError(
                 f"Float samples reach {peak:.0f}; they must be in [-1, 1]. Divide by their full scale."
@@ -52,9 +57,11 @@ class Mixer:
         return np.asarray(block[:, self._chosen].mean(axis=1, dtype=np.float32))
 
     def _look(self, block: Any, mixed: Any, rate: int) -> None:
+        if self._fine >= ENOUGH:
+            some = block[::16].ravel()
+            if np.dot(mixed, mixed) / len(mixed) > WEAK * np.dot(some, some) / len(some) / block.shape[1]:
+                return
         powers = np.einsum("ij,ij->j", block, block) / len(block)
-        if self._fine >= ENOUGH and np.dot(mixed, mixed) / len(mixed) > WEAK * powers.mean() / len(powers):
-            return
         heard = np.flatnonzero(powers > AUDIBLE * powers.max())
         if len(heard) < 2:
             return
