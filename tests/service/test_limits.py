@@ -256,13 +256,13 @@ def form(disposition: str, data: bytes, kind: str = "") -> dict[str, object]:
     ],
 )
 def test_it_is_plain_what_is_meant(client: httpx.Client, male: bytes, disposition: str, kind: str) -> None:
-    answer = client.post("/v1/embed", **form(disposition, male, kind))  # type: ignore[arg-type]
+    answer = client.post("/v1/embedding", **form(disposition, male, kind))  # type: ignore[arg-type]
     assert answer.status_code == 200, answer.text
 
 
 def test_what_is_not_plain_is_told(client: httpx.Client, male: bytes) -> None:
-    both = client.post("/v1/embed", files=[("file", ("a.wav", male)), ("audio", ("b.wav", male))])
+    both = client.post("/v1/embedding", files=[("file", ("a.wav", male)), ("audio", ("b.wav", male))])
     assert both.status_code == 422
-    text = client.post("/v1/embed", **form('name="audio"', b"words"))  # type: ignore[arg-type]
+    text = client.post("/v1/embedding", **form('name="audio"', b"words"))  # type: ignore[arg-type]
     assert (text.status_code, text.json()["code"]) == (422, "invalid-request")
     assert "`file` is missing" in text.json()["detail"]
