@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from s2f_edge.errors import InvalidSamplesError, UnreadableAudioError, UsageError
 from s2f_edge.hearing.channels import FULL_SCALE, Mixer, peak_of
-from s2f_edge.hearing.containers import Gap, layout
-from s2f_edge.hearing.decoders import BLOCK_SECONDS, MAX_CHANNELS, MAX_RATE, decoded
+from s2f_edge.hearing.containers import layout
+from s2f_edge.hearing.decoders import MAX_CHANNELS, decoded
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.frames import Gap
 from s2f_edge.hearing.quality import QualityWarning
+from s2f_edge.hearing.soundfile_reader import BLOCK_SECONDS, MAX_RATE
 
 MIN_RATE = 8_000
 

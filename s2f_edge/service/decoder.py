@@ -42,8 +42,8 @@ from s2f_edge.errors import (
     UnreadableAudioError,
 )
 from s2f_edge.hearing import audio
-from s2f_edge.hearing.decoders import BLOCK_SECONDS
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.soundfile_reader import BLOCK_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -33,8 +33,8 @@ from s2f_edge.errors import (
     TooLongError,
 )
 from s2f_edge.hearing.audio import MIN_RATE
-from s2f_edge.hearing.decoders import MAX_RATE
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.soundfile_reader import MAX_RATE
 from s2f_edge.live import LiveVoice
 from s2f_edge.picture import MAX_SIZE, MIN_SIZE
 from s2f_edge.pipeline import MIN_SPEECH_S
