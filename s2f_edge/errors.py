@@ -17,6 +17,7 @@
     ├── CertificateError         pictures cannot be signed with this certificate  exit 42  HTTP 500
     ├── ClusterError             no Ray cluster, or a machine of it lacks files   exit 43  HTTP 500
     ├── WorkerError              the process that worked on a recording ended     exit 44  HTTP 500
+    ├── OutOfResourcesError      memory or threads have run out                   exit 45  HTTP 503
     ├── OutputError              the result cannot be written                     exit 50  HTTP 500
     ├── ProvenanceError          no picture, or none with provenance              exit 51  HTTP 422
     └── ServiceError             what a service refuses or fails to do
@@ -111,11 +112,11 @@ class TooLittleSpeechError(AudioError, ValueError):
     http_status = 422
     details = ("found_s", "needed_s", "heard_s")
 
-    def __init__(self, found_s: float, needed_s: float, heard_s: float):
+    def __init__(self, found_s: float, needed_s: float, heard_s: float, damage: str = ""):
         self.found_s, self.needed_s, self.heard_s = found_s, needed_s, heard_s
         super().__init__(
             f"Found {found_s:.2f} s of speech in {heard_s:.2f} s of sound; at least "
-            f"{needed_s:.1f} s is needed. Give a longer recording."
+            f"{needed_s:.1f} s is needed. {damage or 'Give a longer recording.'}"
         )
 
 
@@ -162,6 +163,26 @@ class ClusterError(S2FError, RuntimeError):
 class WorkerError(S2FError, RuntimeError):
     code = "worker"
     exit_status = 44
+
+
+class OutOfResourcesError(S2FError, RuntimeError):
+    code = "out-of-resources"
+    exit_status = 45
+    http_status = 503
+
+    SIGNS = ("bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "out of memory",
+             "unable to allocate", "pthread", "start new thread", "resource temporarily unavailable")  # fmt: skip
+
+    @classmethod
+    def of(cls, error: BaseException) -> OutOfResourcesError | None:
+        """This error for one of Python or of a library that means it; None for others."""
+        text = str(error)
+        if isinstance(error, MemoryError) or any(sign in text.lower() for sign in cls.SIGNS):
+            found = f" ({text})" if text else ""
+            return cls(
+                f"Memory or threads have run out{found}. Close other programs, or use fewer --jobs or --threads."
+            )
+        return None
 
 
 class OutputError(S2FError, OSError):

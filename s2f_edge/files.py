@@ -11,12 +11,13 @@ from s2f_edge.errors import OutputError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes `data` under a temporary name beside `path`, then renames.
+    """Writes `data` under a temporary name beside `path`, or beside what it points at, then renames.
 
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full; `path` is
             then as it was before.
     """
+    path = _pointed_at(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
@@ -39,12 +40,18 @@ def leftovers(targets: Iterable[Path]) -> Iterator[Path]:
     under way."""
     begun: dict[Path, set[str]] = {}
     for target in targets:
+        target = _pointed_at(target)
         begun.setdefault(target.parent, set()).add(target.name[:40])
     for folder, names in begun.items():
         for path in folder.glob(".*") if folder.is_dir() else ():
             name = path.name[1:]
             if name[:-9] in names and name[-9:-8] == "-":  # mkstemp adds 8 characters
                 yield path
+
+
+def _pointed_at(path: Path) -> Path:
+    """Where a symbolic link leads, so that it stays one."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _umask() -> int:

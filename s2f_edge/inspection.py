@@ -92,7 +92,8 @@ def listen(
     model = Speech2Face(pack, "cpu", variant=variant)
     listener = Listener(model.pack.manifest.voice.features)
     envelope, stream, columns = _Envelope(), LogMelStream(), _Columns()
-    for block in audio.stream(source, sample_rate):
+    notes = audio.Notes()
+    for block in audio.stream(source, sample_rate, notes):
         listener.push(block)
         envelope.push(block)
         columns.push(stream.push(block))
@@ -100,7 +101,7 @@ def listen(
     heard = listener.finish()
     voice, refusal = None, None
     try:
-        voice = model.voice_of(heard.quality, heard.windows)
+        voice = model.voice_of(heard.quality, heard.windows, notes=notes)
     except (NotSpeechError, TooLittleSpeechError) as error:
         refusal = error
     logmel, column_s = columns.finish()

@@ -144,7 +144,7 @@ def checked_size(size: int) -> int:
     """
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise UsageError(f"The size is {size} pixels; it must be from {MIN_SIZE} to {MAX_SIZE}.")
-    return size
+    return int(size)
 
 
 def checked_format(format: str) -> str:

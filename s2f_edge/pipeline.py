@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -110,21 +111,25 @@ class Speech2Face:
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, with its measurements; arguments and errors of `infer`."""
-        return self.embed_blocks(audio.stream(source, sample_rate), denoise=denoise)
+        notes = audio.Notes()
+        return self.embed_blocks(audio.stream(source, sample_rate, notes), denoise=denoise, notes=notes)
 
-    def embed_blocks(self, blocks: Iterator[Float32s], *, denoise: bool = False) -> Voice:
+    def embed_blocks(
+        self, blocks: Iterator[Float32s], *, denoise: bool = False, notes: audio.Notes | None = None
+    ) -> Voice:
         """The voice embedding of decoded sound.
 
         Args:
             blocks: float32 (n,), mono, 16 kHz, in [-1, 1], as `audio.stream` gives them.
             denoise: as of `infer`.
+            notes: what is missing of the recording, as `audio.stream` fills it.
         """
         clock = Clock()
         listener = Listener(self.pack.manifest.voice.features, denoise=denoise, clock=clock)
         for block in clock.each("decode", blocks):
             listener.push(block)
         heard = listener.finish()
-        return self.voice_of(heard.quality, heard.windows, clock.ms)
+        return self.voice_of(heard.quality, heard.windows, clock.ms, notes=notes)
 
     def voice_of(
         self,
@@ -132,6 +137,7 @@ class Speech2Face:
         windows: Iterable[tuple[Float32s, Float32s]],
         timings_ms: dict[str, float] | None = None,
         committed: NDArray[np.float64] | None = None,
+        notes: audio.Notes | None = None,
     ) -> Voice:
         """The voice of a recording from its measurements and windows.
 
@@ -140,17 +146,19 @@ class Speech2Face:
             windows: of its speech, as the pack's front end gives them.
             timings_ms: of the stages before; this one is added to it.
             committed: what `embed_windows` gave for windows that the front end has already given.
+            notes: what is missing of the recording.
 
         Raises:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
         """
         clock = Clock(timings_ms)
-        quality.require_speech(measured, MIN_SPEECH_S)
+        notes = notes or audio.Notes()
+        quality.require_speech(measured, MIN_SPEECH_S, notes.damage())
         with clock("embedding"):
             total = self.embed_windows(windows)
             embedding = faces.unit(total if committed is None else committed + total)
-        male, surprise, notes = self._traits(embedding)
-        warnings = (*quality.warnings(measured), *notes)
+        male, surprise, unusual = self._traits(embedding)
+        warnings = (*notes.warnings(), *quality.warnings(measured), *unusual)
         return Voice(embedding, measured, male, surprise, warnings, clock.ms, self._voice.provider)
 
     def embed_windows(self, windows: Iterable[tuple[Float32s, Float32s]]) -> NDArray[np.float64]:
@@ -169,7 +177,7 @@ class Speech2Face:
         self._check(gender, samples, seed)
         clock = Clock(dict(voice.timings_ms))
         chosen, notes = self._choose(gender, voice)
-        seed = secrets.randbits(32) if seed is None else seed
+        samples, seed = int(samples), secrets.randbits(32) if seed is None else int(seed)
         manifest = self.pack.manifest
         if manifest.renderer is None:
             with clock("generator"):
@@ -203,7 +211,7 @@ class Speech2Face:
         self._check(gender, samples, seed)
         self._need_renderer()
         chosen, _ = self._choose(gender, voice)
-        seed = secrets.randbits(32) if seed is None else seed
+        samples, seed = int(samples), secrets.randbits(32) if seed is None else int(seed)
         return self._appearance(voice.embedding, chosen, samples, seed)
 
     def render(self, appearance: Appearance) -> Pixels:
@@ -261,9 +269,9 @@ class Speech2Face:
         return male, surprise, notes
 
     def _check(self, gender: str, samples: int, seed: int | None) -> None:
-        if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= MAX_SAMPLES:
+        if isinstance(samples, bool) or not isinstance(samples, Integral) or not 1 <= samples <= MAX_SAMPLES:
             raise UsageError(f"samples is {samples!r}; it must be a whole number from 1 to {MAX_SAMPLES}.")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
             raise UsageError(f"seed is {seed!r}; it must be a whole number from 0, or None.")
         self._check_gender(gender)
 

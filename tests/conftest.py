@@ -32,6 +32,12 @@ SOUNDFILE_FORMATS = {
     "wav-32": ("WAV", "PCM_32"),
     "wav-float": ("WAV", "FLOAT"),
     "wav-double": ("WAV", "DOUBLE"),
+    "wav-adpcm": ("WAV", "IMA_ADPCM"),
+    "rf64": ("RF64", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
     "ogg": ("OGG", "VORBIS"),
     "opus": ("OGG", "OPUS"),
@@ -43,6 +49,15 @@ MEDIA_FORMATS = {
     "aac": ("adts", "aac"),
     "webm": ("webm", "libopus"),
     "amr": ("amr", "libopencore_amrnb"),
+    "3gp": ("3gp", "libopencore_amrnb"),
+    "alac": ("ipod", "alac"),
+    "mka": ("matroska", "aac"),
+    "mkv-mp3": ("matroska", "libmp3lame"),
+    "mov": ("mov", "aac"),
+    "mp3-lame": ("mp3", "libmp3lame"),
+    "ts": ("mpegts", "aac"),
+    "wav-mp3": ("wav", "libmp3lame"),
+    "wma": ("asf", "wmav2"),
 }
 
 
@@ -77,6 +92,8 @@ def _encoded_media(name: str, samples: NDArray[np.float64], rate: int) -> bytes:
     with av.open(file, "w", format=container) as media:
         track = media.add_stream(encoder, rate=rate)
         track.codec_context.layout = layout
+        if encoder == "wmav2":
+            track.codec_context.bit_rate = 64_000
         formats = codec.audio_formats
         assert formats is not None
         resampler = av.AudioResampler(format=formats[0].name, layout=layout, rate=rate)

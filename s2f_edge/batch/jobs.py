@@ -25,14 +25,16 @@ class Job(NamedTuple):
     targets: list[str]
 
 
-def plan(files: list[str], out: str | None, suffix: str, pieces: int = 1) -> list[Job]:
-    """What to read and what to write: `pieces` files for each recording.
+def plan(
+    files: list[str], out: str | None, suffix: str, pieces: int = 1, skipped: dict[str, str] | None = None
+) -> list[Job]:
+    """What to read and what to write: `pieces` files for each recording; `skipped` as for `recordings`.
 
     Raises:
         UsageError: they cannot be told apart, or a recording would be overwritten.
         OutputError: standard output is wanted and closed.
     """
-    sources = recordings(files)
+    sources = recordings(files, skipped)
     names = targets(sources, out, suffix)
     if names == ["-"] and pieces > 1:
         raise UsageError("--out - takes one picture; add --grid, or give a folder.")

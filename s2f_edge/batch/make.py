@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from s2f_edge._version import __version__
 from s2f_edge.batch.jobs import Job, write_all
 from s2f_edge.batch.recordings import sound
-from s2f_edge.errors import PackIntegrityError, S2FError, UnreadableAudioError
+from s2f_edge.errors import OutOfResourcesError, PackIntegrityError, S2FError, UnreadableAudioError
 
 if TYPE_CHECKING:
     from s2f_edge.marks.credentials import Credentials
@@ -151,12 +151,12 @@ class Maker:
             facts = error.to_dict()
         except OSError as error:  # what is written has errors of its own
             facts = unreadable(error).to_dict()
-        except MemoryError:
-            facts = {"error": "memory", "message": "There is not enough memory for this recording.", "exit_status": 1}
         except Exception as error:  # a fault of ours: the others have nothing to do with it
             log.debug("%s", job.source, exc_info=True)
             text = f"Unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; please report it."
             facts = {"error": "unexpected", "message": text, "exit_status": 1}
+            if exhausted := OutOfResourcesError.of(error):
+                facts = exhausted.to_dict()
         return Outcome(facts, sizes, (perf_counter() - began) * 1e3, fatal)
 
 
@@ -172,6 +172,10 @@ def here(jobs: Iterable[Job], make: Callable[[Job], Facts]) -> Outcomes:
         except OSError as error:  # what is written has errors of its own
             log.debug("%s", job.source, exc_info=True)
             facts = unreadable(error).to_dict()
+        except (MemoryError, RuntimeError) as error:
+            if not (exhausted := OutOfResourcesError.of(error)):
+                raise
+            facts = exhausted.to_dict()
         yield job, Outcome(facts, [], 0.0)
 
 
@@ -200,6 +204,11 @@ def row(job: Job, outcome: Outcome, options: Options, folder: str) -> Row:
         "folder": folder,
         "settings": options.settings(),
     }
+
+
+def skipped_row(file: str, why: str, options: Options, folder: str) -> Row:
+    """The row of a file in a folder that was not read."""
+    return row(Job(file, []), Outcome({"error": "skipped", "message": why}, [], 0.0), options, folder)
 
 
 COLUMNS = {

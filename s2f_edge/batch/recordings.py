@@ -5,21 +5,27 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from s2f_edge.errors import UnreadableAudioError, UsageError
 
 # What counts as a recording in a folder; a file that is named may be called anything.
-SOUNDS = {
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mka", ".amr", ".aiff", ".au",
-}  # fmt: skip
+BY_SOUNDFILE = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"}
+BY_MEDIA = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".amr", ".3gp", ".wma", ".spx", ".mov", ".mkv", ".ts"}
+SOUNDS = BY_SOUNDFILE | BY_MEDIA
 
 
-def recordings(files: list[str]) -> list[str]:
+def recordings(files: list[str], skipped: dict[str, str] | None = None) -> list[str]:
     """Files in the order given, each once; a folder stands for the sound files under it, and a pattern
     such as `clips/**/*.wav`, which the shell has left alone, for what matches it.
 
     What cannot be looked at, or listed, stays: reading it says why.
+
+    Args:
+        files: as given.
+        skipped: takes up files in folders that are not read, and why: dead links, links to folders, and what needs
+            the extra `media` where it is missing.
 
     Raises:
         UsageError: nothing is named, a folder has no sound files, or `-` stands more than once.
@@ -29,13 +35,24 @@ def recordings(files: list[str]) -> list[str]:
     if files.count("-") > 1:
         raise UsageError("- is given more than once; standard input can be read only once.")
     found: dict[str, str] = {}
+    skipped = {} if skipped is None else skipped
     for name in (name for given in files for name in _matching(given)):
-        inside = _sounds_under(name) if name != "-" and is_folder(Path(name)) else [name]
+        inside = _sounds_under(name, skipped) if name != "-" and is_folder(Path(name)) else [name]
         if not inside:
-            raise UsageError(f"{name} has no sound files; looked for {', '.join(sorted(SOUNDS))}.")
+            rest = f" {left_out(skipped)}" if skipped else ""
+            raise UsageError(f"{name} has no sound files; looked for {', '.join(sorted(SOUNDS))}.{rest}")
         for each in inside:
             found.setdefault("-" if each == "-" else _resolved(each), each)
     return list(found.values())
+
+
+def left_out(skipped: dict[str, str]) -> str:
+    """What was skipped, in a sentence: how many of each kind, and the first of them."""
+    kinds: dict[str, list[str]] = {}
+    for name, why in skipped.items():
+        kinds.setdefault(why, []).append(name)
+    told = [f"{len(names)} ({why}): {names[0]}{' and others' * (len(names) > 1)}" for why, names in kinds.items()]
+    return f"Skipped {'; '.join(told)}."
 
 
 def listed(file: str) -> list[str]:
@@ -80,7 +97,7 @@ def _matching(name: str) -> list[str]:
     return found or [name]
 
 
-def _sounds_under(folder: str) -> list[str]:
+def _sounds_under(folder: str, skipped: dict[str, str]) -> list[str]:
     """Sound files at any depth, and folders that cannot be read. Nothing hidden: ._a.wav of macOS is no sound."""
     found: list[str] = []
 
@@ -89,8 +106,17 @@ def _sounds_under(folder: str) -> list[str]:
 
     for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(parent, name) for name in names if not name.startswith(".")]
-        found += [str(path) for path in paths if path.suffix.lower() in SOUNDS and _may_be_read(path)]
+        links = [path for path in map(Path(parent).joinpath, folders) if path.is_symlink()]
+        skipped.update((str(path), "a link to a folder") for path in links)
+        for path in (Path(parent, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() not in SOUNDS:
+                continue
+            if path.is_symlink() and not os.path.exists(path):  # noqa: PTH110
+                skipped[str(path)] = "a link that leads nowhere"
+            elif path.suffix.lower() in BY_MEDIA and not find_spec("av"):
+                skipped[str(path)] = "needs pip install 's2f-edge[media]'"
+            elif _may_be_read(path):
+                found.append(str(path))
     return sorted(found)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from s2f_edge.batch.jobs import Job
-from s2f_edge.batch.make import here, row
+from s2f_edge.batch.make import here, row, skipped_row
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts, printable
 from s2f_edge.cli.progress import Bar, Progress, say
@@ -101,8 +101,15 @@ def _on_gpu(device: str) -> bool:
     return device == "cuda" or (device == "auto" and has_gpu_build())
 
 
-def run(jobs: list[Job], options: Options, many: BatchOptions, workers: int, console: Console) -> None:
-    """Makes the faces of all recordings.
+def run(
+    jobs: list[Job],
+    options: Options,
+    many: BatchOptions,
+    workers: int,
+    console: Console,
+    skipped: dict[str, str] | None = None,
+) -> None:
+    """Makes the faces of all recordings; what was skipped has a row, and is no failure.
 
     Raises:
         typer.Exit: some failed, or it was interrupted.
@@ -114,7 +121,7 @@ def run(jobs: list[Job], options: Options, many: BatchOptions, workers: int, con
     options = replace(options, pack_sha256=Pack.open(options.pack, options.variant).sha256)
     with contextlib.ExitStack() as opened:
         table = opened.enter_context(Table(many.table)) if many.table else None
-        left, failed = _begin(jobs, options, many, table)
+        left, failed = _begin(jobs, options, many, table, skipped or {})
         folder = os.getcwd()  # noqa: PTH109
         progress = Progress(len(jobs), len(jobs) - len(left), failed)
         add = (lambda job, outcome: table.add(row(job, outcome, options, folder))) if table else None
@@ -177,16 +184,24 @@ def _follow(
         bar.step()
 
 
-def _begin(jobs: list[Job], options: Options, many: BatchOptions, table: Table | None) -> tuple[list[Job], int]:
+def _begin(
+    jobs: list[Job], options: Options, many: BatchOptions, table: Table | None, skipped: dict[str, str]
+) -> tuple[list[Job], int]:
     """What is left to be done, and how many failures the table has that stay."""
     from s2f_edge.batch.table import whole_path
 
+    folder = os.getcwd()  # noqa: PTH109
     if table and not many.resume:
         table.begin(options.overwrite)
+        for name, why in skipped.items():
+            table.add(skipped_row(name, why, options, folder))
     if not table or not many.resume:
         return jobs, 0
     names = [whole_path(job.source) for job in jobs]
-    known = table.resume(options.settings(), set(names), many.retry)
+    known = table.resume(options.settings(), {*names, *map(whole_path, skipped)}, many.retry)
+    for name, why in skipped.items():
+        if whole_path(name) not in known:
+            table.add(skipped_row(name, why, options, folder))
     left = [job for name, job in zip(names, jobs, strict=True) if name not in known]
     _take_away_leftovers(left, table.path, table.rows_path)
     return _renamed(left, known), sum(known[name].failed for name in names if name in known)

@@ -24,7 +24,14 @@ try:
     from s2f_edge.cli import batch, bench, serve
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
-    from s2f_edge.errors import CertificateError, OutputError, ProvenanceError, S2FError
+    from s2f_edge.errors import (
+        CertificateError,
+        OutOfResourcesError,
+        OutputError,
+        ProvenanceError,
+        S2FError,
+        UsageError,
+    )
 except KeyboardInterrupt:  # this takes long enough to be interrupted
     print("Interrupted; no partial files are left.", file=sys.stderr)
     raise SystemExit(130) from None
@@ -60,8 +67,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=f"Make a plausible face from a recording of a voice.\n\n{NOTICE}",
     epilog="Exit status: 0 success; 2 usage; 3 some of several files failed; 10-12 unreadable audio; 20 not speech; "
-    "21 too little speech; 30-32 model pack; 40-44 onnxruntime, device, certificate, cluster or worker; 50 output; "
-    "51 no provenance; 130 interrupted.",
+    "21 too little speech; 30-32 model pack; 40-45 onnxruntime, device, certificate, cluster, worker or memory; "
+    "50 output; 51 no provenance; 130 interrupted.",
 )
 pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show and verify model packs.")
 app.add_typer(pack_app, name="pack")
@@ -84,6 +91,11 @@ def options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write a debug log to standard error.")] = False,
 ) -> None:
     """Options of every command."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        with _Console(False).errors():
+            raise UsageError("The working folder is gone: deleted or moved. Change into one that is there.") from None
     logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
 
 
@@ -122,14 +134,16 @@ def infer(
         many.checked()
         written, suffix = picture_format(out, form and form.value)
         names = [*(files or []), *(recordings.listed(listed) if listed else [])]
-        jobs = plan(names, out, f".face{suffix}", 1 if grid else samples)
+        skipped: dict[str, str] = {}
+        jobs = plan(names, out, f".face{suffix}", 1 if grid else samples, skipped)
+        console.skipped(skipped)
         options = Options(
             pack=str(pack) if pack else None, variant=variant, device=device,
             threads=threads, gender=gender, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
             form=written, c2pa_certificate=c2pa_certificate, c2pa_key=c2pa_key, overwrite=overwrite,
         )  # fmt: skip
         if count := many.workers(jobs, options):
-            return batch.run(jobs, options, many, count, console)
+            return batch.run(jobs, options, many, count, console, skipped)
         maker = Maker(options)
 
     return batch.run_here(jobs, maker.make, opt.infer_lines, console)
@@ -154,7 +168,9 @@ def embed(
 
     console = _Console(as_json, quiet, out == "-")
     with console.errors():
-        jobs = plan(files, out, f".{form.value}")
+        skipped: dict[str, str] = {}
+        jobs = plan(files, out, f".{form.value}", skipped=skipped)
+        console.skipped(skipped)
         model = Speech2Face(pack, device, threads, variant)
 
     def make(job: Job) -> Facts:
@@ -273,6 +289,11 @@ class _Console:
             of = "" if name is None or message.startswith(name) else f"{name}: "
             print(printable(f"error: {of}{message}"), file=sys.stderr)
 
+    def skipped(self, files: dict[str, str]) -> None:
+        """What was left out of folders, once."""
+        if files and not self.quiet:
+            print(printable(recordings.left_out(files)), file=sys.stderr)
+
     def _json(self, facts: Facts) -> None:
         print(json.dumps(facts), file=sys.stderr if self.out_taken else sys.stdout, flush=True)
 
@@ -281,9 +302,12 @@ class _Console:
         """An error of ours becomes one sentence and its exit status."""
         try:
             yield
-        except S2FError as error:
-            self.failure(error)
-            raise typer.Exit(error.exit_status) from None
+        except (S2FError, MemoryError, RuntimeError) as error:
+            known = error if isinstance(error, S2FError) else OutOfResourcesError.of(error)
+            if known is None:
+                raise
+            self.failure(known)
+            raise typer.Exit(known.exit_status) from None
 
 
 serve.add_to(app, lambda: _Console(False).errors())
@@ -334,7 +358,7 @@ def main() -> None:
     except typer.Exit as exit_:
         sys.exit(exit_.exit_code)
     except MemoryError:
-        sys.exit(_last_words("error: There is not enough memory for this recording.", 1))
+        sys.exit(_last_words("error: Memory has run out.", OutOfResourcesError.exit_status))
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:  # reading and writing files have errors of their own
             sys.exit(_unprintable(error))

@@ -195,7 +195,8 @@ def infer_lines(facts: Facts) -> list[str]:
 
 def embed_lines(facts: Facts) -> list[str]:
     seconds = f"{facts['speech_seconds']:.1f} s of speech"
-    return [f"{facts['file']} -> {facts['embedding']}", f"  {facts['length']} numbers from {seconds}"]
+    warnings = [f"  warning: {warning['message']}" for warning in facts["warnings"]]
+    return [f"{facts['file']} -> {facts['embedding']}", f"  {facts['length']} numbers from {seconds}", *warnings]
 
 
 def embed_facts(voice: Voice, model: Speech2Face) -> Facts:

@@ -1,84 +1,130 @@
 """Any recording to mono float32 at 16 kHz, block by block.
 
-soundfile reads wav, flac, ogg (Vorbis, Opus) and mp3; PyAV, with the extra `media`, reads
-m4a, aac, webm, amr and whatever else FFmpeg knows. Decoding, mixing to mono and resampling
-are streamed: memory does not grow with the length of the recording.
+`containers` looks at how a file is built, `decoders` decode it, `channels` mix it. All of it is
+streamed: memory does not grow with the length of the recording. Of a damaged file, all that can
+be decoded is used, and `Notes` say what is missing.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import numbers
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from s2f_edge.errors import InvalidSamplesError, MissingDecoderError, UnreadableAudioError, UsageError
+from s2f_edge.errors import InvalidSamplesError, UnreadableAudioError, UsageError
+from s2f_edge.hearing.channels import FULL_SCALE, Mixer, peak_of
+from s2f_edge.hearing.containers import layout
+from s2f_edge.hearing.decoders import MAX_CHANNELS, decoded
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.frames import Gap
+from s2f_edge.hearing.quality import QualityWarning
+from s2f_edge.hearing.soundfile_reader import BLOCK_SECONDS, MAX_RATE
 
-log = logging.getLogger(__name__)
-
-MIN_RATE, MAX_RATE = 8_000, 192_000
-MAX_CHANNELS = 64
-BLOCK_SECONDS = 10  # of the source
-BLOCK_VALUES = BLOCK_SECONDS * MAX_RATE * 2  # 15 MB at most: a few kB may hold 64 channels at 192 kHz
+MIN_RATE = 8_000
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Waveform:
-    """Mono sound: float32 samples, (n,), in [-1, 1], and their rate in Hz."""
+    """Mono sound: float32 samples, (n,), in [-1, 1], their rate in Hz, and what is to be said about them."""
 
     samples: Float32s
     sample_rate: int = SAMPLE_RATE
+    warnings: tuple[QualityWarning, ...] = ()
 
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.sample_rate
 
 
-def stream(source: Source, sample_rate: int | None = None) -> Iterator[Float32s]:
+@dataclass
+class Notes:
+    """What is to be said about a recording, complete when its last block has come.
+
+    Attributes:
+        gaps: sound that is missing.
+        said: codes and sentences on other things.
+    """
+
+    gaps: list[Gap] = field(default_factory=list)
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    def wrong_length(self, claimed_s: float, found_s: float) -> None:
+        text = f"Its header says {claimed_s:.1f} s; the file has {found_s:.1f} s of sound, and all of it was used."
+        self.said.append(("wrong-length", text))
+
+    def take(self, told: Any) -> None:
+        """Takes up the fields of notes that another process made, which nobody has to believe."""
+        self.gaps += (Gap(float(at), None if much is None else float(much)) for at, much in told["gaps"][:1000])
+        self.said += ((str(code)[:40], str(text)[:1000]) for code, text in told["said"][:20])
+
+    def damage(self) -> str:
+        """What is missing, in a sentence; empty if nothing is."""
+        if not self.gaps:
+            return ""
+        gaps = sorted(self.gaps)
+        total = sum(gap.seconds or 0.0 for gap in gaps)
+        much = f"{'At least' if any(gap.seconds is None for gap in gaps) else 'About'} {total:.2f} s are missing"
+        where = f"at {gaps[0].at_s:.1f} s"
+        if len(places := dict.fromkeys(f"{gap.at_s:.1f} s" for gap in gaps)) > 1:
+            where = f"in {len(places)} places from {gaps[0].at_s:.1f} s to {gaps[-1].at_s:.1f} s"
+        much = much if total >= 0.005 else "Sound is missing"
+        return f"{much} {where}: the file is cut off or damaged, or claims more than it has."
+
+    def warnings(self) -> tuple[QualityWarning, ...]:
+        damage = [("missing-sound", self.damage())] if self.gaps else []
+        return tuple(QualityWarning(code, text) for code, text in dict.fromkeys([*damage, *self.said]))
+
+
+def stream(source: Source, sample_rate: int | None = None, notes: Notes | None = None) -> Iterator[Float32s]:
     """Decodes a recording block by block.
 
     Args:
         source: a path, the bytes of a file, a binary file object (read from where it
             stands), or samples: int16, int32 or float in [-1, 1], (n,) or (n, channels).
         sample_rate: the rate of samples, in Hz; for arrays only, and needed there.
+        notes: takes up what is missing of the recording, and which of several sounds was taken.
 
     Yields:
         float32, (n,), mono, 16 kHz: the next block, of any length.
 
     Raises:
-        UnreadableAudioError: no sound can be decoded from it, or decoding broke off.
+        UnreadableAudioError: no sound can be decoded from it.
         MissingDecoderError: it needs the extra `media`.
         InvalidSamplesError: a rate outside 8 to 192 kHz, too many channels, NaN, wrong type.
         UsageError: a rate is missing, or given for something that has its own.
     """
+    notes = notes or Notes()
     if isinstance(source, np.ndarray):
         if sample_rate is None:
             raise UsageError("The samples have no rate; pass sample_rate= in Hz, such as 16000.")
-        rate = _checked_rate(sample_rate)
-        blocks = _array_blocks(source, rate)
+        blocks = _array_blocks(source, _checked_rate(sample_rate))
     else:
+        if isinstance(source, list | tuple) or hasattr(source, "__array__"):
+            raise UsageError(
+                f"The source is {type(source).__name__}; give a numpy array of samples (numpy.asarray makes one), "
+                "or give a path, bytes or a binary file."
+            )
         if sample_rate is not None:
             raise UsageError("sample_rate is for arrays; a file carries its own. Leave it out.")
-        blocks, rate = _file_blocks(source)
-    yield from _resampled(blocks, _checked_rate(rate))
+        blocks = _file_blocks(source, notes)
+    yield from _resampled(blocks, notes)
 
 
 def read(source: Source, sample_rate: int | None = None) -> Waveform:
     """The whole recording at once; see `stream` for arguments and errors."""
-    blocks = list(stream(source, sample_rate))
-    return Waveform(np.concatenate(blocks) if blocks else np.zeros(0, np.float32))
+    notes = Notes()
+    blocks = list(stream(source, sample_rate, notes))
+    return Waveform(np.concatenate(blocks) if blocks else np.zeros(0, np.float32), warnings=notes.warnings())
 
 
 def _checked_rate(rate: float) -> int:
@@ -88,21 +134,31 @@ def _checked_rate(rate: float) -> int:
     return int(rate)
 
 
-def _resampled(blocks: Iterator[Float32s], rate: int) -> Iterator[Float32s]:
-    """Mono blocks at `rate` to mono blocks at 16 kHz, by a band-limited resampler (soxr)."""
-    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
-    for block in blocks:
-        if not np.isfinite(block).all():
+def _resampled(blocks: Iterator[tuple[Any, int]], notes: Notes) -> Iterator[Float32s]:
+    """Blocks (n, channels) and their rates to mono blocks at 16 kHz, by a band-limited resampler (soxr)."""
+    mixer = Mixer()
+    resampler: Any = None
+    rate = 0
+    for block, block_rate in blocks:
+        if block_rate != rate:
+            if resampler:
+                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            rate = _checked_rate(block_rate)
+            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
+        mono = mixer(block, rate)
+        if not np.isfinite(mono).all():
             raise InvalidSamplesError("The sound has NaN or infinite samples; write it again from its source.")
-        yield resampler.resample_chunk(block) if resampler else block
+        yield resampler.resample_chunk(mono) if resampler else mono
     if resampler:
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    if mixer.said:
+        notes.said.append(("channels", mixer.said))
 
 
 # ------------------------------------------------------------------------------- arrays
 
 
-def _array_blocks(samples: NDArray[Any], rate: int) -> Iterator[Float32s]:
+def _array_blocks(samples: NDArray[Any], rate: int) -> Iterator[tuple[Any, int]]:
     if samples.ndim not in (1, 2):
         raise InvalidSamplesError(f"The samples have shape {samples.shape}; it must be (n,) or (n, channels).")
     if samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS:
@@ -119,44 +175,63 @@ def _array_blocks(samples: NDArray[Any], rate: int) -> Iterator[Float32s]:
     else:
         raise InvalidSamplesError(f"The samples are {samples.dtype}; give int16, int32 or float in [-1, 1].")
     step = BLOCK_SECONDS * rate
+    wide = samples if samples.ndim == 2 else samples[:, None]
     for start in range(0, len(samples), step):
-        block = samples[start : start + step]
-        # Float sound may overshoot 1 a little (lossy codecs do); far above, it is in another unit.
-        if scale == 1.0 and block.size and np.abs(block).max() > 16.0:
-            raise InvalidSamplesError(
-                f"Float samples reach {np.abs(block).max():.0f}; they must be in [-1, 1]. Divide by their full scale."
-            )
-        yield _mono(block, scale)
-
-
-def _mono(block: NDArray[Any], scale: float = 1.0) -> Float32s:
-    if block.ndim == 2:
-        block = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
-    return np.multiply(block, np.float32(scale), dtype=np.float32) if scale != 1.0 else block.astype(np.float32)
+        with np.errstate(over="ignore"):
+            block = wide[start : start + step].astype(np.float32)
+        yield np.multiply(block, np.float32(scale)) if scale != 1.0 else block, rate
 
 
 # -------------------------------------------------------------------------------- files
 
 
-def _file_blocks(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[Iterator[Float32s], int]:
-    """Mono blocks of a file, and their rate. Which decoder: by what can read the content."""
+def _file_blocks(source: str | os.PathLike[str] | bytes | BinaryIO, notes: Notes) -> Iterator[tuple[Any, int]]:
+    """Blocks of a file, (n, channels), and their rate. Which decoder: by what can read the content."""
     name, file = _opened(source)
-    try:
-        head = file.read(16)
-        if not head:
+    with file:
+        if not file.read(1):
             raise UnreadableAudioError(f"{name} is empty (0 bytes); give a recording.")
         file.seek(0)
-        try:
-            sound = soundfile.SoundFile(file)
-        except soundfile.LibsndfileError as error:
-            log.debug("soundfile cannot read %s: %s", name, error)
-        else:
-            return _soundfile_blocks(sound, file, name), sound.samplerate
-        file.seek(0)
-        return _pyav_blocks(file, name, head)
-    except BaseException:
-        file.close()
-        raise
+        built = layout(file)
+        heard = 0.0
+        problem: UnreadableAudioError | None = None
+        for piece in built.pieces:
+            piece.seek(0)
+            gaps: list[Gap] = []
+            before = heard
+            try:
+                for block, rate in decoded(piece, built, name, gaps, notes.said):
+                    yield _sane(block, rate, heard, notes.gaps), rate
+                    heard += len(block) / rate
+            except UnreadableAudioError as error:
+                problem = problem or error
+                gaps = [Gap(0.0)] if len(built.pieces) > 1 else []
+            notes.gaps += (Gap(before + gap.at_s, gap.seconds) for gap in gaps)
+        notes.gaps += built.gaps
+        if problem and not heard:
+            raise problem
+        if notes.gaps and not heard:
+            raise UnreadableAudioError(
+                f"{name} cannot be decoded, not even in part. It is cut off or damaged; write it again from its source."
+            )
+        if built.claimed_s is not None:
+            notes.wrong_length(built.claimed_s, heard)
+
+
+def _sane(block: Any, rate: int, at_s: float, gaps: list[Gap]) -> Any:
+    """Without the few samples of float sound that damage has made huge. Where most are, it is in another unit."""
+    bad = None if peak_of(block) <= FULL_SCALE else ~(np.abs(block) <= FULL_SCALE)
+    if bad is None or not np.isfinite(block[bad]).any() or bad.mean() > 0.01:
+        return block
+    gaps.append(Gap(at_s + float(bad.any(axis=1).argmax()) / rate, float(bad.any(axis=1).sum()) / rate))
+    return np.where(bad, np.float32(0.0), block)
+
+
+def _working_folder() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
 
 
 def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BinaryIO]:
@@ -176,6 +251,10 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, Bin
             with file:  # a pipe, such as /dev/stdin: decoders must be able to rewind
                 return str(path), io.BytesIO(file.read())
         except FileNotFoundError:
+            if not path.is_absolute() and not _working_folder():
+                raise UnreadableAudioError(
+                    f"{path} cannot be opened: the working folder is gone, deleted or moved. Give a whole path."
+                ) from None
             raise UnreadableAudioError(f"{path} does not exist; check the path.") from None
         except OSError as error:
             raise UnreadableAudioError(f"{path} cannot be opened: {error.strerror}.") from None
@@ -192,113 +271,3 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, Bin
             raise UsageError("The file object gives text; open it in binary mode ('rb').")
         return "The sound", io.BytesIO(data)
     raise UsageError(f"The source is {type(source).__name__}; give a path, bytes, a binary file or a numpy array.")
-
-
-def _checked_channels(channels: int, name: str) -> None:
-    if channels > MAX_CHANNELS:
-        raise InvalidSamplesError(f"{name} has {channels} channels; at most {MAX_CHANNELS} can be.")
-
-
-def _soundfile_blocks(sound: soundfile.SoundFile, file: BinaryIO, name: str) -> Iterator[Float32s]:
-    _checked_channels(sound.channels, name)
-    done = 0
-    frames = min(BLOCK_SECONDS * sound.samplerate, BLOCK_VALUES // sound.channels)
-    with file, sound:
-        while True:
-            try:
-                block = sound.read(frames, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise UnreadableAudioError(
-                    f"{name} cannot be decoded beyond {done / sound.samplerate:.1f} s ({error.error_string}). "
-                    "It is cut off or damaged; write it again from its source."
-                ) from None
-            if not len(block):
-                return
-            done += len(block)
-            yield _mono(block)
-
-
-def _looks_like_media(head: bytes) -> str | None:
-    """The name of a container that PyAV can read and soundfile cannot, by its first bytes."""
-    if head[4:8] == b"ftyp":
-        return "m4a/mp4"
-    if head[:4] == b"\x1a\x45\xdf\xa3":
-        return "webm/mkv"
-    if head[:5] == b"#!AMR":
-        return "amr"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return "aac"
-    return None
-
-
-def _pyav_blocks(file: BinaryIO, name: str, head: bytes) -> tuple[Iterator[Float32s], int]:
-    container = _looks_like_media(head)
-    try:
-        import av
-    except ImportError:
-        if container:
-            raise MissingDecoderError(
-                f"{name} is {container}, which needs a further decoder: pip install 's2f-edge[media]'."
-            ) from None
-        raise UnreadableAudioError(
-            f"{name} is no sound that can be read. wav, flac, ogg, opus and mp3 can be; m4a, aac, webm "
-            "and amr after: pip install 's2f-edge[media]'."
-        ) from None
-    try:
-        media = _opened_by(av, file)
-        track = media.streams.audio[0]
-        if track.codec_context is None:
-            raise UnreadableAudioError(f"{name} uses a codec that FFmpeg does not know; give wav, flac or mp3.")
-        rate, channels = track.codec_context.sample_rate, track.codec_context.channels
-    except UnreadableAudioError:
-        raise
-    except (av.FFmpegError, IndexError, ValueError) as error:
-        why = "has no sound in it" if isinstance(error, IndexError) else "is no sound that can be read"
-        raise UnreadableAudioError(f"{name} {why}; give wav, flac, ogg, opus, mp3, m4a, aac, webm or amr.") from None
-    _checked_channels(channels, name)
-    return _pyav_decoded(av, media, track, file, name, rate), rate
-
-
-def _opened_by(av: Any, file: BinaryIO) -> Any:
-    """A song's title in an odd encoding is no reason to refuse it; PyAV 19 sees to that without being told."""
-    try:
-        return av.open(file, metadata_errors="ignore")
-    except TypeError:
-        file.seek(0)
-        return av.open(file)
-
-
-def _pyav_decoded(av: Any, media: Any, track: Any, file: BinaryIO, name: str, rate: int) -> Iterator[Float32s]:
-    parts: list[Float32s] = []
-    held = done = 0
-    kind, packed = None, av.AudioResampler(format="flt", rate=rate)
-    with file, media:
-        frames = media.decode(track)
-        while True:
-            try:
-                frame = next(frames, None)
-                converted = []
-                if frame is None or kind != (frame.format.name, frame.layout.name, frame.sample_rate):
-                    # The end, or a new setup within the stream, which a resampler would refuse.
-                    converted, packed = packed.resample(None), av.AudioResampler(format="flt", rate=rate)
-                if frame is not None:
-                    kind = frame.format.name, frame.layout.name, frame.sample_rate
-                    _checked_channels(frame.layout.nb_channels, name)
-                    converted += packed.resample(frame)
-            except InvalidSamplesError:
-                raise
-            except (av.FFmpegError, ValueError) as error:
-                raise UnreadableAudioError(
-                    f"{name} cannot be decoded beyond {done / rate:.1f} s ({getattr(error, 'strerror', error)}). "
-                    "It is cut off or damaged; write it again from its source."
-                ) from None
-            for piece in converted:
-                # Interleaved, not planar: with more than 8 planes PyAV reads past their list and crashes.
-                parts.append(_mono(piece.to_ndarray().reshape(-1, piece.layout.nb_channels)))
-                held += len(parts[-1])
-                done += len(parts[-1])
-            if held >= BLOCK_SECONDS * rate or (frame is None and held):
-                yield np.concatenate(parts)
-                parts, held = [], 0
-            if frame is None:
-                return

@@ -84,18 +84,19 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else round(float(value), digits)
 
 
-def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
-    """Checks that the recording is speech and long enough.
+def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0, damage: str = "") -> None:
+    """Checks that the recording is speech and long enough; an error names its damage too.
 
     Raises:
         NotSpeechError: silence, noise, a tone, music, or nothing that is clearly speech.
         TooLittleSpeechError: speech, but less than `min_speech_s` seconds.
     """
     if quality.heard_s == 0.0 or (quality.kind == "unclear" and quality.heard_s < min_speech_s):
-        raise TooLittleSpeechError(quality.speech_s, min_speech_s, quality.heard_s)
+        raise TooLittleSpeechError(quality.speech_s, min_speech_s, quality.heard_s, damage)
+    after = f" {damage}" if damage else ""
     if quality.kind == "silence":
         loudest = f"its loudest parts are at {quality.peak_dbfs:.0f} dBFS"
-        raise NotSpeechError("silence", f"The recording is silent: {loudest}.")
+        raise NotSpeechError("silence", f"The recording is silent: {loudest}.{after}")
     if quality.kind != "speech":
         sound = {
             "noise": "This sounds like noise, not like speech",
@@ -105,10 +106,10 @@ def require_speech(quality: SpeechQuality, min_speech_s: float = 1.0) -> None:
         raise NotSpeechError(
             quality.kind,
             f"{sound}: the speech score of {quality.heard_s:.1f} s of sound is {quality.speech_probability:.2f}, "
-            "and 0.50 is needed.",
+            f"and 0.50 is needed.{after}",
         )
     if quality.speech_s < min_speech_s:
-        raise TooLittleSpeechError(quality.speech_s, min_speech_s, quality.heard_s)
+        raise TooLittleSpeechError(quality.speech_s, min_speech_s, quality.heard_s, damage)
 
 
 def warnings(quality: SpeechQuality) -> list[QualityWarning]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from s2f_edge.errors import DeviceError, PackIntegrityError, RuntimeSetupError, UsageError
+from s2f_edge.errors import DeviceError, OutOfResourcesError, PackIntegrityError, RuntimeSetupError, UsageError
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.pack.manifest import NetworkFile
 from s2f_edge.pack.pack import Pack
@@ -99,6 +99,7 @@ class Network:
     Raises:
         PackIntegrityError: the file differs from the manifest in size, hash, names, types
             or shapes, or is no ONNX that can be loaded.
+        OutOfResourcesError: there is too little memory, or no thread can be started; `run` may raise it too.
         DeviceError: cuda is asked for and cannot be used.
     """
 
@@ -111,11 +112,13 @@ class Network:
         # Spinning threads take the cores from numpy between two calls: a clip of 10 s takes 73 ms without, 110 with.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads:
-            options.intra_op_num_threads = threads
+            options.intra_op_num_threads = int(threads)
         providers = chosen_providers(device)
         try:
             self._session = ort.InferenceSession(data, options, providers=providers)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            if exhausted := OutOfResourcesError.of(error):
+                raise exhausted from None
             raise PackIntegrityError(f"{pack.folder / name} cannot be loaded: {error}") from None
         self.provider: str = self._session.get_providers()[0]
         # onnxruntime goes on without CUDA when a library of it is missing; an explicit wish must not.
@@ -140,7 +143,12 @@ class Network:
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Float32s]:
         """Runs the network on named inputs and gives its named outputs."""
         names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        try:
+            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        except Exception as error:
+            if exhausted := OutOfResourcesError.of(error):
+                raise exhausted from None
+            raise
 
 
 def described(tensor: Any) -> TensorInfo:

@@ -9,7 +9,7 @@ numbers and texts, never pickles.
                       PACKET, its limits, one Opus packet       of a stream
                       PICTURE, its limits, a file               whose provenance is asked for
     child to parent   SOUND, float32 samples                    any number of times
-                      REPORT, JSON                              what a picture says
+                      REPORT, JSON                              what a picture says, or what is missing of a file
                       DONE, nothing | FAILED, JSON              once for each message
 """
 
@@ -26,6 +26,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import IO, Any
 
 import numpy as np
@@ -43,6 +44,7 @@ from s2f_edge.errors import (
 )
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.soundfile_reader import BLOCK_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ WHOLE, PACKET, PICTURE = b"W", b"P", b"I"
 SOUND, REPORT, DONE, FAILED = b"S", b"R", b"D", b"F"
 HEAD_IN = struct.Struct("<cddQ")  # kind, seconds of sound, seconds of time, bytes that follow
 HEAD_OUT = struct.Struct("<cQ")  # kind, bytes that follow
-MOST_OUT = audio.BLOCK_SECONDS * SAMPLE_RATE * 4 * 2  # bytes of one block, resampled; more is no answer of ours
+MOST_OUT = BLOCK_SECONDS * SAMPLE_RATE * 4 * 2  # bytes of one block, resampled; more is no answer of ours
 MOST_PACKET_S = 0.12  # RFC 6716
 OPUS_RATE = 48_000
 
@@ -86,13 +88,16 @@ class Decoder:
     def usable(self) -> bool:
         return self._process.poll() is None
 
-    def whole(self, data: bytes, max_seconds: float, time_s: float) -> Iterator[Float32s]:
+    def whole(
+        self, data: bytes, max_seconds: float, time_s: float, notes: audio.Notes | None = None
+    ) -> Iterator[Float32s]:
         """Blocks of a recording, as `audio.stream` gives them.
 
         Args:
             data: a file.
             max_seconds: of sound.
             time_s: after which the child is killed.
+            notes: takes up what is missing, as for `audio.stream`.
 
         Raises:
             AudioError: as `audio.stream`.
@@ -100,7 +105,7 @@ class Decoder:
             DeadlineError: `time_s` are over.
             DecoderFailedError: the child ended without an answer.
         """
-        yield from self._sound(self._ask(WHOLE, data, max_seconds, time_s), max_seconds)
+        yield from self._sound(self._ask(WHOLE, data, max_seconds, time_s, notes), max_seconds)
 
     def packet(self, data: bytes, time_s: float) -> Iterator[Float32s]:
         """Sound of the next Opus packet of a stream; arguments and errors as of `whole`."""
@@ -140,12 +145,21 @@ class Decoder:
                 raise DecoderFailedError("The decoder gave more sound than was asked for.")
             yield block
 
-    def _ask(self, kind: bytes, data: bytes, max_seconds: float, time_s: float) -> Iterator[bytes]:
+    def _ask(
+        self, kind: bytes, data: bytes, max_seconds: float, time_s: float, notes: audio.Notes | None = None
+    ) -> Iterator[bytes]:
         watch = threading.Timer(max(0.0, time_s), self._time_is_over)
         watch.start()
         complete = False
         try:
-            yield from self._conversation(kind, data, max_seconds, time_s)
+            for answer, payload in self._conversation(kind, data, max_seconds, time_s):
+                if answer == SOUND or kind == PICTURE:
+                    yield payload
+                elif notes is not None:
+                    try:
+                        notes.take(json.loads(payload))
+                    except (ValueError, KeyError, TypeError):
+                        raise EOFError("no notes of ours") from None
             complete = True
         except (OSError, EOFError) as error:
             self._process.wait()
@@ -164,7 +178,9 @@ class Decoder:
             if not complete:  # what is left in the pipe would be taken for the next answer
                 self.close()
 
-    def _conversation(self, kind: bytes, data: bytes, max_seconds: float, time_s: float) -> Iterator[bytes]:
+    def _conversation(
+        self, kind: bytes, data: bytes, max_seconds: float, time_s: float
+    ) -> Iterator[tuple[bytes, bytes]]:
         ingoing, outgoing = self._process.stdin, self._process.stdout
         assert ingoing
         assert outgoing
@@ -180,7 +196,7 @@ class Decoder:
                 return
             if answer == FAILED:
                 raise _error_of(payload)
-            yield payload
+            yield answer, payload
 
     def _time_is_over(self) -> None:
         self._over.set()
@@ -203,10 +219,12 @@ class DecoderPool:
         for _ in range(size):
             self._idle.put(Decoder(megabytes))
 
-    def blocks(self, data: bytes, max_seconds: float, time_s: float) -> Iterator[Float32s]:
+    def blocks(
+        self, data: bytes, max_seconds: float, time_s: float, notes: audio.Notes | None = None
+    ) -> Iterator[Float32s]:
         """Decodes with an idle decoder; arguments and errors of `Decoder.whole`."""
         with self._taken() as decoder:
-            yield from decoder.whole(data, max_seconds, time_s)
+            yield from decoder.whole(data, max_seconds, time_s, notes)
 
     def picture(self, data: bytes, time_s: float) -> dict[str, Any]:
         """Reads provenance with an idle decoder; arguments and errors of `Decoder.picture`."""
@@ -282,9 +300,9 @@ def _answer(pipe: IO[bytes], kind: bytes, payload: bytes = b"") -> None:
     pipe.flush()
 
 
-def _whole(data: bytes, max_seconds: float) -> Iterator[Float32s]:
+def _whole(data: bytes, max_seconds: float, notes: audio.Notes) -> Iterator[Float32s]:
     left = int(max_seconds * SAMPLE_RATE)
-    for block in audio.stream(data):
+    for block in audio.stream(data, notes=notes):
         left -= len(block)
         if left < 0:
             raise TooLongError(f"The recording is longer than {max_seconds:g} s; send a part of it.")
@@ -309,12 +327,14 @@ class _Opus:
         self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
 
     def __call__(self, data: bytes) -> Iterator[Float32s]:
+        if data[:4] in (b"OggS", b"\x1a\x45\xdf\xa3", b"RIFF") or data[4:8] == b"ftyp":
+            raise UnreadableAudioError("This is a file with a container. Send bare packets of Opus, no container.")
         try:
             for frame in self._context.decode(self._av.Packet(data)):
                 for piece in self._resampler.resample(frame):
                     yield np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
         except (self._av.FFmpegError, ValueError) as error:
-            raise UnreadableAudioError(f"This is no Opus packet ({error}).") from None
+            raise UnreadableAudioError(f"This is no Opus packet ({error}). Send bare packets, no container.") from None
 
 
 def main() -> None:
@@ -342,8 +362,11 @@ def main() -> None:
                 _answer(outgoing, REPORT, json.dumps(provenance.read(data).to_dict()).encode())
             else:
                 opus = opus or (_Opus() if kind == PACKET else None)
-                for block in opus(data) if opus else _whole(data, max_seconds):
+                notes = audio.Notes()
+                for block in opus(data) if opus else _whole(data, max_seconds, notes):
                     _answer(outgoing, SOUND, np.ascontiguousarray(block, "<f4").tobytes())
+                if notes.gaps or notes.said:
+                    _answer(outgoing, REPORT, json.dumps(asdict(notes)).encode())
         except S2FError as error:
             _answer(outgoing, FAILED, json.dumps(error.to_dict()).encode())
         except MemoryError:

@@ -18,6 +18,7 @@ import numpy as np
 
 from s2f_edge._version import __version__
 from s2f_edge.errors import DeadlineError, NotFoundError, UsageError
+from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.listening import Listener
 from s2f_edge.marks import credentials
@@ -148,10 +149,11 @@ class InferenceService:
 
     def voice(self, data: bytes, inside: Admitted) -> Voice:
         """The voice in a file; errors as of `Speech2Face.embed` and `Decoder.whole`."""
-        return self.model.embed_blocks(self._blocks(data, inside))
+        notes = audio.Notes()
+        return self.model.embed_blocks(self._blocks(data, inside, notes), notes=notes)
 
-    def _blocks(self, data: bytes, inside: Admitted) -> Iterator[Float32s]:
-        for block in self.decoders.blocks(data, self.settings.max_seconds, inside.left_s):
+    def _blocks(self, data: bytes, inside: Admitted, notes: audio.Notes) -> Iterator[Float32s]:
+        for block in self.decoders.blocks(data, self.settings.max_seconds, inside.left_s, notes):
             inside.check()
             yield block
 

@@ -3,7 +3,7 @@
     client   {"encoding": "pcm16", "sample_rate": 16000, ...}   then binary messages, then {"type": "end"}
     server   {"type": "heard", ...}   {"type": "face", ...}   {"type": "problem", ...}
 
-Of pcm16, a message is any number of whole samples (mono, little-endian); of opus, one packet.
+Of pcm16, a message is any number of whole samples (mono, little-endian); of opus, one bare packet, no container.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from s2f_edge.errors import (
     TooLittleSpeechError,
     TooLongError,
 )
-from s2f_edge.hearing.audio import MAX_RATE, MIN_RATE
+from s2f_edge.hearing.audio import MIN_RATE
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.soundfile_reader import MAX_RATE
 from s2f_edge.live import LiveVoice
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.service.decoder import Decoder

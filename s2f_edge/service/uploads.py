@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -21,7 +22,20 @@ Fields = TypeVar("Fields", bound=BaseModel)
 
 
 class _InMemory(MultiPartParser):
+    """Sound is a file by its field's name or its type, whether or not the part says how the file is called."""
+
     spool_max_size = 1 << 62  # never rolled over to a temporary file
+    file_field = ""
+
+    def on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._current_part.content_disposition)
+        kind = dict(self._current_part.item_headers).get(b"content-type", b"")
+        sound = kind.startswith((b"audio/", b"video/", b"application/octet-stream"))
+        named = options.get(b"name", b"").decode("latin-1") == self.file_field
+        if b"name" in options and b"filename" not in options and (sound or named or b"filename*" in options):
+            given = self._current_part.content_disposition or b""
+            self._current_part.content_disposition = given + b"; filename=sound"
+        super().on_headers_finished()
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ async def read_form(
         request.headers, _limited(request, most, max_bytes), max_files=max_files, max_fields=MAX_FIELDS,
         max_part_size=MAX_FIELD_BYTES,
     )  # fmt: skip
+    parser.file_field = file_field
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
@@ -76,12 +91,15 @@ async def read_form(
 def _sorted_out(items: list[tuple[str, Any]], fields: type[Fields], file_field: str) -> Form[Fields]:
     files: list[bytes] = []
     texts: dict[str, str] = {}
+    uploads = [name for name, value in items if isinstance(value, UploadFile)]
+    # One file under another name, and nothing under the right one: it is plain what is meant.
+    meant = uploads[0] if len(uploads) == 1 and file_field not in dict(items) else file_field
     for name, value in items:
-        if name == file_field and isinstance(value, UploadFile):
+        if name == meant and isinstance(value, UploadFile):
             files.append(value.file.read())
             value.file.close()
-        elif isinstance(value, UploadFile) or name == file_field:
-            raise InvalidRequestError(f"`{file_field}` must be a file, with a file name, and be the only one.")
+        elif isinstance(value, UploadFile):
+            raise InvalidRequestError(f"The file under `{name[:40]}` is one too many; files go under `{file_field}`.")
         elif name in texts:
             raise InvalidRequestError(f"`{name[:40]}` is given twice.")
         else:

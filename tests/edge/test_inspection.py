@@ -26,6 +26,7 @@ from s2f_edge.errors import (
     UsageError,
 )
 from s2f_edge.hearing import quality
+from s2f_edge.hearing.audio import Notes
 from s2f_edge.hearing.features import Float32s, logmel
 from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
 from s2f_edge.hearing.vad import find_speech, hearing_gain
@@ -49,7 +50,9 @@ class Model:
         self.pack = SimpleNamespace(manifest=SimpleNamespace(voice=voice))
         self.pack_name = "made-for-tests 1.0"
 
-    def voice_of(self, measured: SpeechQuality, windows: Iterable[tuple[Float32s, Float32s]]) -> Voice:
+    def voice_of(
+        self, measured: SpeechQuality, windows: Iterable[tuple[Float32s, Float32s]], notes: Notes | None = None
+    ) -> Voice:
         quality.require_speech(measured, MIN_SPEECH_S)
         ((features, _),) = windows
         assert features.shape[1] == 64
@@ -184,7 +187,7 @@ def test_columns_do_not_depend_on_the_cut(block: int) -> None:
 
 
 def test_memory_does_not_follow_the_samples(model: type[Model], monkeypatch: pytest.MonkeyPatch) -> None:
-    def blocks(source: Any, sample_rate: int | None = None) -> Any:
+    def blocks(source: Any, sample_rate: int | None = None, notes: Any = None) -> Any:
         yield from (np.roll(block, i) for i in range(60))
 
     block = np.zeros(10 * RATE, np.float32)

@@ -238,7 +238,7 @@ def test_forms_that_are_none(client: httpx.Client, male: bytes) -> None:
         client.post("/v1/face"),
         client.post("/v1/face", json={"file": "x"}),
         client.post("/v1/face", data={"file": "text"}),
-        client.post("/v1/face", files={"sound": ("a", male)}),
+        client.post("/v1/face", files=[("sound", ("a", male)), ("other", ("b", male))]),
         client.post("/v1/face", files=[("file", ("a", male)), ("file", ("b", male))]),
         client.post("/v1/face", content=b"--x\r\n", headers=multipart),
         client.post("/v1/face", content=b"\x00" * 100, headers=multipart),

@@ -230,3 +230,39 @@ def test_origins_can_be_allowed(serve: Serve) -> None:
         assert ours.headers["access-control-allow-origin"] == "https://app.example"
         other = client.get("/v1/info", headers={"Origin": "https://other.example"})
         assert "access-control-allow-origin" not in other.headers
+
+
+# ----------------------------------------------------------------------- forms of clients
+
+
+def form(disposition: str, data: bytes, kind: str = "") -> dict[str, object]:
+    """A form of one part, as clients write it by hand."""
+    head = f"--x\r\nContent-Disposition: form-data; {disposition}\r\n" + (f"Content-Type: {kind}\r\n" if kind else "")
+    return {
+        "content": head.encode() + b"\r\n" + data + b"\r\n--x--\r\n",
+        "headers": {"Content-Type": "multipart/form-data; boundary=x"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("disposition", "kind"),
+    [
+        ('name="file"', ""),
+        ('name="file"', "audio/wav"),
+        ("name=\"file\"; filename*=UTF-8''%D8%B5%D9%88%D8%AA.wav", "audio/wav"),
+        ('name="audio"; filename="a.wav"', "audio/wav"),
+        ('name="audio"', "audio/wav"),
+        ('name="upload"', "application/octet-stream"),
+    ],
+)
+def test_it_is_plain_what_is_meant(client: httpx.Client, male: bytes, disposition: str, kind: str) -> None:
+    answer = client.post("/v1/embedding", **form(disposition, male, kind))  # type: ignore[arg-type]
+    assert answer.status_code == 200, answer.text
+
+
+def test_what_is_not_plain_is_told(client: httpx.Client, male: bytes) -> None:
+    both = client.post("/v1/embedding", files=[("file", ("a.wav", male)), ("audio", ("b.wav", male))])
+    assert both.status_code == 422
+    text = client.post("/v1/embedding", **form('name="audio"', b"words"))  # type: ignore[arg-type]
+    assert (text.status_code, text.json()["code"]) == (422, "invalid-request")
+    assert "`file` is missing" in text.json()["detail"]

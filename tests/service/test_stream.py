@@ -118,6 +118,8 @@ def test_opus_packets_are_heard(live_server: Server, examples: Path) -> None:
     assert answers[-1]["heard_seconds"] == pytest.approx(len(samples) / rate, abs=0.1)
     (problem,) = told(live_server, {"encoding": "opus"}, [b"\xff" * 9])
     assert (problem["type"], problem["code"]) == ("problem", "unreadable-audio")
+    (problem,) = told(live_server, {"encoding": "opus"}, [b"OggS" + bytes(60)])
+    assert "bare packets of Opus, no container" in problem["detail"]
 
 
 def test_noise_gets_no_face(live_server: Server) -> None:
