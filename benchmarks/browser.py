@@ -118,12 +118,12 @@ def in_runtime(folder: Path) -> dict[str, dict[str, float]]:
 def without_detector() -> list[float]:
     """PSNR in dB of the faces of examples/ if nothing took the pauses away."""
     from export.single_file import run, single_file
-    from export.verify import session_of
+    from export.verify import open_session
     from s2f_edge import Speech2Face
     from s2f_edge.pack.pack import Pack
     from s2f_edge.terms import GENDERS
 
-    model, session, found = Speech2Face(device="cpu"), session_of(single_file(Pack.open())), []
+    model, session, found = Speech2Face(device="cpu"), open_session(single_file(Pack.open())), []
     for name in ("male", "female"):
         path = ROOT / "examples" / f"{name}.wav"
         result, samples = model.infer(path), soundfile.read(path, dtype="float32")[0]

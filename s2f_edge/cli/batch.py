@@ -61,7 +61,7 @@ class BatchOptions:
             UsageError: two of them exclude each other.
         """
         if self.resume and not self.table:
-            raise UsageError("--resume continues a table: add the --table of the earlier run.")
+            raise UsageError("--resume continues a table: add --table, as in the earlier run.")
         if self.retry and not self.resume:
             raise UsageError("--retry-failed needs --resume.")
         if self.address != "auto" and self.engine != opt.Engine.ray:

@@ -303,7 +303,7 @@ def test_parquet_without_pyarrow(run, clips: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--resume"], "add the --table"),
+        (["--resume"], "add --table"),
         ([*TABLE, "--retry-failed"], "needs --resume"),
         (["--table", "rows.csv"], "ends with neither .jsonl nor .parquet"),
         (["--address", "local"], "needs --engine ray"),
