@@ -22,7 +22,7 @@ Fields = TypeVar("Fields", bound=BaseModel)
 
 
 class _InMemory(MultiPartParser):
-    """Sound is a file by its field's name or its type, whether or not the part says how the file is called."""
+    """Sound is a file by its type, or by its field where there can be one, whether or not the part has a file name."""
 
     spool_max_size = 1 << 62  # never rolled over to a temporary file
     file_field = ""
@@ -31,7 +31,7 @@ class _InMemory(MultiPartParser):
         _, options = parse_options_header(self._current_part.content_disposition)
         kind = dict(self._current_part.item_headers).get(b"content-type", b"")
         sound = kind.startswith((b"audio/", b"video/", b"application/octet-stream"))
-        named = options.get(b"name", b"").decode("latin-1") == self.file_field
+        named = options.get(b"name", b"").decode("latin-1") == self.file_field and self.max_files == 1
         if b"name" in options and b"filename" not in options and (sound or named or b"filename*" in options):
             given = self._current_part.content_disposition or b""
             self._current_part.content_disposition = given + b"; filename=sound"

@@ -265,7 +265,7 @@ def test_pictures_of_other_programs_are_not_called_ours() -> None:
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
     for data in (b"", b"text", encode(FACE, ORIGIN)[:200], b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"):
-        with pytest.raises(ProvenanceError, match="no picture that can be read"):
+        with pytest.raises(ProvenanceError, match="not a readable picture"):
             read(data)
     with pytest.raises(ProvenanceError, match="cannot be read"):
         read(tmp_path / "missing.png")
