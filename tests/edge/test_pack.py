@@ -148,9 +148,9 @@ def test_every_key_that_is_needed_is_missed(manifest: dict[str, Any]) -> None:
 
 
 def test_missing_and_huge_manifests(tmp_path: Path) -> None:
-    with pytest.raises(PackNotFoundError, match="no model pack"):
+    with pytest.raises(PackNotFoundError, match="not a model pack"):
         Pack.open(tmp_path)
-    with pytest.raises(PackNotFoundError, match="no model pack"):
+    with pytest.raises(PackNotFoundError, match="not a model pack"):
         Pack.open(tmp_path / "nowhere")
     (tmp_path / "manifest.json").write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
     with pytest.raises(ManifestError, match="larger than"):
