@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from tiny_packs import make_pack
+
+from tests.tiny_packs import make_pack
 
 # No deadline: machines are noisy, and a slow example is no wrong one.
 hypothesis.settings.register_profile("s2f", deadline=None)
@@ -59,6 +60,16 @@ MEDIA_FORMATS = {
     "wav-mp3": ("wav", "libmp3lame"),
     "wma": ("asf", "wmav2"),
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what the fixtures of a test tell of its needs."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if "s2f_data" in names:
+            item.add_marker("data")
+        if "browser" in names:
+            item.add_marker("browser")
 
 
 @pytest.fixture(scope="session")

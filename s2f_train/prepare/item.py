@@ -174,13 +174,16 @@ def stretch(place: Place) -> Iterator[Float32s]:
     first = round(place.start * SAMPLE_RATE)
     last = None if place.seconds is None else first + round(place.seconds * SAMPLE_RATE)
     position = 0
-    for block in audio.stream(source):
+    notes = audio.Notes()
+    for block in audio.stream(source, notes=notes):
         part = block[max(0, first - position) : None if last is None else max(0, last - position)]
         position += len(block)
         if len(part):
             yield part
         if last is not None and position >= last:
-            return
+            break
+    if notes.gaps:  # training wants whole recordings
+        raise UnusableError(notes.damage())
 
 
 def voice(job: Job, samples: Float32s, cut: bool, settings: PrepareSettings) -> Prepared:

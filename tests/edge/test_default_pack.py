@@ -51,14 +51,15 @@ def test_the_manifest_says_what_was_trained_and_that_export_is_exact() -> None:
     assert {source.removeprefix("portraits-") for source in drawn["portraits"]} == {
         "synth", "gan2", "gan2r", "congress", "members", "london"
     }  # fmt: skip
-    assert sorted(run["step"] for run in runs.values()) == [504, 3000]
+    assert sorted(run["step"] for run in runs.values()) == [3000, 3587]
     assert manifest.parity["voice.onnx"]["embedding_least_cosine"] > 0.9999
     for name in GENERATORS:
         for part in ("inner", "outer"):
             assert manifest.parity[f"generator_{name}.onnx"][f"{part}_least_psnr_db"] > 60
     assert manifest.parity["renderer.onnx"]["face_least_psnr_db"] > 60
     for name, parity in manifest.parity.items():
-        assert parity["largest_difference"] < 2e-3, name  # of weights stored as float16
+        # Of weights stored as float16; of a picture less than half a level of 255.
+        assert parity["largest_difference"] < (2 / 255 / 2 if name == "renderer.onnx" else 2e-3), name
 
 
 @pytest.mark.parametrize("gender", ["male", "female"])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 import webrtcvad
-from tiny_packs import make_pack
 
 from s2f_edge import Speech2Face
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
@@ -20,6 +19,7 @@ from s2f_edge.hearing.frontend import FRONT_ENDS
 from s2f_edge.hearing.melpower import MelPowerStream
 from s2f_edge.live import LiveVoice
 from s2f_edge.pack.network import Network
+from tests.tiny_packs import make_pack
 
 CHUNK = SAMPLE_RATE // 4
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
-from tiny_packs import make_pack
 
 from s2f_edge import FaceResult, NotSpeechError, PackNotFoundError, Speech2Face, TooLittleSpeechError, UsageError
 from s2f_edge.marks.provenance import read_metadata
+from tests.tiny_packs import make_pack
 
 RATE = 16_000
 

@@ -18,13 +18,13 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from fit_tools import one_thread
-from made_store import crowd, made_store
 from torch import nn
 
 from export import default_pack, to_onnx
 from s2f_edge import Speech2Face
 from s2f_train.models.campplus import MEMBER, CamPlusPlus
+from tests.train.fit.fit_tools import one_thread
+from tests.train.made_store import crowd, made_store
 
 ROOT = Path(__file__).resolve().parents[2]
 GENDERS = ("general", "male", "female")

@@ -12,7 +12,6 @@ import pytest
 import soundfile
 import torch
 from onnx import TensorProto, numpy_helper
-from test_to_onnx import used
 from torch import nn
 
 from export import int8_renderer, network_file, to_onnx, variants
@@ -35,6 +34,7 @@ from s2f_train.models.generator import Generator
 from s2f_train.models.renderer import Renderer
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.voice import GE2EEncoder
+from tests.export.test_to_onnx import used
 
 SIZE, LATENT, TOLD, HINTS = 24, 6, 7, 3
 

@@ -13,8 +13,6 @@ import soundfile
 
 pytest.importorskip("torch", reason="torch is not installed; it is in the extra train.")
 
-from test_to_onnx import runs  # noqa: F401 - a fixture
-
 from export import to_onnx
 from export.gate_graph import sound_of
 from export.graphs import Graph, Value
@@ -27,6 +25,7 @@ from s2f_edge.hearing.speech_gate import CLASSES, Windows
 from s2f_edge.hearing.vad import find_speech
 from s2f_edge.pack.pack import Pack
 from s2f_edge.terms import GENDERS
+from tests.export.test_to_onnx import runs  # noqa: F401 - a fixture
 
 RATE = 16_000
 

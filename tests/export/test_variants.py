@@ -17,7 +17,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tiny_packs import make_pack
 from torch import nn
 
 from export import int8, to_onnx, variants
@@ -32,6 +31,7 @@ from s2f_train import checkpoint
 from s2f_train.models import campplus
 from s2f_train.models.generator import Generator
 from s2f_train.models.voice import GE2EEncoder
+from tests.tiny_packs import make_pack
 
 CLIPS = 12
 

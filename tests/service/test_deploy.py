@@ -16,10 +16,10 @@ from types import ModuleType
 
 import httpx
 import pytest
-from conftest import Server
 from websockets.sync.client import connect
 
 from s2f_edge.service.settings import Settings, setting_help
+from tests.service.conftest import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY, CLIENTS, DOC = ROOT / "deploy", ROOT / "examples" / "clients", ROOT / "docs" / "deploy.md"

@@ -21,7 +21,7 @@ from s2f_edge import Speech2Face
 from s2f_edge.marks import provenance
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from tests.service.conftest import Server
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from conftest import Server
 
 from s2f_edge.errors import NotFoundError, SetupError
 from s2f_edge.service.sealed import Seal
 from s2f_edge.service.store import FaceStore
+from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
 PICTURE = b"image/png\0\x89PNG\r\n\x1a\nthe rest of it"

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Server
+
+from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
 

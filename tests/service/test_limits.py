@@ -15,10 +15,10 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from conftest import Server
 
 from s2f_edge.errors import BusyError, TooManyRequestsError
 from s2f_edge.service.limits import Admission, RateLimiter
+from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
 

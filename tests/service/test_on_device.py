@@ -23,7 +23,6 @@ from PIL import Image
 pytest.importorskip("playwright", reason="playwright is not installed; it is in the group test.")
 pytest.importorskip("torch", reason="torch is not installed; export needs it, which is in the extra train.")
 
-from browser import DESKTOP, WINDOWS, launch, opened, reload_offline, shots, upload, violations, wait_for, wait_until
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 import s2f_edge
@@ -33,9 +32,21 @@ from s2f_edge.errors import SetupError
 from s2f_edge.marks import provenance
 from s2f_edge.pack.pack import Pack
 from s2f_edge.service.device import checked
+from tests.service.browser import (
+    DESKTOP,
+    WINDOWS,
+    launch,
+    opened,
+    reload_offline,
+    shots,
+    upload,
+    violations,
+    wait_for,
+    wait_until,
+)
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from tests.service.conftest import Server
 
 DETECTOR = Path(s2f_edge.__file__).parent / "service" / "web" / "device" / "detector.wasm"
 RATE = 16_000

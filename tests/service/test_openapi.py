@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import httpx
-from conftest import Server
+
+from tests.service.conftest import Server
 
 
 def test_schemathesis_finds_no_fault(live_server: Server, tmp_path: Path) -> None:

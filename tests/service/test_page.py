@@ -15,7 +15,10 @@ import soundfile
 
 pytest.importorskip("playwright", reason="playwright is not installed; it is in the group test.")
 
-from browser import (
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+import s2f_edge
+from tests.service.browser import (
     DESKTOP,
     FACE_URL,
     WINDOWS,
@@ -35,12 +38,9 @@ from browser import (
     with_info,
     write_microphone,
 )
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
-
-import s2f_edge
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from tests.service.conftest import Server
 
 WEB = Path(s2f_edge.__file__).parent / "service" / "web"
 RATE = 16_000

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import Server
+
+from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
 SECRET = "grandmother-singing.wav"

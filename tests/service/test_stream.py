@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import Server
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -20,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from s2f_edge import Speech2Face
 from s2f_edge.hearing import audio
 from s2f_edge.service.stream import UpdatePolicy
+from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
 END = json.dumps({"type": "end"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_pack_variants import add_variant
-from tiny_packs import make_pack
 from typer.testing import CliRunner
+
+from tests.edge.pack.test_pack_variants import add_variant
+from tests.tiny_packs import make_pack
 
 pytest.importorskip("fastapi", reason="fastapi is not installed; it is in the extra serve.")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from made_sources import SMALL, made_source, prepared
 
 from s2f_train.data.store import Store
 from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.plan import Plan, plan
+from tests.train.made_sources import SMALL, made_source, prepared
 
 
 @pytest.fixture(scope="session")

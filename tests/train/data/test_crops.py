@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train.made_store import Person, made_store
 
 from s2f_train.data.crops import crop, crops
 from s2f_train.data.store import Sample, Store, StoreError
+from tests.train.made_store import Person, made_store
 
 
 @pytest.fixture(scope="module")

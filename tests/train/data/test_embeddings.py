@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from train.made_store import Person, made_store
 
 from s2f_edge.hearing import audio, fbank, features, frontend
 from s2f_edge.hearing.features import LOGMEL_BINS
@@ -22,6 +21,7 @@ from s2f_train.data.store import Store, StoreError
 from s2f_train.models import campplus, voice
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
+from tests.train.made_store import Person, made_store
 
 PEOPLE = [Person(name, voices=2, photos=0, frames=(150, 420)) for name in ("Ann", "Ben")]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from train.made_store import Person, made_store
 
 from s2f_train.data import faces
 from s2f_train.data.store import Sample, Store, StoreError
+from tests.train.made_store import Person, made_store
 
 PEOPLE = [Person("Ann", voices=1, photos=5, frames=(20, 20)), Person("Ben", voices=1, photos=4, frames=(20, 20))]
 

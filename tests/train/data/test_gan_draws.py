@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from train.made_store import Person, made_store
 
 from s2f_train.config import GanSettings
 from s2f_train.data.feed import Batch, batches
 from s2f_train.data.gan_draws import GanDrawer
 from s2f_train.data.pairs import pair
 from s2f_train.data.store import Store
+from tests.train.made_store import Person, made_store
 
 SIZE = 6
 PEOPLE = [

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from train.made_store import Person, made_store
 
 from s2f_train.config import GanSettings
 from s2f_train.data.pairs import NONE, Pairs, pair
 from s2f_train.data.store import Store, StoreError
+from tests.train.made_store import Person, made_store
 
 SHORT = (20, 22)
 PEOPLE = [

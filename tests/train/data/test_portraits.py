@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_store import Person, made_store
 from PIL import Image
 
 from s2f_train.data.portraits import load_portraits
 from s2f_train.data.store import FORMAT, Store, StoreError
+from tests.train.made_store import Person, made_store
 
 POINTS = np.random.default_rng(0).uniform(0, 1, (3, 68, 2)).astype(np.float16)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train.made_store import Person, made_store
 
 from s2f_train.data.remote import Mirror, RemoteError, is_remote
 from s2f_train.data.store import Sample, Store
 from s2f_train.data.window import ShardWindow
+from tests.train.made_store import Person, made_store
 
 PEOPLE = [Person(f"P{i}", "m" if i % 2 else "f", voices=3) for i in range(8)]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from made_sources import PEOPLE, RATE
 from PIL import Image
 
 from s2f_edge.hearing import features, vad
 from s2f_train.data.store import Store, StoreError
 from s2f_train.prepare.plan import Plan
+from tests.train.made_sources import PEOPLE, RATE
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from train.made_store import Person, made_store
 
 from s2f_edge.hearing.features import logmel, normalise_logmel
 from s2f_train.config import VoiceSettings
@@ -20,6 +19,7 @@ from s2f_train.data.augment import any_augmentation, augment
 from s2f_train.data.feed import Batch, batches
 from s2f_train.data.store import Store, StoreError
 from s2f_train.data.voice_draws import VoiceDrawer
+from tests.train.made_store import Person, made_store
 
 SHARES = ("noise_share", "gain_share", "telephone_share", "room_share", "codec_share")
 ALL = dict.fromkeys(SHARES, 0.5)

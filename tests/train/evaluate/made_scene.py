@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
-from made_store import Person, _own, face_pixels
 from numpy.typing import NDArray
 
 from s2f_train.data.items import Identity
@@ -24,6 +23,7 @@ from s2f_train.evaluate.seen import Row, Scene, Seen
 from s2f_train.evaluate.subjects import Subjects
 from s2f_train.evaluate.systems import Kind, System
 from s2f_train.evaluate.tables import Figure, Picture, Table
+from tests.train.made_store import Person, _own, face_pixels
 
 # -------------------------------------------------------------------------------- scenes
 

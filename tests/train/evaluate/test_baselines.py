@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import made_store as store_maker
 import numpy as np
 import pytest
-from made_store import Person, made_store
 from numpy.typing import NDArray
-from tiny_packs import make_pack
 
 from s2f_edge import Speech2Face
 from s2f_train.data.store import Store
 from s2f_train.evaluate.baselines import baselines
 from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
 from s2f_train.evaluate.systems import System
+from tests.tiny_packs import make_pack
+from tests.train import made_store as store_maker
+from tests.train.made_store import Person, made_store
 
 Stored = Callable[[Sequence[Person]], Store]
 

@@ -8,19 +8,19 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import made_store as store_maker
 import numpy as np
 import pytest
 from click.testing import Result
-from made_scene import Knowing, Reading, portrait, spoken
-from made_store import Person, made_store
 from PIL import Image
-from tiny_packs import make_pack
 from typer.testing import CliRunner
 
 from s2f_train.cli.main import app
 from s2f_train.evaluate import evaluation, judges
 from s2f_train.evaluate.judging import JudgeError
+from tests.tiny_packs import make_pack
+from tests.train import made_store as store_maker
+from tests.train.evaluate.made_scene import Knowing, Reading, portrait, spoken
+from tests.train.made_store import Person, made_store
 
 PEOPLE = [Person(f"T{i}", "mf"[i % 2], 20.0 + 5 * i, "test", voices=2, photos=2, clips=2) for i in range(8)]
 FILES = ["report.html", "report.json", "trials.csv"]

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_scene import made_judges, made_scene, of, row, seen, value
-from made_store import Person, made_store
 
 from s2f_train.data.pictures import read_face
 from s2f_train.data.store import Sample
@@ -23,6 +21,8 @@ from s2f_train.evaluate.seen import Row
 from s2f_train.evaluate.systems import System
 from s2f_train.evaluate.tables import Grid, Table
 from s2f_train.evaluate.whole_pictures import compare_whole, nearest_whole
+from tests.train.evaluate.made_scene import made_judges, made_scene, of, row, seen, value
+from tests.train.made_store import Person, made_store
 
 
 def test_the_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import made_store as store_maker
 import numpy as np
 import pytest
-from made_scene import READER, asked, made_judges, of, portrait, spoken, value
-from made_store import Person, made_store
 from PIL import Image
-from tiny_packs import make_pack
 
 from s2f_train.data.store import Store, StoreError
 from s2f_train.evaluate import voices
@@ -26,6 +22,10 @@ from s2f_train.evaluate.judging import Judge
 from s2f_train.evaluate.report import write_report
 from s2f_train.evaluate.systems import EvaluateError
 from s2f_train.evaluate.tables import Evaluation, Figure, Grid, Table
+from tests.tiny_packs import make_pack
+from tests.train import made_store as store_maker
+from tests.train.evaluate.made_scene import READER, asked, made_judges, of, portrait, spoken, value
+from tests.train.made_store import Person, made_store
 
 PEOPLE = [
     *(Person(f"T{i}", "mf"[i % 2], 20.0 + 5 * i, "test", voices=2, photos=3, clips=2) for i in range(6)),

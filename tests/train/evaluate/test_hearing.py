@@ -10,9 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from made_store import Person
-from made_store import made_store as write_store
-from tiny_packs import make_pack
 
 from s2f_edge import Speech2Face
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
@@ -21,6 +18,9 @@ from s2f_edge.hearing.vad import find_speech
 from s2f_train.data.store import StoreError
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.hearing import Heard, face_of, hear_all, hear_raw, speech_of
+from tests.tiny_packs import make_pack
+from tests.train.made_store import Person
+from tests.train.made_store import made_store as write_store
 
 
 class Counting:

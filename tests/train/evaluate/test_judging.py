@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_judges import Counter, Dier, Nan, Refuser
 
 from s2f_train.evaluate import judging
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.judging import JudgeError, judge_all
 from s2f_train.evaluate.tables import Picture
+from tests.train.evaluate.made_judges import Counter, Dier, Nan, Refuser
 
 
 def noise(count: int, seed: int = 0) -> list[Picture]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_scene import made_scene, seen
 
 from s2f_train.evaluate import pairs
 from s2f_train.evaluate.pairs import SCRIPT, paired, pairs_of, pairs_page
@@ -17,6 +16,7 @@ from s2f_train.evaluate.photographs import Photographs, PhotographSet
 from s2f_train.evaluate.seen import Row
 from s2f_train.evaluate.systems import System
 from s2f_train.evaluate.tables import Picture
+from tests.train.evaluate.made_scene import made_scene, seen
 
 
 def shade(value: int) -> Picture:

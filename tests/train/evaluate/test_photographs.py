@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_store import Person, made_store
 from PIL import Image
 
 from s2f_train.data.frame import SIDE
@@ -14,6 +13,7 @@ from s2f_train.evaluate import photographs
 from s2f_train.evaluate.photographs import FEWEST, open_photographs
 from s2f_train.evaluate.systems import EvaluateError
 from s2f_train.evaluate.tables import Picture
+from tests.train.made_store import Person, made_store
 
 
 @pytest.fixture(autouse=True)

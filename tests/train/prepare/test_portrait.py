@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from made_sources import SMALL, made_source, prepared
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner
@@ -34,6 +33,7 @@ from s2f_train.prepare.plan import Choice, plan
 from s2f_train.prepare.portrait import PortraitError, PortraitMaker
 from s2f_train.prepare.sources.portraits import portraits
 from s2f_train.prepare.unit import Unit
+from tests.train.made_sources import SMALL, made_source, prepared
 
 GROUND = (120, 140, 170)
 

@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_sources import SMALL, made_source, prepared
 
 from s2f_train.data.store import Store
 from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.plan import plan
 from s2f_train.prepare.store_report import histogram, page, reason, write
+from tests.train.made_sources import SMALL, made_source, prepared
 
 
 class Balance(HTMLParser):
