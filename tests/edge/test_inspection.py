@@ -186,6 +186,7 @@ def test_columns_do_not_depend_on_the_cut(block: int) -> None:
     np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_memory_does_not_follow_the_samples(model: type[Model], monkeypatch: pytest.MonkeyPatch) -> None:
     def blocks(source: Any, sample_rate: int | None = None, notes: Any = None) -> Any:
         yield from (np.roll(block, i) for i in range(60))

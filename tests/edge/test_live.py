@@ -66,6 +66,7 @@ def looked_at(model: Speech2Face, parts: list[Float32s], every: int = 4) -> Live
     ("seconds", "sizes"),
     [(1.7, [320]), (1.7, [CHUNK]), (5, [1, 4567, 30_000]), (13, [320]), (13, [CHUNK]), (65, [1, 4567, 30_000])],
 )
+@pytest.mark.slow
 def test_at_its_end_it_is_the_whole_clip(
     default_model: Speech2Face, speech: Float32s, seconds: float, sizes: list[int]
 ) -> None:
@@ -95,6 +96,7 @@ def test_for_every_front_end_and_level(
     assert end.quality.speech_s == whole.quality.speech_s
 
 
+@pytest.mark.slow
 def test_on_the_way_it_is_nearly_the_sound_so_far(default_model: Speech2Face, examples: Path) -> None:
     for name in ("male", "female"):
         samples = audio.read(examples / f"{name}.wav").samples
@@ -154,6 +156,7 @@ class Work:
         return done
 
 
+@pytest.mark.slow
 def test_a_chunk_costs_its_own_length(
     default_model: Speech2Face, speech: Float32s, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,6 +209,7 @@ def test_other_rates_give_nearly_the_same_embedding(model: Speech2Face, clip: np
         assert float(reference @ other) > 0.999
 
 
+@pytest.mark.slow
 def test_a_long_recording_needs_little_memory(tmp_path: Path, tiny_pack: Path, clip: np.ndarray) -> None:
     """Twenty minutes at 48 kHz stereo are 461 MB as float32; features of the voiced part are 19 MB."""
     import tracemalloc

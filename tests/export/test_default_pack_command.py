@@ -26,6 +26,8 @@ from s2f_train.models.campplus import MEMBER, CamPlusPlus
 from tests.train.fit.fit_tools import one_thread
 from tests.train.made_store import crowd, made_store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 GENDERS = ("general", "male", "female")
 KINDS = ("renderer", "appearance")

@@ -281,6 +281,7 @@ def test_what_leads_to_no_grid_is_halved() -> None:
 # ---------------------------------------------------------------------------- single file
 
 
+@pytest.mark.slow
 def test_one_file_makes_the_pipelines_faces_in_both_forms(
     pack: Pack, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -378,6 +379,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("least", [0.0, 98.0])
+@pytest.mark.slow
 def test_int8_takes_a_renderer_that_is_near_and_shares_the_packs_else(
     narrow: Path,
     examples: Path,

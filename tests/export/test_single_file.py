@@ -53,6 +53,7 @@ def zeros(faces: int = 1) -> Any:
     return np.zeros((faces, Pack.open().manifest.noise_size), np.float32)
 
 
+@pytest.mark.slow
 def test_the_face_is_the_pipelines(pack: Pack, file: bytes, session: Any, examples: Path) -> None:
     judged = judge(file, pack, speech_of(sorted(examples.glob("*.wav"))))
     assert judged.clips == 7
@@ -75,6 +76,7 @@ def test_the_face_is_the_pipelines(pack: Pack, file: bytes, session: Any, exampl
         assert CLASSES[found["sounds"].argmax()] == "speech"
 
 
+@pytest.mark.slow
 def test_real_recordings_of_others(pack: Pack, file: bytes, s2f_data: Path, tmp_path: Path) -> None:
     import tarfile
 
@@ -158,6 +160,7 @@ def test_the_gate_is_the_runtimes_at_any_length(examples: Path, samples: int) ->
 
 
 @pytest.mark.parametrize("kind", ["ge2e", "wen", "projected"])
+@pytest.mark.slow
 def test_every_front_end(
     runs: dict[str, Path],  # noqa: F811
     tmp_path: Path,
@@ -185,6 +188,7 @@ def test_every_front_end(
     assert ("male_probability" in names) == (kind == "ge2e")
 
 
+@pytest.mark.slow
 def test_a_file_with_one_generator(pack: Pack, examples: Path, tmp_path: Path, capsys: Any) -> None:
     target = tmp_path / "female.onnx"
     flags = ["--pack", str(pack.folder), "--single-file", str(target), "--generator", "female"]
@@ -197,6 +201,7 @@ def test_a_file_with_one_generator(pack: Pack, examples: Path, tmp_path: Path, c
     assert np.abs(found["faces"][0].astype(int) - wanted).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_is_not_written(pack: Pack, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     from export import front_ends
 

@@ -58,6 +58,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["ge2e", "wen", "campplus", "projected"])
+@pytest.mark.slow
 def test_a_checkpoint_becomes_a_pack_that_runs(
     runs: dict[str, Path], tmp_path: Path, examples: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +101,7 @@ def test_the_embedding_of_a_clip_equals_torch(runs: dict[str, Path], tmp_path: P
     assert np.abs(found - wanted).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_weights_kept_as_float16_are_half_the_size_and_nearly_the_same(
     runs: dict[str, Path], tmp_path: Path, examples: Path
 ) -> None:

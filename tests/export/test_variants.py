@@ -33,6 +33,8 @@ from s2f_train.models.generator import Generator
 from s2f_train.models.voice import GE2EEncoder
 from tests.tiny_packs import make_pack
 
+pytestmark = pytest.mark.slow
+
 CLIPS = 12
 
 

@@ -100,6 +100,7 @@ def test_a_store_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
         FaceStore(tmp_path / "file" / "store")
 
 
+@pytest.mark.slow
 def test_a_face_is_kept_where_the_caller_asks(serve: Serve, male: bytes, tmp_path: Path) -> None:
     server = serve("--store", str(tmp_path / "kept"), "--store-hours", "2")
 

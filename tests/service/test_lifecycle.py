@@ -33,6 +33,7 @@ def refused(port: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Signals) -> None:
     server = serve("--concurrency", "1", before=os.setsid)
     with server.client() as client, ThreadPoolExecutor() as pool:
@@ -55,6 +56,7 @@ def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Si
     assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_it_waits_so_long_and_no_longer(serve: Serve, male: bytes) -> None:
     server = serve("--concurrency", "1", "--drain-seconds", "1")
     with server.client() as client, ThreadPoolExecutor() as pool:
@@ -67,6 +69,7 @@ def test_it_waits_so_long_and_no_longer(serve: Serve, male: bytes) -> None:
             assert waiting.result().status_code >= 500
 
 
+@pytest.mark.slow
 def test_after_a_kill_it_starts_again_at_the_same_port(serve: Serve, male: bytes) -> None:
     secret = "--secret", "the same again"
     first = serve(*secret)

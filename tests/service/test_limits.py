@@ -77,6 +77,7 @@ def test_a_recording_may_be_small_and_long(serve: Serve, male: bytes) -> None:
 # ---------------------------------------------------------------------- hostile decoding
 
 
+@pytest.mark.slow
 def test_a_decoder_that_crashes_fails_its_own_request_alone(serve: Serve, male: bytes) -> None:
     server = serve("--concurrency", "1")
     with server.client() as client, ThreadPoolExecutor() as pool:
@@ -91,6 +92,7 @@ def test_a_decoder_that_crashes_fails_its_own_request_alone(serve: Serve, male: 
         assert server.children() != [decoder]
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_ended_with_its_request(serve: Serve, male: bytes) -> None:
     server = serve("--concurrency", "1", "--request-seconds", "2")
     with server.client() as client:
@@ -107,6 +109,7 @@ def test_a_decoder_that_hangs_is_ended_with_its_request(serve: Serve, male: byte
         assert decoder not in server.children()
 
 
+@pytest.mark.slow
 def test_decoders_end_with_the_server(serve: Serve) -> None:
     server = serve("--concurrency", "2")
     decoders = server.children()
@@ -121,6 +124,7 @@ def test_decoders_end_with_the_server(serve: Serve) -> None:
 # ------------------------------------------------------------------------- queue and time
 
 
+@pytest.mark.slow
 def test_a_full_queue_answers_at_once(serve: Serve, male: bytes) -> None:
     server = serve("--concurrency", "1", "--queue", "1", "--request-seconds", "20")
     with server.client() as client, ThreadPoolExecutor() as pool:
@@ -141,6 +145,7 @@ def test_a_full_queue_answers_at_once(serve: Serve, male: bytes) -> None:
         assert client.get("/readyz").status_code == 200
 
 
+@pytest.mark.slow
 def test_an_upload_that_never_ends_takes_room_for_its_time_alone(serve: Serve, male: bytes) -> None:
     server = serve("--concurrency", "1", "--queue", "0", "--request-seconds", "2")
     head = f"POST /v1/face HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 5000\r\n"
@@ -155,6 +160,7 @@ def test_an_upload_that_never_ends_takes_room_for_its_time_alone(serve: Serve, m
 # --------------------------------------------------------------------------- keys, rates
 
 
+@pytest.mark.slow
 def test_keys_are_needed_where_there_is_a_key_file(serve: Serve, male: bytes, tmp_path: Path) -> None:
     from s2f_edge.service.keys import new_key
 
@@ -179,6 +185,7 @@ def test_keys_are_needed_where_there_is_a_key_file(serve: Serve, male: bytes, tm
     assert '"caller": "mobile-app"' in server.log
 
 
+@pytest.mark.slow
 def test_a_caller_may_ask_so_often_in_a_minute(serve: Serve, male: bytes) -> None:
     with serve("--rate", "2").client() as client:
         answers = [face(client, male) for _ in range(3)]
@@ -224,6 +231,7 @@ def test_other_pages_are_not_answered(client: httpx.Client) -> None:
     assert (rebound.status_code, rebound.json()["code"]) == (403, "forbidden")
 
 
+@pytest.mark.slow
 def test_origins_can_be_allowed(serve: Serve) -> None:
     with serve("--origins", "https://app.example").client() as client:
         ours = client.get("/v1/info", headers={"Origin": "https://app.example"})

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.service.conftest import Server
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_no_fault(live_server: Server, tmp_path: Path) -> None:
     schemathesis = Path(sys.executable).parent / "schemathesis"
     # What is generated for a file is no speech, and is refused with a problem that the document has.

@@ -27,6 +27,7 @@ def long_clip(data: bytes) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_server_that_can_write_no_file_makes_faces(serve: Serve, male: bytes, tmp_path: Path) -> None:
     server = serve(
         before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)), environment={"TMPDIR": str(tmp_path)}
@@ -60,6 +61,7 @@ def talked(serve: Serve, male: bytes, tmp_path: Path) -> tuple[Server, Path, lis
     return server, audit, ids, url
 
 
+@pytest.mark.slow
 def test_a_log_has_ids_and_codes_and_nothing_that_was_sent(talked: tuple[Server, Path, list[str], str]) -> None:
     server, _, ids, url = talked
     lines = [json.loads(line) for line in server.lines]
@@ -73,6 +75,7 @@ def test_a_log_has_ids_and_codes_and_nothing_that_was_sent(talked: tuple[Server,
     assert max(map(len, server.lines)) < 1000, "no sound and no face fits into that"
 
 
+@pytest.mark.slow
 def test_an_audit_log_has_counts_alone(talked: tuple[Server, Path, list[str], str]) -> None:
     (line,) = map(json.loads, talked[1].read_text().splitlines())
     assert set(line) == {"from", "to", "requests", "faces", "callers"}

@@ -152,6 +152,7 @@ def test_what_cannot_be_is_a_problem(live_server: Server, messages: list[str | b
     assert problem["detail"].endswith(".")
 
 
+@pytest.mark.slow
 def test_limits_of_streams(serve: Serve, examples: Path) -> None:
     server = serve("--max-seconds", "3", "--streams", "1", "--stream-idle-seconds", "1")
     answers = told(server, {}, [*pieces(pcm(examples / "male.wav"), 16_000), END])
@@ -165,6 +166,7 @@ def test_limits_of_streams(serve: Serve, examples: Path) -> None:
         assert idle["code"] == "timeout"
 
 
+@pytest.mark.slow
 def test_keys_and_origins_hold_for_streams(serve: Serve, tmp_path: Path, examples: Path) -> None:
     from s2f_edge.service.keys import new_key
 
@@ -184,6 +186,7 @@ def test_keys_and_origins_hold_for_streams(serve: Serve, tmp_path: Path, example
     assert key not in server.log
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_away_leaves_nothing(serve: Serve, examples: Path) -> None:
     server = serve("--streams", "1")
     for _ in range(3):

@@ -148,6 +148,7 @@ def test_few_recordings_are_under_way_and_a_killed_worker_costs_one(
     assert len(done) == 40
 
 
+@pytest.mark.slow
 def test_a_recording_that_never_ends_costs_only_itself(
     tiny_pack: Path, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,6 +415,7 @@ def test_two_runs_do_not_write_one_table(run, clips: Path, tmp_path: Path) -> No
             assert "Another run is writing rows.jsonl" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
     many(examples, tmp_path, 150)
     command = ("infer", "in", "--pack", tiny_pack, "--out", "faces", *TABLE, "--jobs", "2")
@@ -509,6 +511,7 @@ def ray_workers() -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Workers are found in /proc, which is Linux's.")
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_ray_worker_is_killed_and_nothing_is_lost_or_done_twice(
     run, examples: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def test_the_recording_is_in_a_wheel() -> None:
     assert ignored.returncode == 1  # 0: it is ignored, 128: git could not say
 
 
+@pytest.mark.slow
 def test_the_default_pack_is_measured_with_all_its_variants() -> None:
     done = test_cli.process("bench", "--device", "cpu", "--seconds-each", "0.1", "--json")
     assert done.returncode == 0, done.stderr
@@ -69,6 +70,7 @@ def test_the_default_pack_is_measured_with_all_its_variants() -> None:
     assert facts["left_out"] == []  # CUDA was not wished for
 
 
+@pytest.mark.slow
 def test_it_measures_and_says_what_to_choose(run: Callable[..., Any], pack: Path) -> None:
     done = run("bench", "--pack", pack, "--device", "cpu", "--seconds-each", "0.1", "--json")
     assert done.exit_code == 0, done.stderr
@@ -94,6 +96,7 @@ def test_it_measures_and_says_what_to_choose(run: Callable[..., Any], pack: Path
     assert facts["advice"][2]["options"] in ([], ["--variant", "int8"])
 
 
+@pytest.mark.slow
 def test_the_table_and_the_options_can_be_used(
     run: Callable[..., Any], pack: Path, examples: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +113,7 @@ def test_the_table_and_the_options_can_be_used(
         assert out.exists()
 
 
+@pytest.mark.slow
 def test_modules_in_the_folder_are_not_taken(run: Callable[..., Any], pack: Path) -> None:
     Path("numpy.py").write_text("raise ImportError('this is not numpy')")
     done = run("bench", "--pack", pack, "--device", "cpu", "--seconds-each", "0.1")
@@ -117,6 +121,7 @@ def test_modules_in_the_folder_are_not_taken(run: Callable[..., Any], pack: Path
 
 
 @pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar(pack: Path, quiet: bool) -> None:
     terminal, end = pty.openpty()
     words = ("bench", "--pack", pack, "--device", "cpu", "--seconds-each", "0.1", *["--quiet"] * quiet)
@@ -218,6 +223,7 @@ def test_cuda_is_measured_where_it_is(pack: Path, monkeypatch: pytest.MonkeyPatc
     assert {c.device for c in choices(Pack.open(pack), "cuda", 2)} == {"cuda"}
 
 
+@pytest.mark.slow
 def test_cuda_that_does_not_run_is_left_out_and_said(
     run: Callable[..., Any], pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +235,7 @@ def test_cuda_that_does_not_run_is_left_out_and_said(
     assert facts["advice"][0]["options"][:2] == ["--device", "cpu"]
 
 
+@pytest.mark.slow
 def test_cuda_that_is_not_there_is_said(run: Callable[..., Any], pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_module, "chosen_providers", lambda device: ["CPUExecutionProvider"])
     done = run("bench", "--pack", pack, "--seconds-each", "0.1")

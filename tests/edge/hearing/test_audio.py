@@ -456,6 +456,7 @@ def test_files_are_closed_after_errors_and_when_a_stream_is_left(
     assert count() == before
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     path = tmp_path / "long.flac"
     second = (np.stack([tone(48_000), tone(48_000, 500.0)], axis=1) * 32_767).astype(np.int16)
@@ -475,6 +476,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     assert 1e6 < peak < 30e6
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_channels(encoded: Encode) -> None:
     # 26 kB of silence (12 s) in 64 channels at 192 kHz once took 600 MB.
     data = encoded("ogg", np.zeros((192_000 * 2, 64)), 192_000)

@@ -281,6 +281,7 @@ def test_certificates_that_cannot_be_used(studio: Studio) -> None:
     refused(*studio.issue(usage=ExtendedKeyUsageOID.SERVER_AUTH), "emailProtection")
 
 
+@pytest.mark.slow
 def test_a_certificate_that_expires(studio: Studio) -> None:
     own = Credentials.from_files(*studio.issue(last=datetime.timedelta(seconds=2)))
     picture = encode(FACE, ORIGIN, credentials=own)

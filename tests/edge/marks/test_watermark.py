@@ -91,6 +91,7 @@ ATTACKS: dict[str, Callable[[Pixels], Pixels]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.slow
 def test_a_mark_of_256_pixels_survives(attack: str) -> None:
     for picture, payload in marked(256):
         found = find(ATTACKS[attack](picture))

@@ -157,6 +157,7 @@ def test_what_the_front_end_needs_must_be_there(tmp_path: Path) -> None:
         embed(logmels, logmels.voices, GE2EEncoder(16, 12, 1).eval(), tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_many_are_spread_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = [Person("Ann", voices=9, photos=0, frames=(30, 60))]
     store = made_store(tmp_path / "store", people)

@@ -43,6 +43,7 @@ def test_eyes_and_nose_are_where_faces_of_a_store_have_them(faces: Tensor) -> No
     np.testing.assert_allclose(seen, TEMPLATE, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_mirror_image_has_mirrored_points(faces: Tensor) -> None:
     points, _ = find_landmarks(faces)
     other, found = find_landmarks(faces.flip(2))

@@ -62,6 +62,7 @@ def test_a_pack_that_copies_is_seen() -> None:
     assert "unseen" not in of(fewer, "copies")  # fewer pictures of training than real faces: no like number
 
 
+@pytest.mark.slow
 def test_the_section_of_an_evaluation(tmp_path: Path) -> None:
     people = [Person(f"T{i}", "mf"[i % 2], 20.0, "test", voices=1, photos=1, clips=1) for i in range(4)]
     people += [Person(f"L{i}", "mf"[i % 2], 20.0, "train", voices=1, photos=2) for i in range(4)]

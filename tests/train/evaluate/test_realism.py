@@ -102,6 +102,7 @@ def tables(found: Evaluation) -> dict[str, Table]:
     return {part.key: part for s in found.sections for part in s.parts if isinstance(part, Table)}
 
 
+@pytest.mark.slow
 def test_the_section_of_an_evaluation(run: Run, tmp_path: Path) -> None:
     found = run(photographs=run.folder, pairs=5)  # type: ignore[attr-defined]
     table = tables(found)["realism"]
@@ -145,6 +146,7 @@ def test_without_photographs_it_says_what_is_needed(run: Run, tmp_path: Path) ->
     assert not (tmp_path / "report" / "pairs.html").exists()
 
 
+@pytest.mark.slow
 def test_sets_that_do_not_count_stand_beside(run: Run) -> None:
     found = run(photographs=run.folder, photograph_sets=("one+two",), pairs=0)  # type: ignore[attr-defined]
     table = tables(found)["realism"]
@@ -155,6 +157,7 @@ def test_sets_that_do_not_count_stand_beside(run: Run) -> None:
     assert not found.pages
 
 
+@pytest.mark.slow
 def test_a_network_that_trained_is_refused(run: Run) -> None:
     used = {"s2f": frozenset(Close.weights)}
     found = run(photographs=run.folder, trained_with=used)  # type: ignore[attr-defined]
@@ -190,6 +193,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Picture:
 
 
 @needs_network
+@pytest.mark.slow
 def test_real_sets_are_near_each_other_and_blurred_ones_are_not(s2f_data: Path) -> None:
     each = 25
     pictures = some_of(s2f_data, each)

@@ -371,6 +371,7 @@ def test_a_pack_without_traits_or_a_general_generator() -> None:
     assert value(row["error"]) == 0
 
 
+@pytest.mark.slow
 def test_the_default_pack_on_real_voices(s2f_data: Path) -> None:
     chosen = [clip for clip in data_clips(s2f_data) if clip.corpus == "ravdess" and held_out(clip)]
     few = [clip for clip in chosen if Counter(c.speaker for c in chosen[: chosen.index(clip)])[clip.speaker] < 3][:12]

@@ -155,6 +155,7 @@ def test_the_log_says_what_was_said(place: Path, recipe: Path, caplog: pytest.Lo
         ("gan", NEAREST, []),
     ],
 )
+@pytest.mark.slow
 def test_after_a_crash_it_goes_on_bit_for_bit(
     recipe: Path, tmp_path: Path, kind: str, given: list[str], then: list[str]
 ) -> None:

@@ -93,6 +93,7 @@ def test_windows_are_labelled_by_the_pack_as_the_fit_sees_them(run: Path, place:
         assert len(np.unique(features.reshape(8, -1), axis=0)) == 8
 
 
+@pytest.mark.slow
 def test_what_shows_in_a_face_weighs_as_its_recipe_says(place: Path, tmp_path: Path) -> None:
     words = ["fit", "light", place / "recipe.toml", f"runs={tmp_path}"]
     assert s2f_train(*words, "face_weight=30").exit_code == 0

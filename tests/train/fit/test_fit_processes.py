@@ -89,6 +89,7 @@ def alone(place: Path, name: str, *words: str) -> Path:
     return newest_run(runs)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_both_and_one_goes_on(place: Path, started: dict[str, Started]) -> None:
     fit = started[STOPPED]
     until = time.monotonic() + 100

@@ -24,6 +24,8 @@ from s2f_train.recipes import build
 from tests.train.fit.fit_tools import assert_same_run, newest_run, one_thread, points_by_lightness, refused, s2f_train
 from tests.train.made_store import crowd, made_store
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 store = "{folder}/store"
 runs = "{folder}/runs"

@@ -20,6 +20,8 @@ from s2f_train.fit.run import newest_checkpoint
 from s2f_train.fit.sample import embedding_of
 from tests.train.made_tree import AVSPEECH, CLIPS, LIBRISPEECH, VALID, WEN, made_tree, prepare_options
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 MALE = ["gender=male", "view=photo", "identity_weight=1.0", "pixel_weight=0.0", "edge_weight=0.0"]
 

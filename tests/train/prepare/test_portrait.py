@@ -342,6 +342,7 @@ def test_shards_have_what_their_indices_say(made: Store) -> None:
 
 
 @pytest.mark.parametrize(("items", "jobs"), [(1, 2), (2, 1), (100, 1)])
+@pytest.mark.slow
 def test_it_does_not_matter_who_makes_which(made: Store, root: Path, tmp_path: Path, items: int, jobs: int) -> None:
     other = store_of(tmp_path / "store", root, replace(SMALL, shard_items=items), jobs)
     assert reasons(other) == reasons(made)
@@ -349,6 +350,7 @@ def test_it_does_not_matter_who_makes_which(made: Store, root: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("lost", ["store.json", "faces/000000.tar", "faces/000001.jsonl"])
+@pytest.mark.slow
 def test_a_store_that_lost_something_becomes_the_same_again(made: Store, root: Path, tmp_path: Path, lost: str) -> None:
     planned = plan(portraits(root), SMALL, PrepareSettings())
     store_of(tmp_path / "store", root)
@@ -363,6 +365,7 @@ def test_a_store_that_lost_something_becomes_the_same_again(made: Store, root: P
     assert missing(planned, tmp_path / "store") == []
 
 
+@pytest.mark.slow
 def test_a_double_is_back_when_the_other_is_gone(faces: dict[str, Picture], tmp_path: Path) -> None:
     female = head(faces["female"])
     folder = save(tmp_path / "data", a=female, b=resized(female, 360), c=head(faces["male"]))
@@ -377,6 +380,7 @@ def test_a_double_is_back_when_the_other_is_gone(faces: dict[str, Picture], tmp_
     assert reasons(store) == {}
 
 
+@pytest.mark.slow
 def test_an_interruption_between_two_shards_does_not_matter(
     made: Store, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +407,7 @@ def test_an_interruption_between_two_shards_does_not_matter(
     assert {name for name in before if before[name] != after.get(name)} == {"report.html"}
 
 
+@pytest.mark.slow
 def test_beside_other_data_nothing_of_them_changes(root: Path, tmp_path: Path) -> None:
     others = made_source(tmp_path / "data", 2, 4)
     alone, both = (plan(sources, SMALL, PrepareSettings()) for sources in ([others], [others, *portraits(root)]))
@@ -440,6 +445,7 @@ def test_a_store_where_nothing_is_twice_is_not_written_again(
 # --- the command
 
 
+@pytest.mark.slow
 def test_the_command(root: Path, tmp_path: Path) -> None:
     app = typer.Typer()
     register(app)
@@ -464,6 +470,7 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
 # --- real portraits
 
 
+@pytest.mark.slow
 def test_real_portraits(s2f_data: Path, tmp_path: Path) -> None:
     """40 pictures of all sources, and changed copies of some of them."""
     archive = s2f_data / "data" / "faces" / "faces.tar"

@@ -450,6 +450,7 @@ def test_an_item_that_kills_its_process_is_left_out_alone(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.slow
 def test_an_item_that_never_ends_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare_worker, "STUCK_S", 1.5)
     place = str(tmp_path / "f000.png")
@@ -514,6 +515,7 @@ def test_nothing_that_can_be_used_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_ray_makes_the_same_bytes(made_plan: Plan, made_store: Store, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     told: list[int] = []
@@ -601,6 +603,7 @@ def test_wrong_options_are_one_line(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(librispeech: Path, tmp_path: Path, number: signal.Signals) -> None:
     folder = librispeech / "dev-clean" / "84" / "121123"
     for i in range(6, 80):

@@ -36,6 +36,7 @@ def small(pack: Pack, name: str, embeddings: np.ndarray) -> np.ndarray:
     return faces.reshape(len(faces), 3, SIDE, step, SIDE, step).mean(axis=(3, 5)).reshape(len(faces), -1)
 
 
+@pytest.mark.slow
 def test_distances_are_those_of_the_faces(pack: Pack) -> None:
     known, some, others = np.split(voices(pack, 360), [300, 330])
     expected = np.zeros(30)
