@@ -76,6 +76,7 @@ def test_generators_make_different_faces(model: Speech2Face, examples: Path) -> 
     assert np.abs(faces[1] - faces[2]).mean() > 8
 
 
+@pytest.mark.slow
 def test_candidates_vary_around_the_face(model: Speech2Face, examples: Path) -> None:
     voice = model.embed(examples / "female.wav")
     faces = model.face(voice, samples=8, seed=3).faces.astype(float)

@@ -23,6 +23,7 @@ def test_import_alone_loads_nothing_heavy() -> None:
     assert not loaded & {*HEAVY, "onnxruntime", "typer"}
 
 
+@pytest.mark.slow
 def test_a_whole_inference_loads_neither_torch_scipy_nor_pandas(tiny_pack: Path, examples: Path) -> None:
     loaded = _loaded(
         "from s2f_edge import Speech2Face\n"
@@ -34,6 +35,7 @@ def test_a_whole_inference_loads_neither_torch_scipy_nor_pandas(tiny_pack: Path,
     assert not loaded & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_the_command_loads_nothing_heavy(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
     code = (
         "import sys, atexit\n"
@@ -74,6 +76,7 @@ def test_what_signs_pictures_is_loaded_when_one_is_made() -> None:
 
 
 @pytest.mark.parametrize("given", [None, "3"])
+@pytest.mark.slow
 def test_numpys_threads_leave_the_cores_to_the_networks(
     tiny_pack: Path, examples: Path, tmp_path: Path, given: str | None
 ) -> None:

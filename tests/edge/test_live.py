@@ -83,6 +83,7 @@ def test_at_its_end_it_is_the_whole_clip(
 
 @pytest.mark.parametrize("features", FRONT_ENDS)
 @pytest.mark.parametrize("level", [1.0, 0.003], ids=["usual", "quiet"])
+@pytest.mark.slow
 def test_for_every_front_end_and_level(
     tmp_path: Path, default_model: Speech2Face, speech: Float32s, features: str, level: float
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_chunk_costs_its_own_length(
 
 
 @pytest.mark.parametrize("features", ["logmel-64", "melpower-40"])
+@pytest.mark.slow
 def test_features_are_computed_once_where_the_network_needs_all(
     tmp_path: Path, speech: Float32s, features: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +207,7 @@ def test_features_are_computed_once_where_the_network_needs_all(
     assert most <= 2 * 200 + 16
 
 
+@pytest.mark.slow
 def test_a_guess_of_the_gain_that_was_wrong_costs_little(
     default_model: Speech2Face, speech: Float32s, monkeypatch: pytest.MonkeyPatch
 ) -> None:

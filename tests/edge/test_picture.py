@@ -65,6 +65,7 @@ def test_another_format_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("format", "least"), [("webp", 40), ("jpeg", 44)])
+@pytest.mark.slow
 def test_what_is_lossy_looks_the_same(result: FaceResult, format: str, least: float) -> None:
     difference = pixels(result.picture(256, format=format)).astype(float) - pixels(result.picture(256))
     assert 10 * np.log10(255**2 / np.mean(difference**2)) > least  # decibels

@@ -52,10 +52,12 @@ def differences(a: bytes, b: bytes) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 def test_it_is_the_same_function_at_any_length_and_batch(exported: bytes) -> None:
     assert max(differences(exported, blocked(exported))) < 1e-4
 
 
+@pytest.mark.slow
 def test_float16_weights_stay_as_they_are(exported: bytes) -> None:
     half = weights_as_float16(exported)
     rewritten = blocked(half)

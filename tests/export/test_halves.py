@@ -117,6 +117,7 @@ def pack(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pac
     return Pack.open(out)
 
 
+@pytest.mark.slow
 def test_the_halves_become_a_pack_that_draws_as_torch_does(pack: Pack, runs: dict[str, Path], examples: Path) -> None:
     facts = json.loads((pack.folder / "manifest.json").read_text())
     assert (facts["schema"], facts["noise"], facts["renderer"]["file"]) == (2, 0.0, "renderer.onnx")
@@ -153,6 +154,7 @@ def test_what_runs_say_stays_with_them(pack: Pack) -> None:
     assert training["traits"]["surprise_p95"] == 2.0
 
 
+@pytest.mark.slow
 def test_the_order_of_runs_does_not_matter(pack: Pack, runs: dict[str, Path], tmp_path: Path) -> None:
     assert export(runs, tmp_path / "pack", "renderer", "appearance") == 0
     other = Pack.open(tmp_path / "pack").manifest
@@ -177,6 +179,7 @@ def test_the_order_of_runs_does_not_matter(pack: Pack, runs: dict[str, Path], tm
         (("renderer",), "A pack needs a voice network and a generator"),
     ],
 )
+@pytest.mark.slow
 def test_halves_that_make_no_pack_are_refused(
     runs: dict[str, Path], tmp_path: Path, names: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +194,7 @@ def test_one_renderer_in_two_runs_is_one(pack: Pack, runs: dict[str, Path]) -> N
     assert "discriminator" not in networks
 
 
+@pytest.mark.slow
 def test_a_renderer_that_differs_is_not_written(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +239,7 @@ def test_norms_are_inside_convolutions_and_noise_is_kept_once(pack: Pack, runs: 
 # ------------------------------------------------------------------------------- float16
 
 
+@pytest.mark.slow
 def test_float16_halves_the_files_and_keeps_the_faces(
     pack: Pack, runs: dict[str, Path], tmp_path: Path, examples: Path
 ) -> None:
@@ -317,6 +322,7 @@ def test_one_file_makes_the_pipelines_faces_in_both_forms(
         assert np.abs(found["faces"].astype(int) - wanted).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_a_file_with_one_generator(pack: Pack, examples: Path) -> None:
     data = single_file(pack, "female")
     judged = judge(data, pack, speech_of([examples / "female.wav"])[:2], "female")
@@ -346,6 +352,7 @@ def appearances(pack: Pack, examples: Path) -> Appearance:
     return model.appearance(model.embed(examples / "male.wav"), samples=4, seed=2)
 
 
+@pytest.mark.slow
 def test_a_renderer_of_8_bits_is_the_same_network(pack: Pack, appearances: Appearance) -> None:
     data = pack.read("renderer.onnx")
     made = quantised_renderer(data, appearances)
@@ -415,6 +422,7 @@ def test_int8_takes_a_renderer_that_is_near_and_shares_the_packs_else(
     assert small.infer(examples / "male.wav").face.shape == (256, 256, 3)
 
 
+@pytest.mark.slow
 def test_float32_and_back_draw_the_same(narrow: Path, examples: Path, tmp_path: Path) -> None:
     pack = tmp_path / "pack"
     pack.mkdir()

@@ -50,6 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "voice_embedding.pth", folder / "generator.pth"
 
 
+@pytest.mark.slow
 def test_published_weights_become_a_pack(files: tuple[Path, Path], tmp_path: Path, examples: Path) -> None:
     assert to_onnx.main(["--published", *map(str, files), "--out", str(tmp_path / "wen")]) == 0
     model = Speech2Face(tmp_path / "wen", device="cpu")
@@ -68,6 +69,7 @@ def test_published_weights_become_a_pack(files: tuple[Path, Path], tmp_path: Pat
     assert np.abs(result.face - wanted).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_thesis_server_ends_with_tanh(files: tuple[Path, Path]) -> None:
     x = nn.functional.normalize(torch.randn(2, 64))
     plain, tanh = load_published(*files)["generator_general"], load_published(*files, tanh=True)["generator_general"]

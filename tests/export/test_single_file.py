@@ -93,6 +93,7 @@ def test_real_recordings_of_others(pack: Pack, file: bytes, s2f_data: Path, tmp_
     assert judged.least_psnr_db > 60
 
 
+@pytest.mark.slow
 def test_the_generator_is_asked_for_and_candidates_are_drawn(session: Any, examples: Path) -> None:
     model = Speech2Face(device="cpu")
     clip = speech(examples / "male.wav")
@@ -127,6 +128,7 @@ def test_it_says_what_it_is(pack: Pack, file: bytes) -> None:
     assert len(file) < 1.12 * sum(info.bytes for info in pack.manifest.files.values())
 
 
+@pytest.mark.slow
 def test_other_sound_and_less_than_a_second(session: Any, examples: Path) -> None:
     random = np.random.default_rng(1)
     noise = (0.1 * random.standard_normal(3 * RATE)).astype(np.float32)
@@ -212,6 +214,7 @@ def test_a_file_that_differs_is_not_written(pack: Pack, tmp_path: Path, monkeypa
     assert not target.exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_said(pack: Pack, runs: dict[str, Path], tmp_path: Path, capsys: Any) -> None:  # noqa: F811
     assert to_onnx.main(["--checkpoint", str(runs["wen"]), "--out", str(tmp_path / "pack")]) == 0
     flags = ["--pack", str(tmp_path / "pack"), "--single-file", str(tmp_path / "x.onnx")]

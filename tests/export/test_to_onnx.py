@@ -87,6 +87,7 @@ def test_a_checkpoint_becomes_a_pack_that_runs(
     assert np.abs(result.face - wanted).max() <= 1  # one step of 8 bits: rounding
 
 
+@pytest.mark.slow
 def test_the_embedding_of_a_clip_equals_torch(runs: dict[str, Path], tmp_path: Path, examples: Path) -> None:
     from s2f_edge.hearing.features import logmel, normalise_logmel, repeat_to
     from s2f_edge.hearing.vad import find_speech
@@ -130,6 +131,7 @@ def test_a_weight_that_float16_cannot_hold_is_refused(
     assert not (tmp_path / "pack").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_is_not_written(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_file_that_differs_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_failed_export_leaves_the_old_pack(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

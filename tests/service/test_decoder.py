@@ -62,6 +62,7 @@ def test_memory_beyond_its_share_is_refused(male: bytes) -> None:
         pool.close()
 
 
+@pytest.mark.slow
 def test_a_picture_that_would_be_huge(decoder: Decoder) -> None:
     file = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(file, "PNG")

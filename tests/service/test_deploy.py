@@ -102,6 +102,7 @@ def nginx(live_server: Server, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     process.wait(20)
 
 
+@pytest.mark.slow
 def test_nginx_passes_everything_on_and_keeps_nothing(nginx: tuple[str, Path], male: bytes) -> None:
     address, folder = nginx
     context = ssl.create_default_context(cafile=folder / "fullchain.pem")

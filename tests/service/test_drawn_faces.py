@@ -54,6 +54,7 @@ def psnr(a: bytes, b: bytes) -> float:
     return float(10 * np.log10(255.0**2 / max(np.square(pixels(a) - pixels(b)).mean(), 1e-9)))
 
 
+@pytest.mark.slow
 def test_a_picture_has_the_renderers_size_and_all_marks(drawing: httpx.Client, male: bytes, model: Speech2Face) -> None:
     assert drawing.get("/v1/info").json()["face_size"] == 256
     answer = post(drawing, male, gender="female")

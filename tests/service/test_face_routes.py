@@ -46,6 +46,7 @@ def model() -> Speech2Face:
 
 
 @pytest.mark.parametrize(("form", "kind"), [("png", "PNG"), ("webp", "WEBP"), ("jpeg", "JPEG")])
+@pytest.mark.slow
 def test_a_face_comes_as_a_picture_with_its_facts(client: httpx.Client, male: bytes, form: str, kind: str) -> None:
     answer = post(client, "/v1/face", male, gender="male", size=300, format=form)
     assert answer.status_code == 200
@@ -63,6 +64,7 @@ def test_a_face_comes_as_a_picture_with_its_facts(client: httpx.Client, male: by
     assert set(report.layers) == set(facts["marks"])
 
 
+@pytest.mark.slow
 def test_the_service_makes_the_face_that_the_library_makes(
     client: httpx.Client, model: Speech2Face, examples: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_the_service_makes_the_face_that_the_library_makes(
         assert psnr(pixels(answer.content), pixels(expected)) > 50
 
 
+@pytest.mark.slow
 def test_candidates_come_as_json_and_repeat_with_their_seed(client: httpx.Client, female: bytes) -> None:
     answers = [post(client, "/v1/face", female, samples=4, seed=7, size=128, format="json").json() for _ in range(2)]
     faces = [[base64.b64decode(p["base64"]) for p in answer["pictures"]] for answer in answers]
@@ -125,6 +128,7 @@ def test_one_bad_file_of_a_batch_does_not_stop_the_rest(client: httpx.Client, ma
     assert Image.open(io.BytesIO(base64.b64decode(first["face"]["pictures"][0]["base64"]))).size == (64, 64)
 
 
+@pytest.mark.slow
 def test_a_picture_says_where_it_comes_from(client: httpx.Client, male: bytes) -> None:
     face = post(client, "/v1/face", male, size=256).content
     report = post(client, "/v1/provenance", face).json()
@@ -232,6 +236,7 @@ def test_a_wrong_field_is_named(
     assert next(iter(fields)) in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_forms_that_are_none(client: httpx.Client, male: bytes) -> None:
     multipart = {"content-type": "multipart/form-data; boundary=x"}
     attempts = [

@@ -161,6 +161,7 @@ def test_an_address_that_is_none_of_ours() -> None:
         Seal().open(drawn.close(np.ones(4, np.float32), "male", 60.0))
 
 
+@pytest.mark.slow
 def test_an_address_of_another_pack_is_refused(serve: Serve) -> None:
     with serve("--secret", "the same on both").client() as client:
         for length in (64, 65):

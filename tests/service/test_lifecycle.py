@@ -86,6 +86,7 @@ def test_after_a_kill_it_starts_again_at_the_same_port(serve: Serve, male: bytes
         assert client.get(url).status_code == picture.status_code == 200, "the address that was given out still works"
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(serve: Serve) -> None:
     server = serve()
     second = subprocess.run(
@@ -129,6 +130,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return chain, private
 
 
+@pytest.mark.slow
 def test_tls_by_settings(serve: Serve, male: bytes, tmp_path: Path) -> None:
     chain, private = certificate(tmp_path)
     server = serve("--tls-certificate", str(chain), "--tls-key", str(private))
@@ -140,6 +142,7 @@ def test_tls_by_settings(serve: Serve, male: bytes, tmp_path: Path) -> None:
         stranger.get("/healthz")
 
 
+@pytest.mark.slow
 def test_a_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
     _, private = certificate(tmp_path)
     (tmp_path / "no.pem").write_text("no certificate")

@@ -30,6 +30,7 @@ def face(client: httpx.Client, data: bytes, **headers: str) -> httpx.Response:
 # ------------------------------------------------------------------------ bytes, seconds
 
 
+@pytest.mark.slow
 def test_an_upload_is_refused_while_it_is_read(serve: Serve) -> None:
     server = serve("--max-bytes", "100000")
     head = (
@@ -61,6 +62,7 @@ def test_an_upload_is_refused_while_it_is_read(serve: Serve) -> None:
         assert "100000" in refused.json()["detail"]
 
 
+@pytest.mark.slow
 def test_a_recording_may_be_small_and_long(serve: Serve, male: bytes) -> None:
     file = io.BytesIO()
     soundfile.write(file, np.zeros(16_000 * 3600), 16_000, format="FLAC")

@@ -68,6 +68,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255.0**2 / max(np.mean((a - b) ** 2), 1e-9)))
 
 
+@pytest.mark.slow
 def test_a_face_comes_after_a_second_of_speech_and_gets_better(live_server: Server, examples: Path) -> None:
     # In real time a message waits for the answer before it; here each is given its answer's time.
     faces, states = [], []
@@ -103,6 +104,7 @@ def test_sound_of_any_rate_is_heard(live_server: Server, examples: Path, rate: i
     assert 6.5 < answers[-1]["speech_seconds"] < 7.5
 
 
+@pytest.mark.slow
 def test_opus_packets_are_heard(live_server: Server, examples: Path) -> None:
     av = pytest.importorskip("av")
     samples, rate = soundfile.read(examples / "female.wav", dtype="float32")

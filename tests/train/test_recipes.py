@@ -342,6 +342,7 @@ def some_settings(draw: st.DrawFn, kind: str) -> RunSettings:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
+@pytest.mark.slow
 def test_what_is_written_reads_the_same(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
 ) -> None:

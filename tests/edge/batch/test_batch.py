@@ -73,6 +73,7 @@ def names(folder: Path) -> list[str]:
 # ------------------------------------------------------------------------------ workers
 
 
+@pytest.mark.slow
 def test_workers_make_what_one_process_makes(run, clips: Path, tmp_path: Path) -> None:
     alone = run("infer", clips, "--out", "one", "--json", "--seed", 5, "--samples", 2)
     together = run("infer", clips, "--out", "two", "--json", "--seed", 5, "--samples", 2, "--jobs", 2)
@@ -125,6 +126,7 @@ def counted(source: Path, folder: Path, count: int, pulled: list[Job]) -> Iterat
         yield pulled[-1]
 
 
+@pytest.mark.slow
 def test_few_recordings_are_under_way_and_a_killed_worker_costs_one(
     tiny_pack: Path, examples: Path, tmp_path: Path
 ) -> None:
@@ -247,6 +249,7 @@ def test_thousands_of_one_name_are_planned_at_once() -> None:
 # -------------------------------------------------------------------------------- table
 
 
+@pytest.mark.slow
 def test_every_recording_is_a_row(run, clips: Path, tmp_path: Path) -> None:
     result = run("infer", clips, "--out", "faces", *TABLE, "--samples", 2)
     assert result.exit_code == 3, result.output
@@ -270,6 +273,7 @@ def test_every_recording_is_a_row(run, clips: Path, tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_parquet(run, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     odd = os.fsdecode(b"b\xff.wav")
@@ -322,6 +326,7 @@ def test_options_that_do_not_go_together(run, clips: Path, arguments: list[str],
 # -------------------------------------------------------------------------- going on
 
 
+@pytest.mark.slow
 def test_what_is_done_and_whole_stays(run, clips: Path, tmp_path: Path) -> None:
     command = ["infer", clips, "--out", "faces", *TABLE]
     assert run(*command).exit_code == 3
@@ -348,6 +353,7 @@ def test_what_is_done_and_whole_stays(run, clips: Path, tmp_path: Path) -> None:
     assert run(*command, "--resume").exit_code == 0
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_another_folder_and_with_more_recordings(
     run, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +371,7 @@ def test_it_goes_on_from_another_folder_and_with_more_recordings(
     assert len(names(tmp_path / "faces")) == 7
 
 
+@pytest.mark.slow
 def test_other_settings_are_not_mixed(run, clips: Path, tmp_path: Path) -> None:
     assert run("infer", clips, *TABLE).exit_code == 3
     before = names(tmp_path), (tmp_path / "rows.jsonl").read_bytes()
@@ -440,6 +447,7 @@ def test_a_killed_run_goes_on(tiny_pack: Path, examples: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on(
     tiny_pack: Path, examples: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

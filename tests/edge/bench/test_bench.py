@@ -289,6 +289,7 @@ def test_a_process_tells_its_errors(pack: Path) -> None:
         found.measure(ONE)
 
 
+@pytest.mark.slow
 def test_loading_is_of_all_networks(
     pack: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -329,6 +330,7 @@ def test_peak_memory_is_of_this_process() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes(pack: Path, count: int) -> None:
     """While they measure: before that they would end by themselves, with their parent."""
     code = (

@@ -137,6 +137,7 @@ def test_candidates_apart_or_as_a_grid(run, examples: Path, tmp_path: Path) -> N
     assert Image.open(tmp_path / "male.face.png").width == 64 + 2 + 64
 
 
+@pytest.mark.slow
 def test_standard_input_and_output(tiny_pack: Path, examples: Path) -> None:
     sound = (examples / MALE).read_bytes()
     done = process("infer", "-", "--pack", tiny_pack, "--out", "-", stdin=sound)
@@ -334,6 +335,7 @@ def batch(tiny_pack: Path, examples: Path, folder: Path, **streams: Any) -> subp
     return start("infer", "in", "--pack", tiny_pack, "--out", "faces", cwd=folder, **streams)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_batch_with_one_line(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
     running = batch(tiny_pack, examples, tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert running.stdout is not None
@@ -349,6 +351,7 @@ def test_ctrl_c_ends_a_batch_with_one_line(tiny_pack: Path, examples: Path, tmp_
 
 
 @pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_a_batch_in_silence(
     tiny_pack: Path, examples: Path, tmp_path: Path, merged: bool
 ) -> None:
@@ -372,6 +375,7 @@ def test_a_closed_pipe_leaves_no_traceback(tiny_pack: Path, examples: Path, argu
     assert running.returncode == 141
 
 
+@pytest.mark.slow
 def test_lines_do_not_stand_behind_the_progress_bar(tiny_pack: Path, examples: Path, tmp_path: Path) -> None:
     """On a terminal, what is left of each line after its last carriage return."""
     (tmp_path / "bad.wav").write_bytes(b"no sound at all")

@@ -167,6 +167,7 @@ def test_outs_that_cannot_be_meant(run, here: Path, arguments: list[str], said: 
     assert said in facts["message"]
 
 
+@pytest.mark.slow
 def test_what_is_replaced_without_overwrite(run, here: Path) -> None:
     for command, status in (("infer", 0), ("embed", 50), ("inspect", 0)):
         assert run(command, MALE).exit_code == 0
@@ -183,6 +184,7 @@ def test_what_is_replaced_without_overwrite(run, here: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+@pytest.mark.slow
 def test_any_name_can_be_printed(tiny_pack: Path, here: Path, encoding: str) -> None:
     names = ["ünï.wav", os.fsdecode(b"b\xff.wav")]
     for name in names:
@@ -212,6 +214,7 @@ def test_any_name_can_be_printed(tiny_pack: Path, here: Path, encoding: str) -> 
         ("s2f infer --samples x 2>&-", 2, b""),
     ],
 )
+@pytest.mark.slow
 def test_closed_and_full_streams(tiny_pack: Path, here: Path, line: str, status: int, said: bytes) -> None:
     if "infer" in line:
         line = line.replace("infer", f"infer --pack {tiny_pack}")
@@ -223,6 +226,7 @@ def test_closed_and_full_streams(tiny_pack: Path, here: Path, line: str, status:
 
 
 @pytest.mark.parametrize("name", ["bad.wav", MALE])
+@pytest.mark.slow
 def test_only_the_picture_goes_to_standard_output(tiny_pack: Path, here: Path, name: str) -> None:
     (here / "bad.wav").write_bytes(b"no sound at all")
     done = process("infer", name, "--pack", tiny_pack, "--out", "-", "--json", cwd=here)

@@ -62,6 +62,7 @@ def test_what_is_skipped_is_counted_and_named(folder: Path, monkeypatch: pytest.
     assert SOUNDS > BY_MEDIA
 
 
+@pytest.mark.slow
 def test_what_is_skipped_is_in_the_table(run: Any, folder: Path, tmp_path: Path, tiny_pack: Path) -> None:
     (folder / "phone.m4a").unlink()
     line = ["infer", str(folder), "--out", str(tmp_path / "faces"), "--table", str(tmp_path / "t.jsonl"), "--jobs", "1"]

@@ -98,6 +98,7 @@ def test_files_are_whole_before_they_are_mutated(sound_file: SoundFile, name: st
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=EDITS, end=ENDS)
 @pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.slow
 def test_mutated_files(sound_file: SoundFile, name: str, edits: list[tuple[float, int, bytes]], end: float) -> None:
     drain(mutated(sound_file(name), edits, end))
 

@@ -94,6 +94,7 @@ def test_a_whole_file_is_read_whole_and_nothing_is_said(make: Make, name: str) -
 
 @pytest.mark.parametrize("share", [0.3, 0.67, 0.9])
 @pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.slow
 def test_a_cut_file_gives_what_is_there_and_says_where_it_ends(make: Make, name: str, share: float) -> None:
     data = make(name)
     data = data[: int(share * len(data))]

@@ -117,6 +117,7 @@ def test_equals_the_collector_over_the_whole_signal(seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 50), end=st.integers(1, 32_000), cuts=st.lists(st.integers(0, 32_000), max_size=15))
+@pytest.mark.slow
 def test_the_same_however_the_signal_is_cut(seed: int, end: int, cuts: list[int]) -> None:
     x = vowels(seed, 2.0)[:end]
     got, wanted = pushed(SpeechFinder(), x, cuts), find_speech(x)

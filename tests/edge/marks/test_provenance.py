@@ -90,6 +90,7 @@ def with_one_pixel_changed(data: bytes, format: str) -> bytes:
 
 @pytest.mark.parametrize("grid", [False, True])
 @pytest.mark.parametrize("format", MEDIA_TYPES)
+@pytest.mark.slow
 def test_all_layers_are_read_back(result: FaceResult, format: str, grid: bool) -> None:
     data = result.grid_picture(format=format) if grid else result.picture(format=format)
     report = read(data)

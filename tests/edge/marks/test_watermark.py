@@ -101,6 +101,7 @@ def test_a_mark_of_256_pixels_survives(attack: str) -> None:
 
 @pytest.mark.parametrize("attack", ["jpeg", "webp", "half-jpeg", "double", "crop-half-jpeg", "bottom-odd-jpeg"])
 @pytest.mark.parametrize("size", [300, 512, 1024])
+@pytest.mark.slow
 def test_a_mark_of_other_sizes_survives(size: int, attack: str) -> None:
     for picture, payload in _few(size):
         found = find(ATTACKS[attack](picture))
@@ -137,6 +138,7 @@ def test_where_a_mark_is_found_is_where_the_face_is() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 4, 6, 10])
+@pytest.mark.slow
 def test_a_grid_is_found_and_each_of_its_faces(count: int) -> None:
     plain = [resize(face, 256) for face in faces()[:count]]
     whole = grid([mark(face, 77) for face in plain])
@@ -150,6 +152,7 @@ def test_a_grid_is_found_and_each_of_its_faces(count: int) -> None:
     assert find(grid(plain)) is None
 
 
+@pytest.mark.slow
 def test_faces_without_a_mark_have_none() -> None:
     for face in faces()[::3]:
         best = strongest(resize(face, 256))

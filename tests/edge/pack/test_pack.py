@@ -172,6 +172,7 @@ def test_fuzz_anything_is_refused_cleanly(data: bytes) -> None:
 
 @settings(max_examples=300)
 @given(st.data())
+@pytest.mark.slow
 def test_fuzz_one_changed_value(tiny_pack: Path, tiny_drawn_pack: Path, data: st.DataObject) -> None:
     """One value anywhere replaced by anything: understood or refused, never another error."""
     pack = data.draw(st.sampled_from([tiny_pack, tiny_drawn_pack]))

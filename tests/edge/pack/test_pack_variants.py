@@ -152,6 +152,7 @@ def test_the_command_takes_a_variant(run, pack: Path, examples: Path, tmp_path: 
         assert run(command, examples / "male.wav", "--variant", "int4", "--pack", pack, pack=False).exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_table_of_many_has_the_variants_sha256(run, pack: Path, examples: Path, tmp_path: Path) -> None:
     result = run(
         "infer", examples, "--out", "faces/", "--table", "rows.jsonl", "--jobs", 2, "--pack", pack, "--variant",

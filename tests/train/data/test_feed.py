@@ -85,6 +85,7 @@ def test_an_error_comes_where_its_batch_would(workers: int) -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_processes_make_what_the_thread_makes() -> None:
     mine = list(batches(Counter(), 3, 12))
     theirs = list(batches(Counter(seconds=0.001), 3, 12, workers=2))
@@ -94,6 +95,7 @@ def test_processes_make_what_the_thread_makes() -> None:
     assert os.getpid() not in {int(batch["of"]) for batch in theirs}
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_for_the_loop_to_handle() -> None:
     """A terminal sends it to every process of the group; a batch that was under way must still come."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it

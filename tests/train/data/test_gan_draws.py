@@ -104,6 +104,7 @@ def test_shares_are_the_whole_batch(store: Store, mode: dict[str, Any], world: i
             np.testing.assert_array_equal(np.concatenate([share[key] for share in shares]), expected, err_msg=key)
 
 
+@pytest.mark.slow
 def test_processes_may_draw_it(store: Store) -> None:
     mine = drawer(store)
     for step, batch in enumerate(batches(mine, 2, 5, workers=1), 2):

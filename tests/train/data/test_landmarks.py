@@ -52,6 +52,7 @@ def test_a_mirror_image_has_mirrored_points(faces: Tensor) -> None:
     assert (back - points).abs().mean() < 0.01  # half a pixel of 64
 
 
+@pytest.mark.slow
 def test_where_no_face_is_none_is_found() -> None:
     points, found = find_landmarks(torch.full((2, 64, 64, 3), 255, dtype=torch.uint8))
     assert not found.any()

@@ -89,6 +89,7 @@ def test_help() -> None:
     assert "evaluate" in CliRunner().invoke(app, ["--help"]).output
 
 
+@pytest.mark.slow
 def test_a_report(call: Call, folder: Path, tiny_pack: Path, tmp_path: Path) -> None:
     result = call("--pack", f"tiny={tiny_pack}", "--pictures", folder / "pictures", "--reference", "face")
     assert result.exit_code == 0, result.output
@@ -142,6 +143,7 @@ def test_ctrl_c_is_no_traceback(call: Call, folder: Path, monkeypatch: pytest.Mo
 # -------------------------------------------------------------------------------- names
 
 
+@pytest.mark.slow
 def test_names_of_packs_and_pictures(call: Call, folder: Path, tiny_pack: Path, tmp_path: Path) -> None:
     make_pack(tmp_path / "a=b", generators="general", traits=False)  # a folder whose name looks like NAME=FOLDER
     shutil.copytree(folder / "pictures", tmp_path / "theirs")
@@ -168,6 +170,7 @@ def test_two_of_one_name(call: Call, folder: Path) -> None:
 # -------------------------------------------------------------------------------- judges that took part in training
 
 
+@pytest.mark.slow
 def test_a_network_that_a_training_used_is_refused(call: Call, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "own.onnx").write_bytes(b"weights")
     pictures = ("--pictures", f"ours={folder / 'pictures'}", "--reference", "face", "--json")
@@ -250,6 +253,7 @@ def test_a_fault_of_the_code_is_no_message_for_the_user(call: Call, monkeypatch:
     assert isinstance(call("--pack", "default").exception, ValueError)
 
 
+@pytest.mark.slow
 def test_photographs_for_realism(call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(judges, "open_close", lambda wheel: asked.append(wheel))

@@ -93,6 +93,7 @@ def test_whole_pictures_by_hand() -> None:
     assert far[2] > 50
 
 
+@pytest.mark.slow
 def test_a_copy_whose_hair_and_ground_are_learnt_is_seen(tmp_path: Path) -> None:
     """A portrait of training that is shown again, mirrored, beside portraits that no training saw."""
     voices = [Person(f"T{i}", "mf"[i % 2], 20.0, "test", voices=1, photos=1, clips=1) for i in range(4)]

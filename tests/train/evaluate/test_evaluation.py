@@ -115,6 +115,7 @@ def pack_trained_with(folder: Path, *hashes: str) -> Path:
 # -------------------------------------------------------------------------------- figures
 
 
+@pytest.mark.slow
 def test_the_figures_that_must_come_out(run: Run, faces: Path, tiny_pack: Path) -> None:
     found, trials = run(packs={"tiny": tiny_pack}, pictures={"perfect": faces}, references=("face",))
     assert found.title == f"tiny, perfect, face on {VOICES} voices"
@@ -195,6 +196,7 @@ def test_trials_give_the_figures_of_the_report(
 
 
 @pytest.mark.usefixtures("few_conditions")
+@pytest.mark.slow
 def test_pairs_of_voices_stand_in_the_trials(run: Run, four: Path, tiny_pack: Path) -> None:
     found, trials = run(store=str(four), packs={"tiny": tiny_pack}, voice_side=True)
     (whole,) = (row for row in section(found, "Voices")["voices"].rows if row["source"] == "all")
@@ -208,6 +210,7 @@ def test_pairs_of_voices_stand_in_the_trials(run: Run, four: Path, tiny_pack: Pa
 # -------------------------------------------------------------------------------- again
 
 
+@pytest.mark.slow
 def test_the_same_gives_the_same_bytes_and_asks_nobody_again(
     store: Store, faces: Path, tiny_pack: Path, tmp_path: Path
 ) -> None:
@@ -315,6 +318,7 @@ def test_what_a_refused_generator_makes_of_silence_is_refused_too(run: Run, tiny
 
 
 @pytest.mark.usefixtures("few_conditions")
+@pytest.mark.slow
 def test_a_judge_of_gender_that_trained_a_pack_does_not_judge_its_voices(run: Run, four: Path, tmp_path: Path) -> None:
     pack = pack_trained_with(tmp_path / "pack", READER)
     found, _ = run(store=str(four), packs={"tiny": pack}, references=("face",), voice_side=True)
@@ -322,6 +326,7 @@ def test_a_judge_of_gender_that_trained_a_pack_does_not_judge_its_voices(run: Ru
     assert all(row["face"] is None for row in section(found, "Voices")["voices"].rows)
 
 
+@pytest.mark.slow
 def test_another_network_refuses_nobody(run: Run, tmp_path: Path) -> None:
     found, _ = run(weights=(USED,), packs={"tiny": pack_trained_with(tmp_path / "pack", "12" * 32)})
     assert "Not to be compared" not in [s.title for s in found.sections]
@@ -337,6 +342,7 @@ def test_of_a_system_that_there_is_not(run: Run, faces: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_conditions")
+@pytest.mark.slow
 def test_two_packs(run: Run, four: Path, tiny_pack: Path, tmp_path: Path) -> None:
     other = make_pack(tmp_path / "other", traits=False, generators="general female")
     found, _ = run(store=str(four), packs={"one": tiny_pack, "two": other}, voice_side=True)
@@ -351,6 +357,7 @@ def test_two_packs(run: Run, four: Path, tiny_pack: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("few_conditions")
+@pytest.mark.slow
 def test_a_pack_without_a_general_generator(run: Run, four: Path, tmp_path: Path) -> None:
     pack = make_pack(tmp_path / "men", generators="male")
     found, _ = run(store=str(four), packs={"men": pack}, references=("face",), voice_side=True)
@@ -371,6 +378,7 @@ def test_a_pack_that_refuses_all(tiny_pack: Path, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("few_conditions")
+@pytest.mark.slow
 def test_pairs_of_voices_of_two_packs_can_be_told_apart(run: Run, four: Path, tiny_pack: Path, tmp_path: Path) -> None:
     other = make_pack(tmp_path / "other", features="logmel-64")
     _, trials = run(store=str(four), packs={"one": tiny_pack, "two": other}, voice_side=True)
@@ -469,6 +477,7 @@ def test_the_split_is_told_if_it_is_train(run: Run, tmp_path: Path) -> None:
     assert "The gallery holds 8 people; others state figures for 100." in found.warnings
 
 
+@pytest.mark.slow
 def test_a_pack_of_another_split_is_told(run: Run, four: Path, tmp_path: Path) -> None:
     pack = make_pack(tmp_path / "pack")
     manifest = json.loads((pack / "manifest.json").read_text())

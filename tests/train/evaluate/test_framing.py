@@ -49,6 +49,7 @@ def test_blur_takes_sharpness_away_step_by_step() -> None:
         assert less[1] < more[1] / 2
 
 
+@pytest.mark.slow
 def test_a_picture_without_a_face_is_taken_as_aligned() -> None:
     side = 320
     picture = np.zeros((side, side, 3), np.uint8)
@@ -61,6 +62,7 @@ def test_a_picture_without_a_face_is_taken_as_aligned() -> None:
         assert frame[y - 4 : y + 5, x - 4 : x + 5].max() > 200  # each of the five lies where the frame has it
 
 
+@pytest.mark.slow
 def test_thumbnails_are_the_whole_picture() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[:32, :, 0] = 200

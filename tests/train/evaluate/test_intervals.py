@@ -114,6 +114,7 @@ def test_cosine_between(person: Ints) -> None:
 # ------------------------------------------------------------------------------- coverage
 
 
+@pytest.mark.slow
 def test_the_interval_covers_where_trials_of_a_person_are_alike() -> None:
     people, each, worlds = 40, 10, 200
     person = np.repeat(np.arange(people), each)

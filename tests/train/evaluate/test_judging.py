@@ -88,6 +88,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups to signal.")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.slow
 def test_all_processes_end_with_the_first(end: signal.Signals, tmp_path: Path) -> None:
     program = tmp_path / "slow.py"
     program.write_text(SLOW)
@@ -108,6 +109,7 @@ def test_all_processes_end_with_the_first(end: signal.Signals, tmp_path: Path) -
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 def test_what_a_process_refuses_is_told() -> None:
     with pytest.raises(JudgeError, match="made of straw"):
         judge_all(Refuser(), noise(40), VectorCache(), jobs=2)

@@ -45,6 +45,7 @@ def test_cells_are_of_the_face_alone() -> None:
 
 
 @needs_network
+@pytest.mark.slow
 def test_what_the_network_gives() -> None:
     judge = Realism()
     picture = np.random.default_rng(0).integers(0, 255, (100, 90, 3), np.uint8)

@@ -160,6 +160,7 @@ def test_retrieval(metric: str) -> None:
     assert [value(f) for f in chart.lines["chance"] if f] == [0.25, 0.5, 0.75] + [1] * 7
 
 
+@pytest.mark.slow
 def test_galleries_of_a_hundred_are_disjoint() -> None:
     scene = made_scene("mf" * 125, voices=1, faces=1)
     tables, _ = retrieval_tables(scene, [row("perfect", own(scene)), row("same", seen(np.ones((250, 250))))])

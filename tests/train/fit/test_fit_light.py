@@ -67,6 +67,7 @@ def run(place: Path) -> Path:
     return newest_run(place / "runs")
 
 
+@pytest.mark.slow
 def test_it_comes_to_say_what_the_pack_says(run: Path, place: Path) -> None:
     rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     first, last = (np.mean([row["distance"] for row in part]) for part in (rows[:5], rows[-5:]))
@@ -105,6 +106,7 @@ def test_what_shows_in_a_face_weighs_as_its_recipe_says(place: Path, tmp_path: P
     assert checked["valid_face_distance"] < beside["valid_face_distance"]
 
 
+@pytest.mark.slow
 def test_going_on_gives_the_same_run(run: Path, place: Path, tmp_path: Path) -> None:
     """Nor are the windows made again."""
     shutil.copytree(run.parent / "cache", tmp_path / "cache")
@@ -117,6 +119,7 @@ def test_going_on_gives_the_same_run(run: Path, place: Path, tmp_path: Path) -> 
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")} == made
 
 
+@pytest.mark.slow
 def test_it_becomes_the_light_variant(
     run: Path, place: Path, examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

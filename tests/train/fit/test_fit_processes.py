@@ -112,6 +112,7 @@ def test_ctrl_c_stops_both_and_one_goes_on(place: Path, started: dict[str, Start
 
 
 @pytest.mark.parametrize("name", ["wen2019", "voice"])
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does(place: Path, started: dict[str, Started], name: str) -> None:
     one = alone(place, name)
     assert started[name].end() == 0, started[name].errors.read_text()

@@ -76,6 +76,7 @@ def rows(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_decoder_learns_first_and_then_the_encoder(run: Path) -> None:
     figures = rows(run)
     assert [row["step"] for row in figures] == list(range(1, 9))
@@ -104,6 +105,7 @@ def test_at_its_end_the_encoder_hears_genders(run: Path, place: Path) -> None:
     assert np.mean((male.numpy() > 0.5) == said) == pytest.approx(facts["traits"]["right"])
 
 
+@pytest.mark.slow
 def test_after_a_stop_it_goes_on_bit_for_bit(place: Path, run: Path) -> None:
     for steps in (3, 6):  # in either half
         runs = place / f"stopped{steps}"
@@ -117,6 +119,7 @@ def test_after_a_stop_it_goes_on_bit_for_bit(place: Path, run: Path) -> None:
         assert_same_run(stopped, run, 8)
 
 
+@pytest.mark.slow
 def test_a_vae_gan_teaches_the_decoder_too(place: Path) -> None:
     runs = place / "gans"
     result = s2f_train("fit", "vae", place / "recipe.toml", f"runs={runs}", *GAN)
@@ -129,6 +132,7 @@ def test_a_vae_gan_teaches_the_decoder_too(place: Path) -> None:
     assert all(torch.equal(before[n], after[n]) for n in before if n.startswith("face/"))
 
 
+@pytest.mark.slow
 def test_the_pack_makes_the_faces_that_torch_makes(run: Path, examples: Path, tmp_path: Path) -> None:
     assert export(["--checkpoint", str(run), "--out", str(tmp_path / "pack"), "--float16"]) == 0
     model = Speech2Face(tmp_path / "pack")
@@ -148,6 +152,7 @@ def test_the_pack_makes_the_faces_that_torch_makes(run: Path, examples: Path, tm
     assert s2f_train("sample", run, examples / "male.wav", "--out", tmp_path / "sample.png").exit_code == 0
 
 
+@pytest.mark.slow
 def test_face_features_of_vgg_face(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with a network of the published kind, brought as a .t7 file; small, so that it is quick."""
     from s2f_train.fit import vae
@@ -175,6 +180,7 @@ def test_face_features_of_vgg_face(place: Path, tmp_path: Path, monkeypatch: pyt
     assert list(facts["outside_networks"]) == ["face"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fitted_is_said(place: Path, tmp_path: Path) -> None:
     recipe = place / "recipe.toml"
     assert "leave some to the encoder" in refused("fit", "vae", recipe, "decoder_steps=8")

@@ -40,6 +40,7 @@ def wheel(path: Path, state: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_its_structure_is_the_published_one(network: CamPlusPlus) -> None:
     # The published file holds 6,848,544 numbers that are learned; 192 x 1024 are of the dense layer.
     assert sum(p.numel() for p in network.parameters()) == 6_848_544 - 192 * 1024
@@ -107,12 +108,14 @@ def test_what_the_batch_norm_expects_becomes_zero_and_one() -> None:
     assert (deviation - 1).abs().max() < 0.02
 
 
+@pytest.mark.slow
 def test_onnx_is_the_same_function(network: CamPlusPlus) -> None:
     examples = [{"features": 3 * torch.randn(n, t, 80)} for n, t in ((1, 200), (3, 137), (1, 33), (2, 500))]
     report = verify(network, to_onnx(network, examples[0]), examples)
     assert report["largest_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_weights_come_from_the_wheel_or_the_file(network: CamPlusPlus, tmp_path: Path) -> None:
     state = published(network)
     torch.save(state, tmp_path / "campplus_cn_en_common.pt")
@@ -123,6 +126,7 @@ def test_weights_come_from_the_wheel_or_the_file(network: CamPlusPlus, tmp_path:
             assert torch.equal(load_campplus(path)(features), wanted)
 
 
+@pytest.mark.slow
 def test_other_files_are_refused_in_a_sentence(network: CamPlusPlus, tmp_path: Path) -> None:
     state = published(network)
     del state["head.bn1.weight"]

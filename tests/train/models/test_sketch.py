@@ -35,6 +35,7 @@ def space() -> SketchSpace:
     return fitted
 
 
+@pytest.mark.slow
 def test_numbers_of_photographs_have_mean_0_and_deviation_1(space: SketchSpace) -> None:
     numbers = space(as_input(_faces()[0]))
     for values in (numbers.inner, numbers.outer):
@@ -43,6 +44,7 @@ def test_numbers_of_photographs_have_mean_0_and_deviation_1(space: SketchSpace) 
         assert (values.square().mean(dim=0).sqrt() - 1).abs().max() < 0.05
 
 
+@pytest.mark.slow
 def test_a_sketch_of_enough_numbers_is_the_face_made_small(space: SketchSpace) -> None:
     pictures = as_input(_faces()[0][:20])
     inner, outer = space.drawn(space(pictures))
@@ -53,6 +55,7 @@ def test_a_sketch_of_enough_numbers_is_the_face_made_small(space: SketchSpace) -
     assert inner[:, :, 0].abs().max() < 1e-5  # nothing where the inner face is not
 
 
+@pytest.mark.slow
 def test_a_mirrored_face_has_the_same_numbers_but_for_the_sign_of_its_side(space: SketchSpace) -> None:
     pictures = as_input(_faces()[0][:8])
     numbers, mirrored = space(pictures), space(pictures.flip(3))
@@ -74,6 +77,7 @@ def test_what_is_completed_follows_gender_and_keeps_what_is_told(space: SketchSp
     assert below[0] < below[1] - 0.3
 
 
+@pytest.mark.slow
 def test_latents_spread_as_photographs_do(space: SketchSpace) -> None:
     pixels, _, male = _faces()
     numbers = space(as_input(pixels))
@@ -84,6 +88,7 @@ def test_latents_spread_as_photographs_do(space: SketchSpace) -> None:
     assert 0.001 < shape.std() < 0.012
 
 
+@pytest.mark.slow
 def test_differences_are_what_drawing_adds(space: SketchSpace) -> None:
     numbers = space(as_input(_faces()[0][:4]))
     zero = Numbers(*(torch.zeros_like(x) for x in (numbers.inner, numbers.side, numbers.outer)))

@@ -69,6 +69,7 @@ def test_an_encoder_of_other_layers_is_refused() -> None:
 # -------------------------------------------------------------------------- face decoder
 
 
+@pytest.mark.slow
 def test_the_face_decoder_is_figure_4_6() -> None:
     decoder = FaceDecoder()
     by_hand = (4096 * 1000 + 1000) + (1000 * 50176 + 50176)
@@ -200,6 +201,7 @@ def test_weights_come_from_both_kinds_of_files(tiny: VggFace, as_t7: Any, tmp_pa
         assert not any(p.requires_grad for p in loaded.parameters())
 
 
+@pytest.mark.slow
 def test_weights_of_other_shapes_are_refused(tiny: VggFace, as_t7: Any, tmp_path: Path) -> None:
     (tmp_path / "vgg.t7").write_bytes(t7(as_t7))
     save_file(tiny.state_dict(), tmp_path / "vgg.safetensors")

@@ -242,6 +242,7 @@ def test_what_lies_outside_is_told(aligner: Aligner, portrait: Picture, cut: tup
     assert 0.6 < part.inside < 0.96
 
 
+@pytest.mark.slow
 def test_zoom_enlarges_the_face(portrait: Picture) -> None:
     zoomed = Aligner(64, zoom=1.5)(portrait)
     wide = Aligner(128)(portrait)
@@ -385,6 +386,7 @@ def test_bytes_that_changed_never_crash() -> None:
             assert read.ndim == 3
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encoded(Image.new("1", (9000, 6000)), "PNG")
     assert len(whole) < 50_000

@@ -122,6 +122,7 @@ def test_the_mean_shape_is_symmetric_and_inside() -> None:
     assert MEAN_SHAPE.max() < 0.95
 
 
+@pytest.mark.slow
 def test_a_head_lies_on_the_frame(maker: PortraitMaker, faces: dict[str, Picture]) -> None:
     for face in faces.values():
         made = maker(head(face))
@@ -289,6 +290,7 @@ def made(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store_of(tmp_path_factory.mktemp("stores") / "portraits", root)
 
 
+@pytest.mark.slow
 def test_a_store_has_each_portrait_once(made: Store) -> None:
     why = reasons(made)
     assert {name: text.split(":")[0] for name, text in why.items()} == {
@@ -432,6 +434,7 @@ def test_beside_other_data_nothing_of_them_changes(root: Path, tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 def test_a_store_where_nothing_is_twice_is_not_written_again(
     faces: dict[str, Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -273,6 +273,7 @@ def test_a_picture_without_a_face_is_left_out(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------- whole runs
 
 
+@pytest.mark.slow
 def test_the_same_input_makes_the_same_bytes(made_plan: Plan, made_store: Store, tmp_path: Path) -> None:
     prepared(made_plan, tmp_path / "again", jobs=2)
     assert files(tmp_path / "again") == files(made_store.folder)
@@ -416,6 +417,7 @@ def broken_source(folder: Path) -> tuple[Source, dict[str, str]]:
     return replace(source, items=[*source.items, *items]), why
 
 
+@pytest.mark.slow
 def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     source, why = broken_source(tmp_path / "data")
     store = prepared(plan([source], Choice(), PrepareSettings()), tmp_path / "store")
@@ -432,6 +434,7 @@ def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     assert files(again.folder) == files(store.folder)
 
 
+@pytest.mark.slow
 def test_an_item_that_kills_its_process_is_left_out_alone(tmp_path: Path) -> None:
     source = made_source(tmp_path / "data", 2, 20)
     place = str(tmp_path / "data" / "f000.png")
@@ -472,6 +475,7 @@ def test_a_process_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch
         prepare_worker.Worker(PrepareSettings())
 
 
+@pytest.mark.slow
 def test_data_that_are_gone_are_not_taken_for_broken(tmp_path: Path) -> None:
     planned = plan([made_source(tmp_path / "data")], SMALL, PrepareSettings())
     (tmp_path / "data").rename(tmp_path / "unplugged")
@@ -492,6 +496,7 @@ def test_a_package_that_is_missing_stops_the_run(tmp_path: Path, monkeypatch: py
         prepared(plan([source_of([item])], Choice(), PrepareSettings()), tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     planned = plan([made_source(tmp_path / "data")], SMALL, PrepareSettings())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -550,6 +555,7 @@ def librispeech(tmp_path: Path) -> Path:
     return tmp_path / "LibriSpeech"
 
 
+@pytest.mark.slow
 def test_the_commands(app: typer.Typer, librispeech: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     command = ["prepare", "--out", str(tmp_path / "store"), "--librispeech", str(librispeech), "--jobs", "1"]
