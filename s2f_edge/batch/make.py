@@ -149,14 +149,13 @@ class Maker:
             cause = error.__context__
             fatal = isinstance(cause, OSError) and cause.errno in FATAL
             facts = error.to_dict()
-        except OSError as error:  # what is written has errors of its own
-            facts = unreadable(error).to_dict()
-        except Exception as error:  # a fault of ours: the others have nothing to do with it
+        except Exception as error:
             log.debug("%s", job.source, exc_info=True)
-            text = f"Unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; please report it."
-            facts = {"error": "unexpected", "message": text, "exit_status": 1}
-            if exhausted := OutOfResourcesError.of(error):
-                facts = exhausted.to_dict()
+            if found := _failure(error):
+                facts = found.to_dict()
+            else:  # a fault of ours: the others have nothing to do with it
+                text = f"Unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; please report it."
+                facts = {"error": "unexpected", "message": text, "exit_status": 1}
         return Outcome(facts, sizes, (perf_counter() - began) * 1e3, fatal)
 
 
@@ -167,21 +166,19 @@ def here(jobs: Iterable[Job], make: Callable[[Job], Facts]) -> Outcomes:
             facts = make(job)
         except S2FError as error:
             facts = error.to_dict()
-        except BrokenPipeError:
-            raise
-        except OSError as error:  # what is written has errors of its own
-            log.debug("%s", job.source, exc_info=True)
-            facts = unreadable(error).to_dict()
-        except (MemoryError, RuntimeError) as error:
-            if not (exhausted := OutOfResourcesError.of(error)):
+        except (OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, BrokenPipeError) or not (found := _failure(error)):
                 raise
-            facts = exhausted.to_dict()
+            log.debug("%s", job.source, exc_info=True)
+            facts = found.to_dict()
         yield job, Outcome(facts, [], 0.0)
 
 
-def unreadable(error: OSError) -> UnreadableAudioError:
-    """The error of a recording that the operating system cannot read."""
-    return UnreadableAudioError(f"The recording cannot be read: {error.strerror or error}.")
+def _failure(error: Exception) -> S2FError | None:
+    """The error of ours for one of the system, met at a recording; None where it is neither the file's nor memory's."""
+    if isinstance(error, OSError):  # of reading: what is written has errors of its own
+        return UnreadableAudioError(f"The recording cannot be read: {error.strerror or error}.")
+    return OutOfResourcesError.of(error)
 
 
 def row(job: Job, outcome: Outcome, options: Options, folder: str) -> Row:

@@ -56,8 +56,8 @@ KID_FACES = 240  # of each side
 CUT_WEIGHT = 0.3  # of pixels and features of a portrait whose sketch was cut: there the renderer is free
 IMAGINED_OUTER = 0.5  # of the outer numbers of imagined faces: their hair need not be just that
 COMPARED = slice(1, 3)  # the features by which faces are compared: strides 4 and 8
-BUSY_SHARE = 0.1  # how often portraits on other grounds are drawn: else critics ask for things on plain ones
-PLAIN_WEIGHT = 2.0  # how often a portrait on plain ground is drawn: what voices get stands on such
+PLAIN_WEIGHT = 2.0  # of a portrait on plain ground in the model of sketches: what voices get stands on such
+BUSY_SHARE = 0.1  # other portraits are drawn so much less often still: critics that see many want things on plain ones
 VOICE_VIEWS = ("s2f", "face")  # pictures that go with voices, in the order of preference
 
 
@@ -80,7 +80,6 @@ class RendererTask(Task):
         portraits = portrait_textures(self.store, samples)
         attributes = attributes_of(self.store, samples, portraits.pixels, mean_shape(), self.features)
         pixels, screens = without_screen(portraits.pixels)
-        portraits = dataclasses.replace(portraits, pixels=pixels)
         plain, glasses = has_plain_ground(pixels), wears_glasses(pixels)
         weights = attributes.weights() * torch.where(plain, PLAIN_WEIGHT, 1.0)
         weights[is_grey(pixels) | glasses] = 0.0
@@ -88,8 +87,12 @@ class RendererTask(Task):
                  len(pixels), int(screens.sum()), int(glasses.sum()), int(plain.sum()))  # fmt: skip
         spoken, self.women = self._spoken()
         self.space = SketchSpace(*settings.sketch)
-        self._fit_space(portraits, weights, attributes.male, plain, spoken)
-        self.portraits = portraits.pixels
+        self.space.fit(
+            mean_shape(), inner_mask(), pixels, portraits.shapes, weights, attributes.male, plain,
+            None if spoken is None else spoken.pixels,
+        )  # fmt: skip
+        del portraits  # as large as what is kept
+        self.portraits = pixels
         self.told, self.spoken_male = self._told(spoken)
         sizes = self.space.settings
         self.drawer = RendererDrawer(
@@ -107,7 +110,7 @@ class RendererTask(Task):
             "licence": self.store.facts.get("licence", "not stated"),
             "outside_networks": outside,
         }
-        self._shown = self._for_sheets()
+        self._shown = self._for_sheets(SHEET_FACES if for_plan else KID_FACES)
         self._build()
 
     def _portraits(self, split: str) -> list[Sample]:
@@ -129,14 +132,6 @@ class RendererTask(Task):
                 if 0 < women < len(textures.samples):
                     return textures, women
         return None, 0
-
-    def _fit_space(
-        self, portraits: Textures, weights: Tensor, male: Tensor, plain: Tensor, spoken: Textures | None
-    ) -> None:
-        self.space.fit(
-            mean_shape(), inner_mask(), portraits.pixels, portraits.shapes, weights, male, plain,
-            None if spoken is None else spoken.pixels,
-        )  # fmt: skip
 
     def _told(self, spoken: Textures | None) -> tuple[Tensor, Tensor]:
         """The numbers of faces that go with voices, (n, told), from the middle of both genders; -1 or 1, (n,)."""
@@ -266,11 +261,11 @@ class RendererTask(Task):
 
     # ------------------------------------------------------------------------------- sheets
 
-    def _for_sheets(self) -> dict[str, Tensor]:
-        """Portraits that are kept from training, and imagined faces: their pictures and sketches."""
+    def _for_sheets(self, count: int) -> dict[str, Tensor]:
+        """Pictures and sketches of portraits kept from training, and of imagined faces; `count` of each for `check`."""
         samples = self._portraits("test") or self._portraits("valid") or self._portraits("train")
         rng = np.random.default_rng(self.settings.seed)
-        chosen = [samples[i] for i in rng.permutation(len(samples))[:KID_FACES]]
+        chosen = [samples[i] for i in rng.permutation(len(samples))[:count]]
         pictures, _ = without_screen(portrait_textures(self.store, chosen).pixels)
         numbers = self.space(as_input(pictures[:SHEET_FACES]))
         cut = dataclasses.replace(
@@ -280,7 +275,7 @@ class RendererTask(Task):
         shown = [numbers, cut]
         self._imagined: tuple[Tensor, Tensor] | None = None
         if len(self.told):
-            rows = torch.from_numpy(rng.choice(len(self.told), KID_FACES))
+            rows = torch.from_numpy(rng.choice(len(self.told), count))
             latent = torch.from_numpy(rng.standard_normal((len(rows), self.space.latent)).astype(np.float32))
             stretch = sum(self.settings.stretch) / 2
             imagined = self.space.completed(stretch * self.told[rows], self.spoken_male[rows], 0.7 * latent)[0]
