@@ -11,11 +11,15 @@ from torch import nn
 from s2f_train import checkpoint
 from s2f_train.fit.run import newest_checkpoint
 
-ONE = {"voice": "voice network", "renderer": "renderer"}  # what several runs must have in common
+ONE = {
+    "voice": "voice network",
+    "renderer": "renderer",
+    "animator": "animator",
+}  # what several runs must have in common
 
 
 def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
-    """Loads the networks of a pack from runs: voice network, traits, generators and renderer.
+    """Loads the networks of a pack from runs: voice network, traits, generators, renderer and animator.
 
     Args:
         paths: runs, whose newest checkpoint is taken, or checkpoints; each with generators of its own or a
@@ -36,7 +40,7 @@ def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str,
         folder = newest_checkpoint(path)
         found, training = checkpoint.load(folder)
         for name, network in found.items():
-            if name not in ("voice", "traits", "renderer") and not name.startswith("generator_"):
+            if name not in ("voice", "traits", "renderer", "animator") and not name.startswith("generator_"):
                 continue  # only training has it
             if name not in networks:
                 networks[name] = network

@@ -16,9 +16,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from export.blocked import blocked
 from export.float16 import weights_as_float16
 from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, verify
-from s2f_edge.pack.roles import APPEARANCE
+from s2f_edge.pack.roles import APPEARANCE, POSE
+from s2f_train.models.animator import Animator
 from s2f_train.models.appearance_generator import AppearanceGenerator
-from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, Renderer
+from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, SIDE, Renderer
 from s2f_train.models.traits import VoiceTraits
 
 OPSET = 17
@@ -30,7 +31,7 @@ def network_file(
     """A network as the bytes of its file, and how near they are to the module.
 
     Args:
-        key: `voice`, `traits`, `renderer` or `generator_...`.
+        key: `voice`, `traits`, `renderer`, `animator` or `generator_...`.
         size: of the voice embedding.
         facts: see `facts_of`; they come to stand in the file.
         float16: keep the weights as float16, see `export.float16`.
@@ -58,6 +59,8 @@ def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]
     generator = torch.Generator().manual_seed(7)
     if isinstance(network, Renderer):
         return [_appearance(network, n, generator) for n in BATCHES]
+    if isinstance(network, Animator):
+        return [_moved_face(network, n, generator) for n in BATCHES]
     if key != "voice":
         rows = [torch.randn(n, size, generator=generator) for n in BATCHES]
         examples = [{"embedding": nn.functional.normalize(r)} for r in rows]
@@ -99,6 +102,23 @@ def _appearance(network: Renderer, count: int, generator: torch.Generator) -> di
     return {**parts, "shape": points + 0.02 * torch.randn(count, *points.shape, generator=generator)}
 
 
+def _moved_face(network: Animator, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """A smooth texture, a shape near the mean one, an opened mouth, and every part of a pose."""
+    coarse = torch.rand(count, 3, 24, 24, generator=generator) * 2 - 1
+    points = network.points
+    offsets = 0.01 * torch.randn(count, *points.shape, generator=generator)
+    offsets[:, 55:60, 1] += 0.2 * torch.rand(count, 1, generator=generator)
+    offsets[:, 65:68, 1] += offsets[:, 57:58, 1]
+    pose = torch.rand(count, len(POSE), generator=generator)
+    pose[:, :5] = 0.02 * pose[:, :5] - 0.01
+    return {
+        "texture": nn.functional.interpolate(coarse, SIDE, mode="bilinear"),
+        "shape": points + 0.005 * torch.randn(count, *points.shape, generator=generator),
+        "offsets": offsets,
+        "pose": pose,
+    }
+
+
 def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
     """One module as ONNX with dynamic batch and frames."""
     if isinstance(module, VoiceTraits):
@@ -110,12 +130,13 @@ def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
     axes = {name: {0: "batch"} for name in (*example, *outputs)}
     if "features" in example:
         axes["features"][{"logmel-64": 2, "stft-257": 3}.get(str(module.features), 1)] = "frames"
+    drawn = isinstance(module, Renderer | Animator)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The TorchScript-based exporter is marked as old; its graphs of these networks are plain and checked below.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _folded(module.eval()) if isinstance(module, Renderer) else module.eval(),
+            _folded(module.eval()) if drawn else module.eval(),
             tuple(example.values()),
             buffer,  # type: ignore[arg-type]
             input_names=list(example),
@@ -123,10 +144,10 @@ def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
             dynamic_axes=axes,
             opset_version=OPSET,
             # Folded, the noise of every block would stand there for each of its maps; a runtime folds it when it loads.
-            do_constant_folding=not isinstance(module, Renderer),
+            do_constant_folding=not drawn,
             dynamo=False,
         )
-    if isinstance(module, Renderer):
+    if drawn:
         return _with_lengths(buffer.getvalue(), module, example)
     return buffer.getvalue()
 

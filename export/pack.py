@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from export.network_file import OPSET, facts_of, network_file
@@ -37,7 +38,7 @@ def export_pack(
 
     Args:
         networks: `voice`, `generator_general`, `generator_male`, `generator_female` (at
-            least one generator) and, where there are such, `traits` and `renderer`.
+            least one generator) and, where there are such, `traits`, `renderer` and `animator`.
         training: what the manifest says of the training.
         float16: keep the weights as float16, see `export.float16`.
         out: folder; replaced if it is a pack already, and not touched if anything fails.
@@ -77,6 +78,9 @@ def _check_halves(networks: dict[str, nn.Module]) -> None:
             f"{', '.join(whole)} makes pictures itself, and there is a renderer too; leave the run of `fit renderer` "
             "out, or give one of `fit appearance`."
         )
+    animator = networks.get("animator")
+    if animator is not None and (renderer is None or not torch.equal(animator.points, renderer.points)):  # type: ignore[arg-type]
+        raise ValueError("The animator moves the faces of another renderer: their mean shapes differ.")
     if renderer is not None and not isinstance(renderer, Renderer):
         raise ValueError(f"The network called renderer is a {type(renderer).__name__} and draws no appearances.")
 
@@ -152,6 +156,9 @@ def _write(
     }
     if "renderer" in networks:
         manifest["renderer"] = {"file": "renderer.onnx", "settings": networks["renderer"].settings}
+    if "animator" in networks:
+        points: Any = networks["animator"].points
+        manifest["animator"] = {"file": "animator.onnx", "mean_shape": points.tolist()}
     if isinstance(networks.get("traits"), VoiceTraits):
         measured = training["traits"]
         manifest["traits"] = {

@@ -20,11 +20,13 @@ from torch.optim import Optimizer
 
 from s2f_edge.errors import OutputError
 from s2f_train.folders import written_whole
+from s2f_train.models.animator import Animator, MouthPainter
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
 from s2f_train.models.light import LightEncoder
+from s2f_train.models.mouth_critic import MouthCritic
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.projected_critics import ProjectedCritics
 from s2f_train.models.renderer import Renderer
@@ -47,6 +49,9 @@ KINDS: dict[str, type[nn.Module]] = {
     "renderer": Renderer,
     "sketch": SketchSpace,
     "projected-critics": ProjectedCritics,
+    "animator": Animator,
+    "mouth-critic": MouthCritic,
+    "mouth-painter": MouthPainter,
     "face-decoder": FaceDecoder,
     "vgg-face": VggFace,
     "voice-traits": VoiceTraits,

@@ -288,6 +288,21 @@ class RendererSettings(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MouthSettings(RunSettings):
+    """`fit mouth`: what draws the inside of the mouth of a face that speaks."""
+
+    widths: tuple[int, ...] = _option((16, 32, 64, 96), "width of the maps at full, half, quarter and eighth size")
+    critic_width: int = _option(16, "channels of the discriminator's first maps", least=1)
+    ema: float = _option(0.998, "decay of the average of the weights, which is what is kept", least=0)
+    adversarial_weight: float = _option(0.08, "of the discriminator's judgement, beside the pixels", least=0)
+    portrait_share: float = _option(0.45, "share of mouths from portraits; the others are from talking heads", least=0)
+
+    def check(self) -> None:
+        super().check()
+        _check_widths("widths", self.widths, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AppearanceSettings(RunSettings):
     """`fit appearance`: what a voice tells of a face, for the generators general, male and female."""
 

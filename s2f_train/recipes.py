@@ -18,6 +18,7 @@ from s2f_train.config import (
     AppearanceSettings,
     GanSettings,
     LightSettings,
+    MouthSettings,
     RendererSettings,
     RunSettings,
     SettingsError,
@@ -33,6 +34,7 @@ KINDS: dict[str, type[RunSettings]] = {
     "light": LightSettings,
     "renderer": RendererSettings,
     "appearance": AppearanceSettings,
+    "mouth": MouthSettings,
 }
 AnySettings = TypeVar("AnySettings", bound=RunSettings)
 

@@ -20,6 +20,7 @@ from s2f_edge.terms import GENERATORS, VARIANTS
 SCHEMA = 1  # of a pack whose generators make pictures
 RENDERER_SCHEMA = 2  # of one whose generators make appearances, which a renderer draws
 MANIFEST = "manifest.json"
+SHAPE_POINTS = 68  # of a face: chin, brows, nose, eyes and lips, as 300-W numbers them
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -61,6 +62,18 @@ class TraitsInfo:
 
 
 @dataclass(frozen=True)
+class AnimatorInfo:
+    """The network that moves a face which the renderer has drawn.
+
+    Attributes:
+        mean_shape: (68, 2), on which the renderer draws what is moved, x and y in units of the side.
+    """
+
+    file: str
+    mean_shape: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class VariantInfo:
     """A variant compared with its pack, on recordings that were not used to make it.
 
@@ -92,7 +105,8 @@ class Manifest:
     """The manifest of a pack.
 
     `weights` is one of VARIANTS; `variant` is there if the pack was made of another one. `renderer` is the file of
-    the network that draws the appearances which the generators make; None where they make pictures themselves.
+    the network that draws the appearances which the generators make; None where they make pictures themselves. With
+    an `animator` faces can speak.
     """
 
     name: str
@@ -108,6 +122,7 @@ class Manifest:
     weights: str = "float32"
     variant: VariantInfo | None = None
     renderer: str | None = None
+    animator: AnimatorInfo | None = None
 
     @property
     def latent_size(self) -> int | None:
@@ -176,6 +191,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         weights=reader.get("weights", str) if "weights" in root else "float32",
         variant=_variant(reader.at("variant")) if "variant" in root else None,
         renderer=renderer,
+        animator=_animator(reader.at("animator")) if root.get("animator") is not None else None,
     )
     _check(manifest, where)
     return manifest
@@ -198,6 +214,7 @@ def _check(manifest: Manifest, where: str) -> None:
     used = [manifest.voice.file, *manifest.generators.values()]
     used += [manifest.traits.file] if manifest.traits else []
     used += [manifest.renderer] if manifest.renderer else []
+    used += [manifest.animator.file] if manifest.animator else []
     for name in used:
         if name not in manifest.files:
             raise ManifestError(f"{where}: {name} is used but does not stand under files.")
@@ -224,7 +241,7 @@ class _Reader:
 
     def number(self, key: str) -> float:
         value = self.value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        if value is None or not _finite(value):
             raise ManifestError(f"{self.where}: {key} is {value!r}; a finite number is needed.")
         return float(value)
 
@@ -269,6 +286,19 @@ def _variant(reader: _Reader) -> VariantInfo:
     if min(said.bytes) <= 0 or any(min(both) <= 0.0 for both in said.ms.values()):
         raise ManifestError(f"{reader.where}: bytes and ms must be above 0.")
     return said
+
+
+def _animator(reader: _Reader) -> AnimatorInfo:
+    points = reader.get("mean_shape", list)
+    if len(points) != SHAPE_POINTS or not all(
+        isinstance(p, list) and len(p) == 2 and all(map(_finite, p)) for p in points
+    ):
+        raise ManifestError(f"{reader.where}: mean_shape must be {SHAPE_POINTS} pairs of numbers.")
+    return AnimatorInfo(reader.get("file", str), tuple((float(x), float(y)) for x, y in points))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _both(reader: _Reader, one: str, other: str) -> tuple[float, float]:

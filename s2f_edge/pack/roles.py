@@ -20,6 +20,14 @@ APPEARANCE: Mapping[str, Shape] = {
     "outer": (None, 3, None, None),
     "shape": (None, None, 2),
 }
+# What the animator takes: a face on the mean shape, its shape, and how points and head are moved.
+POSE = ("yaw", "pitch", "roll", "right", "down", "lids", "brows", "speaking")
+FRAME: Mapping[str, Shape] = {
+    "texture": (None, 3, None, None),
+    "shape": (None, None, 2),
+    "offsets": (None, None, 2),
+    "pose": (None, len(POSE)),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,11 @@ def check_roles(manifest: Manifest, where: str) -> None:
         roles += [(name, (embedding,), (face,)) for name in manifest.generators.values()]
     if manifest.traits:
         roles.append((manifest.traits.file, (embedding,), (_any_of("male", (None,)), _any_of("surprise", (None,)))))
+    if manifest.animator:
+        if not manifest.renderer:
+            raise ManifestError(f"{where} has an animator and no renderer, whose faces it moves.")
+        moved = tuple(_any_of(name, shape) for name, shape in FRAME.items())
+        roles.append((manifest.animator.file, moved, manifest.files[manifest.renderer].outputs))
     for name, inputs, outputs in roles:
         file = manifest.files[name]
         for side, found, wanted in (("inputs", file.inputs, inputs), ("outputs", file.outputs, outputs)):

@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
     fits.command("appearance", help="Train what makes the sketch of a face from a voice, for a renderer.")(
         _command("appearance")
     )
+    fits.command("mouth", help="Train what draws the inside of the mouth of a face that speaks.")(_command("mouth"))
 
     @app.command()
     def sample(
@@ -216,6 +217,10 @@ def make_task(kind: str, settings: Any, fabric: Fabric, for_plan: bool = False) 
         from s2f_train.fit.appearance import AppearanceTask
 
         return AppearanceTask(settings, fabric, for_plan)
+    if kind == "mouth":
+        from s2f_train.fit.mouth import MouthTask
+
+        return MouthTask(settings, fabric)
     from s2f_train.fit.voice import VoiceTask
 
     return VoiceTask(settings, fabric, for_plan)
