@@ -100,7 +100,7 @@ class Animator(nn.Module):
         for name, without in (("above", LOWER), ("below", UPPER)):
             kept = [i for i in range(POINTS) if i not in without]
             parts[name] = torch.zeros(FINE * FINE, POINTS)
-            parts[name][:, kept] = spline_matrix(points[kept], FINE)
+            parts[name][:, kept] = _face() * spline_matrix(points[kept], FINE)
         middle = (torch.arange(SIDE) + 0.5) / SIDE
         parts |= {"middle": middle, "covers": _covers(middle), "feather": _feather(), "ways": _ways()}
         parts["blend"] = _smooth(0.5 - (middle - points[48, 1]) / 0.16)[None, None, :, None]
@@ -239,6 +239,14 @@ def _smooth(x: Tensor) -> Tensor:
     return x * x * (3 - 2 * x)
 
 
+def _face() -> Tensor:
+    """How far places go along with the points, (grid * grid, 1): the face does, and hair, ground and clothes do not."""
+    ends = torch.linspace(0.0, 1.0, FINE)
+    right, down = ends, ends[:, None]
+    away = (((right - 0.5) / 0.27).square() + ((down - 0.62) / 0.36).square()).sqrt()
+    return (_smooth((1.5 - away) / 0.5) * _smooth((1 - down) / 0.07)).reshape(-1, 1)
+
+
 def _covers(middle: Tensor) -> Tensor:
     """How much of the mean shape is above and below the gap of the lips, (1, 2, 256, 256); both are 0 inside it.
 
@@ -266,7 +274,7 @@ def _ways() -> Tensor:
     """How far each place goes along with the head, and how far it lies in front of its axis: (1, 2, 64, 64)."""
     middle = (torch.arange(64) + 0.5) / 64
     right, down = middle, middle[:, None]
-    from_middle = ((right - 0.5) / 0.46).square() + ((down - 0.5) / 0.52).square()
+    from_middle = ((right - 0.5) / 0.46).square() + ((down - 0.5) / 0.5).square()
     along = _smooth((1 - from_middle) / 0.55) * _smooth((1 - down) / 0.14)
     face = (1 - ((right - 0.5) / 0.29).square() - ((down - 0.58) / 0.44).square()).clamp(0.0, 1.0)
     nose = torch.exp(-(((right - 0.5) / 0.045).square() + ((down - 0.6) / 0.07).square()))
