@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def picture_figures(
     calm = list(frames(animator, offsets, Gestures(seed, head=0.0, blink=0.0, brows=0.0)))
     opened = offsets[:, 66, 1] - offsets[:, 62, 1] > OPENED
     sharp = [mouth_sharpness(frame) for frame, is_open in zip(calm, opened, strict=True) if is_open]
-    steps = [np.abs(b[QUIET].astype(int) - a[QUIET]).mean() for a, b in zip(calm, calm[1:], strict=False)]
+    steps = [np.abs(b[QUIET].astype(int) - a[QUIET]).mean() for a, b in pairwise(calm)]
     seen = [_unit(recogniser.look(frame)[:-1]) for frame in moving[::EVERY]]
     alike = [float(seen[0] @ each) for each in seen[1:]]
     return PictureFigures(
@@ -89,7 +90,7 @@ def _waveform(sound: NDArray[np.float32], width: int, height: int) -> Pixels:
     top = max(float(np.abs(sound).max()), 1e-6) if len(sound) else 1.0
     for column, part in enumerate(np.array_split(sound, width)):
         if len(part):
-            low, high = (int(round((1 - end / top) / 2 * (height - 1))) for end in (part.max(), part.min()))
+            low, high = (round((1 - float(end) / top) / 2 * (height - 1)) for end in (part.max(), part.min()))
             drawn[low : high + 1, column] = 60
     return drawn
 
