@@ -15,8 +15,8 @@ from s2f_edge.hearing.speech_gate import (
     SPARE_FRAMES,
     WINDOW_FRAMES,
     SpeechGate,
-    _fine_matrix,
-    _modulation_tables,
+    fine_matrix,
+    modulation_tables,
 )
 
 HALF = LOGMEL_BINS // 2
@@ -82,7 +82,7 @@ def _statistics(graph: Graph, window: Value) -> Value:
     spread = (centred * centred).mean(0).apply("Sqrt")
     out += [means - means.mean(), spread, _skew(bands)]
 
-    waves, groups = _modulation_tables()
+    waves, groups = modulation_tables()
     pairs = centred.cut(1, 0, 8, 2) + centred.cut(1, 1, 8, 2)
     modulation = graph.op("Transpose", pairs, perm=[1, 0]) @ waves
     real, imaginary = modulation.cut(1, 0, 32), modulation.cut(1, 32, 64)
@@ -101,7 +101,7 @@ def _statistics(graph: Graph, window: Value) -> Value:
             rise, both = up.cut(1, low, low + 4), moved.cut(1, low, low + 4)
             out.append((rise * rise).sum() / ((both * both).sum() + 0.1))
 
-    fine = x @ _fine_matrix()
+    fine = x @ fine_matrix()
     for quarter in range(4):
         cells = fine.cut(1, 16 * quarter, 16 * quarter + 16)
         energy, standing = (cells * cells).mean(), cells.mean(0)

@@ -36,7 +36,7 @@ LOGIT_LIMIT = 6.0  # one second, however sure, cannot outvote many
 
 
 @lru_cache(maxsize=1)
-def _modulation_tables() -> tuple[Float32s, Float32s]:
+def modulation_tables() -> tuple[Float32s, Float32s]:
     """Hann-windowed cosines and sines of 1 to 32 Hz, (100, 64), and their sums into 8 groups, (32, 8)."""
     hz = np.arange(1, 33)
     angle = 2.0 * np.pi * np.outer(np.arange(WINDOW_FRAMES), hz) * HOP / SAMPLE_RATE
@@ -48,7 +48,7 @@ def _modulation_tables() -> tuple[Float32s, Float32s]:
 
 
 @lru_cache(maxsize=1)
-def _fine_matrix() -> Float32s:
+def fine_matrix() -> Float32s:
     """(64, 64): takes the mean of 7 neighbouring bins from each bin, which leaves lines and harmonics."""
     i = np.arange(LOGMEL_BINS)
     near = (np.abs(i[:, None] - i) <= 3).astype(np.float64)
@@ -102,7 +102,7 @@ def window_statistics(windows: Float32s) -> Float32s:
     out += [means - means.mean(axis=1, keepdims=True), spread, _skew(bands)]
 
     # Modulation spectrum of four bands: syllables are at 2 to 8 Hz, music has its beat and steady notes.
-    waves, groups = _modulation_tables()
+    waves, groups = modulation_tables()
     pairs = (centred[:, :, 0::2] + centred[:, :, 1::2]).transpose(0, 2, 1) @ waves
     power = np.square(pairs[..., :32]) + np.square(pairs[..., 32:])
     share = power @ groups
@@ -121,7 +121,7 @@ def window_statistics(windows: Float32s) -> Float32s:
             out.append(up[..., part].sum(axis=(1, 2)) / (all_[..., part].sum(axis=(1, 2)) + np.float32(0.1)))
 
     # Lines and harmonics: how strong, how long they stand still, whether they glide.
-    fine = x @ _fine_matrix()
+    fine = x @ fine_matrix()
     for quarter in range(4):
         cells = fine[..., 16 * quarter : 16 * quarter + 16]
         energy = np.square(cells).mean(axis=(1, 2))

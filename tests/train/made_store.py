@@ -19,6 +19,7 @@ from PIL import Image
 from s2f_edge.hearing.features import HOP, SAMPLE_RATE, logmel, normalise_logmel
 from s2f_train.data.frame import MEAN_SHAPE, POINTS, VIEW
 from s2f_train.data.frame import SIDE as FRAME
+from s2f_train.data.mouths import BOX, MOUTHS, as_member
 from s2f_train.data.store import BINS, FORMAT, KINDS, Store
 
 SIDE = 64
@@ -35,6 +36,7 @@ class Person:
         views: of these pictures, one of each.
         frames: shortest and longest recording, in frames of 10 ms.
         portraits: how many pictures of view "portrait", 256 pixels with 68 points.
+        mouths: how many open mouths each portrait has.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Person:
     source: str = "made"
     frames: tuple[int, int] = (320, 420)
     portraits: int = 0
+    mouths: int = 0
 
 
 def crowd(train: int = 6, valid: int = 2, test: int = 2, **each: Any) -> list[Person]:
@@ -102,7 +105,8 @@ def made_store(
             (_row(person, view="photo"), _picture(rng, person.name, jpg)) for _ in range(person.photos)
         ]
         samples["faces"] += [
-            (_row(person, view=VIEW), portrait(rng, person.name, jpg)) for _ in range(person.portraits)
+            (_row(person, view=VIEW), portrait(rng, person.name, jpg) | _mouths(rng, person))
+            for _ in range(person.portraits)
         ]
     shards = {kind: _write_shards(folder, kind, samples[kind], people, shard_items) for kind in KINDS}
     counts = {kind: Counter(about["identity"] for about, _ in samples[kind]) for kind in KINDS}
@@ -182,6 +186,23 @@ def _flac(sound: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, sound, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return file.getvalue()
+
+
+def _mouths(rng: np.random.Generator, person: Person) -> dict[str, bytes]:
+    return {MOUTHS: as_member([mouth(rng, person.name) for _ in range(person.mouths)])} if person.mouths else {}
+
+
+def mouth(rng: np.random.Generator, name: str) -> Image.Image:
+    """Lips and skin of the person's colours, with teeth above dark between them: 112x96 RGBA."""
+    own = _own(name)
+    width, height = BOX[2:]
+    y, x = np.mgrid[:height, :width] - np.array([height, width])[:, None, None] / 2
+    wide, high = rng.uniform(16, 26), rng.uniform(4, 10)
+    inside = (x / wide) ** 2 + (y / high) ** 2 < 1
+    lips = (x / (wide + 8)) ** 2 + (y / (high + 8)) ** 2 < 1
+    pixels = np.where(lips[..., None], own.uniform(60, 240, 3), own.uniform(60, 240, 3))
+    pixels = np.where((inside & (y < -high / 3))[..., None], 230.0, np.where(inside[..., None], 30.0, pixels))
+    return Image.fromarray(np.dstack([pixels, 255.0 * inside]).astype(np.uint8), "RGBA")
 
 
 def _read(flac: bytes) -> NDArray[np.float32]:
