@@ -11,7 +11,8 @@ from torch import nn
 from s2f_train import checkpoint
 from s2f_train.fit.run import newest_checkpoint
 
-ONE = {"voice": "voice network", "renderer": "renderer"}  # what several runs must have in common
+# What several runs must have in common.
+ONE = {"voice": "voice network", "renderer": "renderer", "motion": "motion network"}
 
 
 def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
@@ -36,7 +37,7 @@ def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str,
         folder = newest_checkpoint(path)
         found, training = checkpoint.load(folder)
         for name, network in found.items():
-            if name not in ("voice", "traits", "renderer") and not name.startswith("generator_"):
+            if name not in ("voice", "traits", "renderer", "motion") and not name.startswith("generator_"):
                 continue  # only training has it
             if name not in networks:
                 networks[name] = network

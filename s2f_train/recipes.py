@@ -21,6 +21,7 @@ from s2f_train.config import (
     RendererSettings,
     RunSettings,
     SettingsError,
+    TalkSettings,
     VaeSettings,
     VoiceSettings,
 )
@@ -33,6 +34,7 @@ KINDS: dict[str, type[RunSettings]] = {
     "light": LightSettings,
     "renderer": RendererSettings,
     "appearance": AppearanceSettings,
+    "talk": TalkSettings,
 }
 AnySettings = TypeVar("AnySettings", bound=RunSettings)
 

@@ -61,6 +61,18 @@ class TraitsInfo:
 
 
 @dataclass(frozen=True)
+class MotionInfo:
+    """The network that moves a face by filter banks (`fbank-80`), 25 times a second.
+
+    `before` and `after` are the feature frames that it needs beside the four of a video frame.
+    """
+
+    file: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
 class VariantInfo:
     """A variant compared with its pack, on recordings that were not used to make it.
 
@@ -93,6 +105,7 @@ class Manifest:
 
     `weights` is one of VARIANTS; `variant` is there if the pack was made of another one. `renderer` is the file of
     the network that draws the appearances which the generators make; None where they make pictures themselves.
+    `motion` is None where the pack does not move its faces.
     """
 
     name: str
@@ -108,6 +121,7 @@ class Manifest:
     weights: str = "float32"
     variant: VariantInfo | None = None
     renderer: str | None = None
+    motion: MotionInfo | None = None
 
     @property
     def latent_size(self) -> int | None:
@@ -154,6 +168,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     files = {name: _network_file(name, reader.at("files", name)) for name in reader.get("files", dict)}
     voice = reader.at("voice")
     traits = reader.at("traits") if root.get("traits") is not None else None
+    motion = reader.at("motion") if root.get("motion") is not None else None
     noise = reader.number("noise")
     manifest = Manifest(
         name=reader.get("name", str),
@@ -176,6 +191,9 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         weights=reader.get("weights", str) if "weights" in root else "float32",
         variant=_variant(reader.at("variant")) if "variant" in root else None,
         renderer=renderer,
+        motion=MotionInfo(motion.get("file", str), motion.get("before", int), motion.get("after", int))
+        if motion
+        else None,
     )
     _check(manifest, where)
     return manifest
@@ -192,12 +210,18 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
     if manifest.weights not in VARIANTS:
         raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(VARIANTS)}.")
+    if manifest.motion and not (0 <= manifest.motion.before <= 1000 and 0 <= manifest.motion.after <= 1000):
+        raise ManifestError(
+            f"{where}: motion has {manifest.motion.before} frames before and {manifest.motion.after} after; both must "
+            "be from 0 to 1000."
+        )
     unknown = [gender for gender in manifest.generators if gender not in GENERATORS]
     if unknown or not manifest.generators:
         raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENERATORS)}.")
     used = [manifest.voice.file, *manifest.generators.values()]
     used += [manifest.traits.file] if manifest.traits else []
     used += [manifest.renderer] if manifest.renderer else []
+    used += [manifest.motion.file] if manifest.motion else []
     for name in used:
         if name not in manifest.files:
             raise ManifestError(f"{where}: {name} is used but does not stand under files.")

@@ -54,6 +54,9 @@ def check_roles(manifest: Manifest, where: str) -> None:
         roles += [(name, (embedding,), (face,)) for name in manifest.generators.values()]
     if manifest.traits:
         roles.append((manifest.traits.file, (embedding,), (_any_of("male", (None,)), _any_of("surprise", (None,)))))
+    if manifest.motion:
+        heard = _any_of("features", INPUT_SHAPES["fbank-80"])
+        roles.append((manifest.motion.file, (heard,), (_any_of("offsets", (None, None, 68, 2)),)))
     for name, inputs, outputs in roles:
         file = manifest.files[name]
         for side, found, wanted in (("inputs", file.inputs, inputs), ("outputs", file.outputs, outputs)):
