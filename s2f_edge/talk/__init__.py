@@ -1,0 +1,1 @@
+"""Faces that say a recording: motion, pictures and video files."""
