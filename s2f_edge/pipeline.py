@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import Pixels
 from s2f_edge.results import Appearance, FaceResult, Voice
 from s2f_edge.terms import GENDERS, MAX_SAMPLES
+
+if TYPE_CHECKING:
+    from s2f_edge.talk.talk import Talk
 
 MIN_SPEECH_S = 1.0
 
@@ -108,6 +111,47 @@ class Speech2Face:
         self._check(gender, samples, seed)  # before the recording is read
         voice = self.embed(source, sample_rate, denoise=denoise)
         return self.face(voice, gender=gender, samples=samples, seed=seed)
+
+    def talk(
+        self,
+        source: audio.Source,
+        sample_rate: int | None = None,
+        *,
+        gender: str = "auto",
+        seed: int = 0,
+        fps: float = 25,
+        size: int = 256,
+        head: float = 1.0,
+        blink: float = 1.0,
+        brows: float = 1.0,
+        denoise: bool = False,
+    ) -> Talk:
+        """The face for the voice in a recording, saying the recording: frames as they come, or a file.
+
+        The recording is heard for its face first, and read once more for each iteration; a pipe or a binary file is
+        copied to the disk for that. The first frame is the face of `infer`. No photograph can be given: only faces
+        that do not exist are made to talk.
+
+        Args:
+            source, sample_rate, gender, denoise: as of `infer`.
+            seed: of blinks and of the movements of the head.
+            fps: frames a second, 1 to 60.
+            size: width and height in pixels, 16 to 1024.
+            head, blink, brows: how much of each, 0 (none) to 2.
+
+        Raises:
+            UsageError, AudioError: as of `infer`.
+            PackError: the pack has nothing that moves a face.
+        """
+        from s2f_edge.hearing.spool import twice
+        from s2f_edge.talk.talk import Talk, TalkSettings
+
+        self._check(gender, 1, seed)
+        settings = TalkSettings(seed, fps, size, head, blink, brows).checked()
+        self._need_renderer()
+        with twice(source) as again:
+            result = self.infer(again, sample_rate, gender=gender, seed=seed, denoise=denoise)
+            return Talk(self, again, sample_rate, result, settings)
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, with its measurements; arguments and errors of `infer`."""

@@ -1,0 +1,282 @@
+"""A face that says a recording: its frames, one after the other, and the files that are made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+
+import numpy as np
+
+from s2f_edge.errors import PackError, UsageError
+from s2f_edge.hearing import audio
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.spool import Spooled
+from s2f_edge.marks import watermark
+from s2f_edge.picture import Pixels, resized
+from s2f_edge.results import FaceResult
+from s2f_edge.terms import MAX_FPS, MAX_STRENGTH, MAX_TALK_SIZE, MIN_FPS, MIN_SIZE
+
+if TYPE_CHECKING:
+    from s2f_edge.marks.credentials import Credentials
+    from s2f_edge.pipeline import Speech2Face
+
+MOTION_FPS = 25  # rows of motion a second
+_PUSHED = SAMPLE_RATE  # samples that motion is given at once, so that the first frame comes soon
+_RISE = 3  # rows until all of the motion is seen: the first frame is the still
+
+
+@dataclass(frozen=True)
+class TalkSettings:
+    """How a face moves and is drawn; arguments of `Speech2Face.talk`."""
+
+    seed: int = 0
+    fps: float = 25
+    size: int = 256
+    head: float = 1.0
+    blink: float = 1.0
+    brows: float = 1.0
+
+    def checked(self) -> TalkSettings:
+        """Checks the ranges.
+
+        Raises:
+            UsageError: a setting is out of its range.
+        """
+        if not MIN_FPS <= self.fps <= MAX_FPS:  # NaN is no number between them
+            raise UsageError(f"fps is {self.fps}; it must be from {MIN_FPS} to {MAX_FPS} frames a second.")
+        if not MIN_SIZE <= self.size <= MAX_TALK_SIZE:
+            raise UsageError(f"The size is {self.size} pixels; it must be from {MIN_SIZE} to {MAX_TALK_SIZE}.")
+        for name in ("head", "blink", "brows"):
+            if not 0 <= getattr(self, name) <= MAX_STRENGTH:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be from 0 (none) to {MAX_STRENGTH}.")
+        return self
+
+
+# ----------------------------------------------------------------------- what moves a face
+
+
+class Motion(Protocol):
+    """Sound to motion, 25 rows a second: float32 (n, 68, 2), offsets of dlib's points."""
+
+    def push(self, samples: Float32s) -> Float32s: ...
+
+    def finish(self) -> Float32s: ...
+
+
+class Gestures(Protocol):
+    """Blinks, head and brows, a pose for each row of motion; poses can be added and scaled, as arrays can."""
+
+    def next(self, offsets: Float32s) -> Any: ...
+
+
+class Animator(Protocol):
+    """The face of a result with its points moved: uint8 (side, side, 3)."""
+
+    def frame(self, offsets: Float32s, pose: Any) -> Pixels: ...
+
+
+class Parts(NamedTuple):
+    """What moves one face through one recording."""
+
+    motion: Motion
+    gestures: Gestures
+    animator: Animator
+
+
+def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings) -> Parts:
+    """The parts for a face, at rest.
+
+    Raises:
+        PackError: the pack has nothing that moves a face.
+    """
+    try:
+        motion, gestures, animator = (
+            import_module(f"s2f_edge.talk.{name}") for name in ("motion", "gestures", "animator")
+        )
+    except ModuleNotFoundError:
+        raise PackError(f"The faces of the pack {model.pack_name} cannot talk: nothing moves them.") from None
+    appearance = model.appearance(result.voice, gender=result.generator, seed=0)
+    return Parts(
+        motion.Motion(model.pack),
+        gestures.Gestures(settings.seed, settings.head, settings.blink, settings.brows),
+        animator.Animator(model.pack, result.face, appearance),
+    )
+
+
+# ---------------------------------------------------------------------------------- frames
+
+
+class TalkFrame(NamedTuple):
+    """A frame: its number from 0, the second at which it is seen, and uint8 (size, size, 3), RGB, marked."""
+
+    index: int
+    time: float
+    pixels: Pixels
+
+
+class Talk:
+    """A face that says a recording, not yet drawn: iterate for its frames, or `save` a file.
+
+    Each iteration hears the recording again and gives the same frames. Memory does not grow with its length. Use
+    it as a context where the source was a pipe, so that its copy on the disk goes at once.
+
+    Attributes:
+        result: the face and what was heard of the voice, as of `infer`.
+        settings: as they were given.
+    """
+
+    def __init__(
+        self,
+        model: Speech2Face,
+        source: audio.Source,
+        sample_rate: int | None,
+        result: FaceResult,
+        settings: TalkSettings,
+    ) -> None:
+        self.result = result
+        self.settings = settings
+        self._model, self._source, self._sample_rate = model, source, sample_rate
+        self._rate = Fraction(settings.fps).limit_denominator(1001)
+        self._levels = None
+        still = resized(result.face, settings.size)
+        if settings.size >= watermark.MIN_SIZE:
+            payload = watermark.make_payload(result.generator, result.pack_sha256)
+            self._levels = watermark.mark_levels(still, payload)
+        self.still: Pixels = self._drawn(result.face)
+
+    @property
+    def seconds(self) -> float:
+        """Of the recording."""
+        return self.result.voice.quality.heard_s
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second."""
+        return self._rate
+
+    def __len__(self) -> int:
+        """How many frames there are: the last one ends with the sound, or less than a frame after it."""
+        return self._count(round(self.seconds * SAMPLE_RATE))
+
+    def __iter__(self) -> Iterator[TalkFrame]:
+        return self.frames()
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the copy of a pipe."""
+        if isinstance(self._source, Spooled):
+            self._source.close()
+
+    def frames(self, tap: Callable[[Any, int], None] | None = None) -> Iterator[TalkFrame]:
+        """The frames, as soon as the sound for each is heard.
+
+        Args:
+            tap: is given the recording's own sound, as of `audio.stream`; what comes before a frame belongs to it and
+                to those after it.
+
+        Raises:
+            AudioError: the recording cannot be read any more.
+        """
+        moved = self._moved(tap)
+        for index, picture in enumerate(moved):
+            yield TalkFrame(index, float(index / self._rate), self._drawn(picture))
+
+    def _moved(self, tap: Callable[[Any, int], None] | None) -> Iterator[Pixels]:
+        made = parts(self._model, self.result, self.settings)
+        rows: list[tuple[Float32s, Any]] = []  # offsets and poses that are still needed
+        first, heard, index = 0, 0, 0  # number of rows[0]; samples; the next frame
+
+        def take(offsets: Float32s) -> None:
+            for row in offsets:
+                risen = row * np.float32(min(1.0, (first + len(rows)) / _RISE))
+                rows.append((risen, made.gestures.next(risen)))
+
+        def drawn(at: Fraction) -> Pixels:
+            if at == 0:
+                return self.result.face
+            whole = min(math.floor(at) - first, len(rows) - 1)
+            after, share = min(whole + 1, len(rows) - 1), float(at - math.floor(at))
+            (offsets, pose), (next_offsets, next_pose) = rows[whole], rows[after]
+            if share and after != whole:
+                offsets, pose = (
+                    offsets + np.float32(share) * (next_offsets - offsets),
+                    pose + share * (next_pose - pose),
+                )
+            return made.animator.frame(offsets, pose)
+
+        for block in audio.stream(self._source, self._sample_rate, tap=tap):
+            for start in range(0, len(block), _PUSHED):
+                heard += len(block[start : start + _PUSHED])
+                take(made.motion.push(block[start : start + _PUSHED]))
+                while (at := index * MOTION_FPS / self._rate) <= first + len(rows) - 2:
+                    yield drawn(at)
+                    index += 1
+                done = max(0, min(math.floor(index * MOTION_FPS / self._rate) - first, len(rows) - 2))
+                del rows[:done]
+                first += done
+        take(made.motion.finish())
+        if not rows:
+            take(np.zeros((1, 68, 2), np.float32))
+        for index in range(index, self._count(heard)):
+            yield drawn(index * MOTION_FPS / self._rate)
+
+    def _count(self, samples: int) -> int:
+        return max(1, math.ceil(samples * self._rate / SAMPLE_RATE))
+
+    def _drawn(self, picture: Pixels) -> Pixels:
+        sized = resized(picture, self.settings.size)
+        return sized if self._levels is None else watermark.add_levels(sized, self._levels)
+
+    # ------------------------------------------------------------------------------ files
+
+    def save(
+        self,
+        target: str | Path | BinaryIO,
+        format: str | None = None,
+        *,
+        credentials: Credentials | None = None,
+        watch: Callable[[int], None] | None = None,
+    ) -> tuple[str, ...]:
+        """Makes a file of it: mp4 and webm with the recording as its sound, gif and webp without sound.
+
+        A path gets its name when all of it is written. A binary file, such as a pipe, is written as frames come.
+
+        Args:
+            target: path or binary file.
+            format: mp4, webm, gif or webp; None goes by the path's suffix.
+            credentials: what signs mp4, gif and webp; None takes `credentials.default()` for a path. A binary file
+                gets what is signed in one go at the end.
+            watch: is called with the number of frames done.
+
+        Returns:
+            The layers in which the file says where it comes from: of metadata, watermark and c2pa.
+
+        Raises:
+            UsageError: another format, or one that cannot have this size, rate or length.
+            RuntimeSetupError: mp4 or webm without the extra `media`.
+            OutputError: it cannot be written.
+        """
+        from s2f_edge.talk.files import save
+
+        return save(self, target, format, credentials, watch)
+
+    def save_frames(self, folder: str | Path, watch: Callable[[int], None] | None = None) -> tuple[str, ...]:
+        """Writes the frames into a new folder, as frame_000000.png and so on; arguments and errors of `save`."""
+        from s2f_edge.talk.files import save_frames
+
+        return save_frames(self, folder, watch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of it, as plain JSON values."""
+        asked = asdict(self.settings)
+        return {"seconds": round(self.seconds, 3), "frames": len(self), **self.result.to_dict(), **asked}
