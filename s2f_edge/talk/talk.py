@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -18,7 +17,10 @@ from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.spool import Spooled
 from s2f_edge.marks import watermark
 from s2f_edge.picture import Pixels, resized
-from s2f_edge.results import FaceResult
+from s2f_edge.results import Appearance, FaceResult
+from s2f_edge.talk.animator import Animator
+from s2f_edge.talk.gestures import Gestures
+from s2f_edge.talk.motion import Motion, MotionNetwork
 from s2f_edge.terms import MAX_FPS, MAX_STRENGTH, MAX_TALK_SIZE, MIN_FPS, MIN_SIZE
 
 if TYPE_CHECKING:
@@ -60,26 +62,6 @@ class TalkSettings:
 # ----------------------------------------------------------------------- what moves a face
 
 
-class Motion(Protocol):
-    """Sound to motion, 25 rows a second: float32 (n, 68, 2), offsets of dlib's points."""
-
-    def push(self, samples: Float32s) -> Float32s: ...
-
-    def finish(self) -> Float32s: ...
-
-
-class Gestures(Protocol):
-    """Blinks, head and brows, a pose for each row of motion; poses can be added and scaled, as arrays can."""
-
-    def next(self, offsets: Float32s) -> Any: ...
-
-
-class Animator(Protocol):
-    """The face of a result with its points moved: uint8 (side, side, 3)."""
-
-    def frame(self, offsets: Float32s, pose: Any) -> Pixels: ...
-
-
 class Parts(NamedTuple):
     """What moves one face through one recording."""
 
@@ -88,23 +70,26 @@ class Parts(NamedTuple):
     animator: Animator
 
 
-def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings) -> Parts:
+def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candidate: int = 0) -> Parts:
     """The parts for a face, at rest.
+
+    Args:
+        candidate: which of the faces that the result's seed draws; 0 is that of the voice.
 
     Raises:
         PackError: the pack has nothing that moves a face.
     """
-    try:
-        motion, gestures, animator = (
-            import_module(f"s2f_edge.talk.{name}") for name in ("motion", "gestures", "animator")
-        )
-    except ModuleNotFoundError:
-        raise PackError(f"The faces of the pack {model.pack_name} cannot talk: nothing moves them.") from None
-    appearance = model.appearance(result.voice, gender=result.generator, seed=0)
+    manifest = model.pack.manifest
+    if manifest.animator is None or manifest.motion is None or manifest.renderer is None:
+        raise PackError(f"The faces of the pack {model.pack_name} cannot talk: nothing moves them.")
+    drawn = model.appearance(result.voice, gender=result.generator, samples=candidate + 1, seed=result.seed)
+    appearance = Appearance(drawn.inner[candidate:], drawn.outer[candidate:], drawn.shape[candidate:])
+    animator, renderer = (model._network(name) for name in (manifest.animator.file, manifest.renderer))
+    mean_shape = np.array(manifest.animator.mean_shape, np.float32)
     return Parts(
-        motion.Motion(model.pack),
-        gestures.Gestures(settings.seed, settings.head, settings.blink, settings.brows),
-        animator.Animator(model.pack, result.face, appearance),
+        Motion(MotionNetwork(model.pack)),
+        Gestures(settings.seed, settings.head, settings.blink, settings.brows),
+        Animator(animator, renderer, mean_shape, appearance),
     )
 
 
@@ -128,6 +113,7 @@ class Talk:
     Attributes:
         result: the face and what was heard of the voice, as of `infer`.
         settings: as they were given.
+        candidate: which of the faces that the result's seed draws; 0 is that of the voice.
     """
 
     def __init__(
@@ -137,9 +123,11 @@ class Talk:
         sample_rate: int | None,
         result: FaceResult,
         settings: TalkSettings,
+        candidate: int = 0,
     ) -> None:
-        self.result = result
+        self.result = replace(result, faces=result.faces[candidate : candidate + 1])
         self.settings = settings
+        self.candidate = candidate
         self._model, self._source, self._sample_rate = model, source, sample_rate
         self._rate = Fraction(settings.fps).limit_denominator(1001)
         self._levels = None
@@ -192,7 +180,7 @@ class Talk:
             yield TalkFrame(index, float(index / self._rate), self._drawn(picture))
 
     def _moved(self, tap: Callable[[Any, int], None] | None) -> Iterator[Pixels]:
-        made = parts(self._model, self.result, self.settings)
+        made = parts(self._model, self.result, self.settings, self.candidate)
         rows: list[tuple[Float32s, Any]] = []  # offsets and poses that are still needed
         first, heard, index = 0, 0, 0  # number of rows[0]; samples; the next frame
 
