@@ -15,6 +15,7 @@ ONE = {
     "voice": "voice network",
     "renderer": "renderer",
     "animator": "animator",
+    "motion": "motion network",
 }  # what several runs must have in common
 
 
@@ -40,7 +41,7 @@ def load_checkpoints(paths: list[Path]) -> tuple[dict[str, nn.Module], dict[str,
         folder = newest_checkpoint(path)
         found, training = checkpoint.load(folder)
         for name, network in found.items():
-            if name not in ("voice", "traits", "renderer", "animator") and not name.startswith("generator_"):
+            if name not in ("voice", "traits", *ONE) and not name.startswith("generator_"):
                 continue  # only training has it
             if name not in networks:
                 networks[name] = network

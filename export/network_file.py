@@ -19,6 +19,7 @@ from export.verify import BATCHES, FLOAT16_TOLERANCE, TOLERANCE, verify
 from s2f_edge.pack.roles import APPEARANCE, POSE
 from s2f_train.models.animator import Animator
 from s2f_train.models.appearance_generator import AppearanceGenerator
+from s2f_train.models.motion import MotionNetwork
 from s2f_train.models.renderer import INNER_SIDE, OUTER_SIDE, SIDE, Renderer
 from s2f_train.models.traits import VoiceTraits
 
@@ -61,6 +62,11 @@ def _examples(key: str, network: nn.Module, size: int) -> list[dict[str, Tensor]
         return [_appearance(network, n, generator) for n in BATCHES]
     if isinstance(network, Animator):
         return [_moved_face(network, n, generator) for n in BATCHES]
+    if isinstance(network, MotionNetwork):
+        lengths = [sum(network.context) + 4 * frames for frames in (8, 1, 75)]
+        return [
+            {"features": torch.randn(n, t, 80, generator=generator).mul(4).add(12)} for n in BATCHES for t in lengths
+        ]
     if key != "voice":
         rows = [torch.randn(n, size, generator=generator) for n in BATCHES]
         examples = [{"embedding": nn.functional.normalize(r)} for r in rows]
@@ -125,9 +131,13 @@ def to_onnx(module: nn.Module, example: dict[str, Tensor]) -> bytes:
         outputs = ["male", "surprise"]
     elif isinstance(module, AppearanceGenerator):
         outputs = list(APPEARANCE)
+    elif isinstance(module, MotionNetwork):
+        outputs = ["offsets"]
     else:
         outputs = ["embedding"] if "features" in example else ["face"]
     axes = {name: {0: "batch"} for name in (*example, *outputs)}
+    if "offsets" in outputs:
+        axes["offsets"][1] = "frames_of_video"
     if "features" in example:
         axes["features"][{"logmel-64": 2, "stft-257": 3}.get(str(module.features), 1)] = "frames"
     drawn = isinstance(module, Renderer | Animator)

@@ -19,6 +19,7 @@ from s2f_edge.pipeline import Speech2Face
 from s2f_edge.terms import GENERATORS, VARIANTS
 from s2f_train.folders import written_whole
 from s2f_train.models.appearance_generator import AppearanceGenerator
+from s2f_train.models.motion import MotionNetwork
 from s2f_train.models.renderer import Renderer
 from s2f_train.models.traits import VoiceTraits
 
@@ -38,7 +39,7 @@ def export_pack(
 
     Args:
         networks: `voice`, `generator_general`, `generator_male`, `generator_female` (at
-            least one generator) and, where there are such, `traits`, `renderer` and `animator`.
+            least one generator) and, where there are such, `traits`, `renderer`, `animator` and `motion`.
         training: what the manifest says of the training.
         float16: keep the weights as float16, see `export.float16`.
         out: folder; replaced if it is a pack already, and not touched if anything fails.
@@ -83,6 +84,12 @@ def _check_halves(networks: dict[str, nn.Module]) -> None:
         raise ValueError("The animator moves the faces of another renderer: their mean shapes differ.")
     if renderer is not None and not isinstance(renderer, Renderer):
         raise ValueError(f"The network called renderer is a {type(renderer).__name__} and draws no appearances.")
+
+
+def motion_entry(network: MotionNetwork) -> dict[str, Any]:
+    """What a manifest says of the motion network beside its file."""
+    before, after = network.context
+    return {"file": "motion.onnx", "before": before, "after": after, "settings": network.settings}
 
 
 def is_pack(folder: Path) -> bool:
@@ -159,6 +166,8 @@ def _write(
     if "animator" in networks:
         points: Any = networks["animator"].points
         manifest["animator"] = {"file": "animator.onnx", "mean_shape": points.tolist()}
+    if isinstance(motion := networks.get("motion"), MotionNetwork):
+        manifest["motion"] = motion_entry(motion)
     if isinstance(networks.get("traits"), VoiceTraits):
         measured = training["traits"]
         manifest["traits"] = {

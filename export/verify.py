@@ -57,7 +57,7 @@ def verify(
             if ours.shape != reference.shape:
                 raise ParityError(f"{name} has shape {ours.shape} for {shapes}; torch gives {reference.shape}.")
             difference = float(np.abs(ours - reference).max())
-            allowed = min(tolerance, SHAPE_TOLERANCE) if name == "shape" else tolerance
+            allowed = min(tolerance, SHAPE_TOLERANCE) if name in ("shape", "offsets") else tolerance
             if not difference <= allowed:  # NaN fails too
                 raise ParityError(
                     f"{name} differs from torch by {difference:.2e} for {shapes}; {allowed:g} is allowed."

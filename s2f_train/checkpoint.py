@@ -27,6 +27,7 @@ from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwor
 from s2f_train.models.generator import Generator
 from s2f_train.models.light import LightEncoder
 from s2f_train.models.mouth_critic import MouthCritic
+from s2f_train.models.motion import MotionNetwork
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.projected_critics import ProjectedCritics
 from s2f_train.models.renderer import Renderer
@@ -47,6 +48,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "generator": Generator,
     "appearance-generator": AppearanceGenerator,
     "renderer": Renderer,
+    "motion": MotionNetwork,
     "sketch": SketchSpace,
     "projected-critics": ProjectedCritics,
     "animator": Animator,

@@ -321,3 +321,41 @@ class AppearanceSettings(RunSettings):
     own_directions: int = _option(24, "directions of the voices from which their own hair and details follow", least=1)
     mix_share: float = _option(0.7, "share of the voices that are mixed with another", least=0)
     noise: float = _option(0.05, "largest standard deviation of the noise on the embedding", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkSettings(AugmentSettings):
+    """`fit talk`: the motion of a face from sound."""
+
+    held_speakers: tuple[str, ...] = _option((), "speakers that are kept from training")
+    held_share: float = _option(0.12, "of the sentences of the others, kept from training", least=0)
+    evenness: float = _option(0.5, "0: speakers are drawn as often as they have talks; 1: equally often", least=0)
+    versions: int = _option(
+        8, "of each talk, that are made once for all steps; the first is the talk as it is", least=1
+    )
+    speed_share: float = _option(0.0, "share of the versions that are played faster or slower", least=0)
+    speed: tuple[float, ...] = _option((0.8, 1.35), "how much, lowest and highest")
+    tilt_share: float = _option(0.0, "share of the versions that another microphone hears", least=0)
+    throat: float = _option(0.0, "how much longer or shorter throats are made, as a logarithm", least=0)
+    gain: float = _option(0.0, "how much louder or softer windows are made, as a logarithm of power", least=0)
+    cosines: int = _option(32, "of a spectrum, that the network sees", least=2)
+    width: int = _option(128, "channels", least=2)
+    kernel: int = _option(5, "taps of a block over time", least=3)
+    dilations: tuple[int, ...] = _option((1, 2, 4), "of the blocks, one number each")
+    components: int = _option(16, "directions in which points move together", least=1)
+    dropout: float = _option(0.2, "share of the activations that are left out", least=0)
+    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
+    opening_weight: float = _option(1.0, "of the distance of the mouth's opening", least=0)
+    pace_weight: float = _option(0.0, "of the distance from frame to frame", least=0)
+    closing_weight: float = _option(0.0, "of lips that are open at p, b and m", least=0)
+    silence_weight: float = _option(0.0, "of lips that are open in silence", least=0)
+
+    def check(self) -> None:
+        super().check()
+        _check_widths("dilations", self.dilations)
+        _check_range("speed", self.speed)
+        if self.speed[0] <= 0:
+            raise SettingsError(f"speed is {list(self.speed)}; it must be above 0.")
+        for key in ("dropout", "evenness"):
+            if getattr(self, key) > 1 or self.dropout == 1:
+                raise SettingsError(f"{key} is {getattr(self, key)}; it must be below 1.")

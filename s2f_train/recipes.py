@@ -22,6 +22,7 @@ from s2f_train.config import (
     RendererSettings,
     RunSettings,
     SettingsError,
+    TalkSettings,
     VaeSettings,
     VoiceSettings,
 )
@@ -35,6 +36,7 @@ KINDS: dict[str, type[RunSettings]] = {
     "renderer": RendererSettings,
     "appearance": AppearanceSettings,
     "mouth": MouthSettings,
+    "talk": TalkSettings,
 }
 AnySettings = TypeVar("AnySettings", bound=RunSettings)
 

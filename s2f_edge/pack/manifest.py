@@ -74,6 +74,18 @@ class AnimatorInfo:
 
 
 @dataclass(frozen=True)
+class MotionInfo:
+    """The network that moves a face by filter banks (`fbank-80`), 25 times a second.
+
+    `before` and `after` are the feature frames that it needs beside the four of a video frame.
+    """
+
+    file: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
 class VariantInfo:
     """A variant compared with its pack, on recordings that were not used to make it.
 
@@ -106,7 +118,7 @@ class Manifest:
 
     `weights` is one of VARIANTS; `variant` is there if the pack was made of another one. `renderer` is the file of
     the network that draws the appearances which the generators make; None where they make pictures themselves. With
-    an `animator` faces can speak.
+    an `animator`, and `motion`, faces can speak.
     """
 
     name: str
@@ -123,6 +135,7 @@ class Manifest:
     variant: VariantInfo | None = None
     renderer: str | None = None
     animator: AnimatorInfo | None = None
+    motion: MotionInfo | None = None
 
     @property
     def latent_size(self) -> int | None:
@@ -169,6 +182,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     files = {name: _network_file(name, reader.at("files", name)) for name in reader.get("files", dict)}
     voice = reader.at("voice")
     traits = reader.at("traits") if root.get("traits") is not None else None
+    motion = reader.at("motion") if root.get("motion") is not None else None
     noise = reader.number("noise")
     manifest = Manifest(
         name=reader.get("name", str),
@@ -192,6 +206,9 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         variant=_variant(reader.at("variant")) if "variant" in root else None,
         renderer=renderer,
         animator=_animator(reader.at("animator")) if root.get("animator") is not None else None,
+        motion=MotionInfo(motion.get("file", str), motion.get("before", int), motion.get("after", int))
+        if motion
+        else None,
     )
     _check(manifest, where)
     return manifest
@@ -208,6 +225,11 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
     if manifest.weights not in VARIANTS:
         raise ManifestError(f"{where}: weights is {manifest.weights!r}; it must be one of {', '.join(VARIANTS)}.")
+    if manifest.motion and not (0 <= manifest.motion.before <= 1000 and 0 <= manifest.motion.after <= 1000):
+        raise ManifestError(
+            f"{where}: motion has {manifest.motion.before} frames before and {manifest.motion.after} after; both must "
+            "be from 0 to 1000."
+        )
     unknown = [gender for gender in manifest.generators if gender not in GENERATORS]
     if unknown or not manifest.generators:
         raise ManifestError(f"{where}: generators has {unknown or 'nothing'}; it may have {', '.join(GENERATORS)}.")
@@ -215,6 +237,7 @@ def _check(manifest: Manifest, where: str) -> None:
     used += [manifest.traits.file] if manifest.traits else []
     used += [manifest.renderer] if manifest.renderer else []
     used += [manifest.animator.file] if manifest.animator else []
+    used += [manifest.motion.file] if manifest.motion else []
     for name in used:
         if name not in manifest.files:
             raise ManifestError(f"{where}: {name} is used but does not stand under files.")

@@ -67,6 +67,9 @@ def check_roles(manifest: Manifest, where: str) -> None:
             raise ManifestError(f"{where} has an animator and no renderer, whose faces it moves.")
         moved = tuple(_any_of(name, shape) for name, shape in FRAME.items())
         roles.append((manifest.animator.file, moved, manifest.files[manifest.renderer].outputs))
+    if manifest.motion:
+        heard = _any_of("features", INPUT_SHAPES["fbank-80"])
+        roles.append((manifest.motion.file, (heard,), (_any_of("offsets", (None, None, 68, 2)),)))
     for name, inputs, outputs in roles:
         file = manifest.files[name]
         for side, found, wanted in (("inputs", file.inputs, inputs), ("outputs", file.outputs, outputs)):

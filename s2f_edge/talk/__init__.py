@@ -1,0 +1,1 @@
+"""A face that speaks: motion from sound, and frames from motion."""

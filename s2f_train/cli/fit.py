@@ -54,6 +54,8 @@ def register(app: typer.Typer) -> None:
     )
     fits.command("mouth", help="Train what draws the inside of the mouth of a face that speaks.")(_command("mouth"))
 
+    fits.command("talk", help="Train what moves a face by the sound of its speech, on talking heads.")(_command("talk"))
+
     @app.command()
     def sample(
         run: Annotated[Path, typer.Argument(help="A run of `fit gan`, or a checkpoint.")],
@@ -221,6 +223,10 @@ def make_task(kind: str, settings: Any, fabric: Fabric, for_plan: bool = False) 
         from s2f_train.fit.mouth import MouthTask
 
         return MouthTask(settings, fabric)
+    if kind == "talk":
+        from s2f_train.fit.talk import TalkTask
+
+        return TalkTask(settings, fabric, for_plan)
     from s2f_train.fit.voice import VoiceTask
 
     return VoiceTask(settings, fabric, for_plan)

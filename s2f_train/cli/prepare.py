@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from s2f_train.prepare.unit import Unit
 
 FACE_SIZES = (64, 224)
-OPTIONAL = ("avspeech_times", "portraits_csv")  # what a data set can do without
+OPTIONAL = ("avspeech_times", "portraits_csv", "clips_csv", "words_csv")  # what a data set can do without
 
 
 class Split(StrEnum):
@@ -73,6 +73,12 @@ def prepare(
     portraits_csv: Annotated[
         Path | None, _source("CSV", "What is known of them: name, source, gender, age, identity.")
     ] = None,
+    talking_heads: Annotated[
+        Path | None, _source("DIR|TAR", "Videos of speakers, sound inside or beside. Needs --landmarker.")
+    ] = None,
+    landmarker: Annotated[Path | None, _source("TASK", "face_landmarker.task of MediaPipe.")] = None,
+    clips_csv: Annotated[Path | None, _source("CSV", "Of those videos: clip, speaker, gender.")] = None,
+    words_csv: Annotated[Path | None, _source("CSV", "Of those videos: clip, start_s, end_s, word.")] = None,
     s2f_data: Annotated[Path | None, _source("DIR", "The folder that S2F_DATA names; it holds data/.")] = None,
     split: Annotated[Split, _choice(help="Identities to splits, by a hash or the first letter.")] = Split.hash,
     keep: Annotated[Keep, _choice(help="Of voices: sound, log-mel features, or both.")] = Keep.both,
@@ -165,6 +171,7 @@ def read_sources(given: dict[str, Any]) -> list[Source]:
     from s2f_train.prepare.sources.librispeech import librispeech
     from s2f_train.prepare.sources.portraits import portraits
     from s2f_train.prepare.sources.s2f_tars import s2f_tars
+    from s2f_train.prepare.sources.talking_heads import talking_heads
     from s2f_train.prepare.sources.utkface import utkface
     from s2f_train.prepare.sources.vggface import vggface
     from s2f_train.prepare.sources.voxceleb import voxceleb1, voxceleb2
@@ -180,6 +187,7 @@ def read_sources(given: dict[str, Any]) -> list[Source]:
         "librispeech": (librispeech, ()),
         "utkface": (utkface, ()),
         "portraits": (portraits, ("portraits_csv",)),
+        "talking_heads": (talking_heads, ("landmarker", "clips_csv", "words_csv")),
         "s2f_data": (s2f_tars, ()),
     }
     sources: list[Source] = []
@@ -194,6 +202,9 @@ def read_sources(given: dict[str, Any]) -> list[Source]:
         ("wen_fbank", "wen_faces"),
         ("avspeech", "avspeech_times"),
         ("portraits", "portraits_csv"),
+        ("talking_heads", "landmarker"),
+        ("talking_heads", "clips_csv"),
+        ("talking_heads", "words_csv"),
     ):
         if given[other] is not None and given[name] is None:
             raise SourceError(f"{_option(other)} needs {_option(name)} too.")

@@ -49,8 +49,8 @@ class Item:
         name: unique among the items of its kind and source.
         place: where it is.
         content: "sound"; "logmel", an .npy of (frames, 64), normalised already (Wen's published
-            data); "picture", to be aligned; "aligned", a picture to be resized at most; or "portrait",
-            to be brought to the frame of `frame`, of view "portrait".
+            data); "picture", to be aligned; "aligned", a picture to be resized at most; "portrait",
+            to be brought to the frame of `frame`, of view "portrait"; or "talk", see `TalkItem`.
         view: of faces: "photo", what a paired picture is called ("face", "s2f"), or "portrait".
         clip: voices and faces of one recording share it; "" where nothing is paired.
     """
@@ -60,9 +60,23 @@ class Item:
     identity: str
     name: str
     place: Place
-    content: Literal["sound", "logmel", "picture", "aligned", "portrait"]
+    content: Literal["sound", "logmel", "picture", "aligned", "portrait", "talk"]
     view: str = "photo"
     clip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkItem(Item):
+    """A talking head: a voice whose `place` is the sound, and `video` where the face is; they may be one file.
+
+    Attributes:
+        words: start and end in seconds, and the word; "sil" is silence.
+        landmarker: file of the networks that find the points.
+    """
+
+    video: Place = Place("")
+    words: tuple[tuple[float, float, str], ...] = ()
+    landmarker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,10 +19,13 @@ from s2f_edge.hearing import audio, features
 from s2f_edge.hearing.features import HOP, SAMPLE_RATE, Float32s
 from s2f_edge.hearing.vad import SpeechFinder
 from s2f_train.data.frame import POINTS
-from s2f_train.data.items import Identity, Item, Place
+from s2f_train.data.items import Identity, Item, Place, TalkItem
 from s2f_train.data.store import BINS
+from s2f_train.data.talks import FRAME_RATE, MOTION, SOUND
 from s2f_train.prepare.align import Aligner, read_picture, resize_aligned
+from s2f_train.prepare.face_mesh import FaceMesh
 from s2f_train.prepare.portrait import Portrait, PortraitMaker
+from s2f_train.prepare.talking_head import motion_of
 
 MIN_SPEECH = SAMPLE_RATE // 2  # training takes clips of half a second of speech and more
 PNG_UP_TO = 96  # pixels a side; larger faces become JPEG
@@ -101,6 +105,7 @@ class Maker:
     settings: PrepareSettings
     _aligner: Aligner | None = field(default=None, repr=False)
     _portraits: PortraitMaker | None = field(default=None, repr=False)
+    _mesh: FaceMesh | None = field(default=None, repr=False)
 
     def __call__(self, job: Job) -> Prepared | Skipped:
         try:
@@ -118,6 +123,9 @@ class Maker:
             return voice(job, *speech_of(item.place, self.settings.max_seconds), self.settings)
         if content == "logmel":
             return stored_logmel(job, item.place.read(), self.settings)
+        if isinstance(item, TalkItem):
+            self._mesh = self._mesh or FaceMesh(Path(item.landmarker))
+            return talk(job, item, self._mesh, self.settings.max_seconds)
         picture = read_picture(item.place.read())
         if content == "aligned":
             square = np.asarray(ImageOps.fit(Image.fromarray(picture), (min(picture.shape[:2]),) * 2))
@@ -199,6 +207,26 @@ def voice(job: Job, samples: Float32s, cut: bool, settings: PrepareSettings) -> 
     return _sample(job, members, len(samples) / SAMPLE_RATE, frames, cut)
 
 
+def talk(job: Job, item: TalkItem, mesh: FaceMesh, max_seconds: float) -> Prepared:
+    """The whole sound, pauses too, with the motion of the face on its clock; what has no pair at the end is cut."""
+    points = motion_of(item.video, item.place, mesh, max_seconds)
+    blocks, count, most = [], 0, round(max_seconds * SAMPLE_RATE)
+    for block in stretch(item.place):
+        blocks.append(block)
+        count += len(block)
+        if count > most:
+            break
+    frames = min(len(points), min(count, most) * FRAME_RATE // SAMPLE_RATE + 1)
+    if frames < FRAME_RATE:
+        raise UnusableError(f"too short: {frames} frames with sound; {FRAME_RATE} are needed, a second")
+    samples = np.concatenate(blocks)[: min(most, frames * SAMPLE_RATE // FRAME_RATE)]
+    file = io.BytesIO()
+    np.save(file, points[:frames], allow_pickle=False)
+    members = {SOUND: _flac(samples), MOTION: file.getvalue()}
+    words = [list(word) for word in item.words if word[0] < frames / FRAME_RATE]
+    return _sample(job, members, len(samples) / SAMPLE_RATE, cut=count > most, words=words)
+
+
 def stored_logmel(job: Job, data: bytes, settings: PrepareSettings) -> Prepared:
     """Features that a data set has ready, (frames, 64), or turned, (64, frames)."""
     logmel = np.load(io.BytesIO(data), allow_pickle=False)
@@ -237,7 +265,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def _sample(
-    job: Job, members: dict[str, bytes], seconds: float = 0.0, frames: int = 0, cut: bool = False, **more: float | str
+    job: Job, members: dict[str, bytes], seconds: float = 0.0, frames: int = 0, cut: bool = False, **more: Any
 ) -> Prepared:
     item, who = job.item, job.identity
     seconds = round(seconds, 3)

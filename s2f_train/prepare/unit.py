@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s2f_train.data.store import read_lines
+from s2f_train.prepare import talking_head
 from s2f_train.prepare.item import Job, Prepared, PrepareSettings, Skipped
 from s2f_train.prepare.worker import PrepareError, Worker
 
@@ -42,6 +43,8 @@ class Unit:
         rules: list[Any] = [RECIPE, settings.of_kind(jobs[0].item.kind)]
         if any(job.item.content == "portrait" for job in jobs):
             rules.append(portraits)
+        if any(job.item.content == "talk" for job in jobs):
+            rules.append(talking_head.RECIPE)
         rule = json.dumps(rules, sort_keys=True)
         digest = hashlib.sha256(rule.encode())
         for job in jobs:
