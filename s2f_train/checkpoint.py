@@ -26,8 +26,8 @@ from s2f_train.models.campplus import CamPlusPlus
 from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwork
 from s2f_train.models.generator import Generator
 from s2f_train.models.light import LightEncoder
-from s2f_train.models.mouth_critic import MouthCritic
 from s2f_train.models.motion import MotionNetwork
+from s2f_train.models.mouth_critic import MouthCritic
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.projected_critics import ProjectedCritics
 from s2f_train.models.renderer import Renderer
