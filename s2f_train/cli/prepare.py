@@ -76,7 +76,9 @@ def prepare(
     talking_heads: Annotated[
         Path | None, _source("DIR|TAR", "Videos of speakers, sound inside or beside. Needs --landmarker.")
     ] = None,
-    landmarker: Annotated[Path | None, _source("TASK", "face_landmarker.task of MediaPipe.")] = None,
+    landmarker: Annotated[
+        Path | None, _source("TASK", "face_landmarker.task of MediaPipe; for --portraits: mouths.")
+    ] = None,
     clips_csv: Annotated[Path | None, _source("CSV", "Of those videos: clip, speaker, gender.")] = None,
     words_csv: Annotated[Path | None, _source("CSV", "Of those videos: clip, start_s, end_s, word.")] = None,
     s2f_data: Annotated[Path | None, _source("DIR", "The folder that S2F_DATA names; it holds data/.")] = None,
@@ -126,7 +128,9 @@ def prepare(
     if face_size not in FACE_SIZES:
         _fail(f"--face-size is {face_size}; it must be 64 or 224.", 2)
     choice = Choice(split.value, seed, shard_items, voices_per_identity, faces_per_identity, limit)
-    settings = PrepareSettings(keep.value, max_seconds, face_size, zoom)
+    settings = PrepareSettings(
+        keep.value, max_seconds, face_size, zoom, str(landmarker.absolute()) if landmarker else ""
+    )
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster that takes the machine back
     try:
         planned = plan(read_sources(given), choice, settings)
@@ -202,12 +206,13 @@ def read_sources(given: dict[str, Any]) -> list[Source]:
         ("wen_fbank", "wen_faces"),
         ("avspeech", "avspeech_times"),
         ("portraits", "portraits_csv"),
-        ("talking_heads", "landmarker"),
         ("talking_heads", "clips_csv"),
         ("talking_heads", "words_csv"),
     ):
         if given[other] is not None and given[name] is None:
             raise SourceError(f"{_option(other)} needs {_option(name)} too.")
+    if given["landmarker"] is not None and given["talking_heads"] is None and given["portraits"] is None:
+        raise SourceError("--landmarker needs --talking-heads or --portraits too.")
     if not sources:
         raise SourceError(f"No data set is given: name one or more with {', '.join(map(_option, readers))}.")
     return sources

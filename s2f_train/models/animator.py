@@ -25,6 +25,7 @@ INNER_PAIRS = ((61, 67), (62, 66), (63, 65))  # of the inner lips, above and bel
 # Each point of a lip, with the inner one that it goes along with: (above, below) of INNER_PAIRS.
 FOLLOWS_ABOVE = ((49, 0), (50, 0), (51, 1), (52, 2), (53, 2), (61, 0), (62, 1), (63, 2))
 FOLLOWS_BELOW = ((59, 0), (58, 0), (57, 1), (56, 2), (55, 2), (67, 0), (66, 1), (65, 2))
+EYES = (72, 152)  # rows of a frame in which eyes and their lids are
 NECK = (0.5, 0.8)  # about which a head tilts
 RAISED = 0.06  # how far brows go, in units of the distance of the eyes
 # Of lips at rest, in the same units: how far corners are above the middle, and the width (means of GRID's speakers).
@@ -103,7 +104,8 @@ class Animator(nn.Module):
             parts[name][:, kept] = _face() * spline_matrix(points[kept], FINE)
         middle = (torch.arange(SIDE) + 0.5) / SIDE
         parts |= {"middle": middle, "covers": _covers(middle), "feather": _feather(), "ways": _ways()}
-        parts["blend"] = _smooth(0.5 - (middle - points[48, 1]) / 0.16)[None, None, :, None]
+        ends = torch.linspace(0.0, 1.0, FINE)
+        parts["blend"] = _smooth(0.5 - (ends - points[48, 1]) / 0.16)[None, None, :, None]
         for name, value in parts.items():
             self.register_buffer(name, value)
 
@@ -124,16 +126,15 @@ class Animator(nn.Module):
         lips, speaking = self._spoken(shape, offsets, pose), pose[:, 7:8, None, None]
         whole = (self.still @ (shape - self.points)).transpose(1, 2).reshape(-1, 2, GRID, GRID)
         whole = nn.functional.interpolate(whole, size=(FINE, FINE), mode="bilinear", align_corners=True)
-        at = 2 * self._before_lids(self._before_head(pose), shape, pose[:, 5, None, None]) - 1
-        sources = [
+        above, below = (
             _sources(whole + (matrix @ lips).transpose(1, 2).reshape(-1, 2, FINE, FINE))
             for matrix in (self.above, self.below)
-        ]
-        above, below = (nn.functional.grid_sample(x, at, "bilinear", "border", align_corners=True) for x in sources)
-        picture = _sampled(texture, self.blend * above + (1 - self.blend) * below, "bicubic")
+        )
+        at = 2 * self._before_lids(self._before_head(pose), shape, pose[:, 5, None, None]) - 1
+        picture = _sampled(texture, _looked_up(self.blend * above + (1 - self.blend) * below, at), "bicubic")
         x, y, width, height = BOX
-        base = picture[:, :, y : y + height, x : x + width]
-        above, below = (part[:, :, y : y + height, x : x + width] for part in (above, below))
+        base, at = picture[:, :, y : y + height, x : x + width], at[:, y : y + height, x : x + width]
+        above, below = _looked_up(above, at), _looked_up(below, at)
         covers = self.covers.expand(texture.shape[0], -1, -1, -1)
         upper, lower = _sampled(covers[:, :1], above), _sampled(covers[:, 1:], below)
         lips_alone = upper * _sampled(texture, above, "bicubic") + lower * _sampled(texture, below, "bicubic")
@@ -197,10 +198,11 @@ class Animator(nn.Module):
 
     def _before_lids(self, places: Tensor, shape: Tensor, closed: Tensor) -> Tensor:
         """Where each pixel was before the upper lids came down; the eye below them is pressed together."""
-        x, y = places[..., 0], places[..., 1]
+        first, last = EYES
+        x, y = places[:, first:last, :, 0], places[:, first:last, :, 1]
         moved = torch.zeros_like(y)
-        for first, brow in ((36, slice(18, 21)), (42, slice(23, 26))):
-            eye = shape[:, first : first + 6, :, None, None]
+        for corner, brow in ((36, slice(18, 21)), (42, slice(23, 26))):
+            eye = shape[:, corner : corner + 6, :, None, None]
             middle, level = (eye[:, 0] + eye[:, 3]).unbind(dim=1)
             half = (eye[:, 3, 0] - eye[:, 0, 0]) * 0.54
             across = (x - middle / 2) / half
@@ -216,7 +218,7 @@ class Animator(nn.Module):
             source = torch.where(y <= lid, stretched, pressed)
             here = (arc > 0) & (y > crease) & (y < lower)
             moved = moved + torch.where(here, source - y, torch.zeros_like(y))
-        return torch.stack([x, y + moved], dim=-1)
+        return torch.cat([places[:, :first], torch.stack([x, y + moved], dim=-1), places[:, last:]], dim=1)
 
 
 def _sources(movement: Tensor) -> Tensor:
@@ -228,6 +230,11 @@ def _sources(movement: Tensor) -> Tensor:
         at = 2 * source.permute(0, 2, 3, 1) - 1
         source = here - nn.functional.grid_sample(movement, at, "bilinear", "border", align_corners=True)
     return source
+
+
+def _looked_up(sources: Tensor, at: Tensor) -> Tensor:
+    """Sources, (n, 2, grid, grid), at places, (n, h, w, 2) in [-1, 1]: (n, 2, h, w)."""
+    return nn.functional.grid_sample(sources, at, "bilinear", "border", align_corners=True)
 
 
 def _sampled(picture: Tensor, places: Tensor, mode: str = "bilinear") -> Tensor:

@@ -20,10 +20,11 @@ from s2f_edge.hearing.features import HOP, SAMPLE_RATE, Float32s
 from s2f_edge.hearing.vad import SpeechFinder
 from s2f_train.data.frame import POINTS
 from s2f_train.data.items import Identity, Item, Place, TalkItem
+from s2f_train.data.mouths import MOUTHS, as_member, is_open, mouth_of
 from s2f_train.data.store import BINS
 from s2f_train.data.talks import FRAME_RATE, MOTION, SOUND
 from s2f_train.prepare.align import Aligner, read_picture, resize_aligned
-from s2f_train.prepare.face_mesh import FaceMesh
+from s2f_train.prepare.face_mesh import IBUG68, FaceMesh
 from s2f_train.prepare.portrait import Portrait, PortraitMaker
 from s2f_train.prepare.talking_head import motion_of
 
@@ -42,17 +43,21 @@ class PrepareSettings:
         max_seconds: of speech a voice; the rest is left out.
         face_size: side of a face in pixels.
         zoom: how much of a face's surroundings is cut away, see `align.Aligner`.
+        landmarker: face_landmarker.task of MediaPipe, for the open mouths of portraits; "" leaves them out.
     """
 
     keep: Literal["both", "sound", "features"] = "both"
     max_seconds: float = 60.0
     face_size: int = 64
     zoom: float = 1.0
+    landmarker: str = ""
 
     def of_kind(self, kind: str) -> dict[str, Any]:
         """Those that a voice, or a face, depends on."""
         faces = {"face_size", "zoom"}
-        return {name: value for name, value in asdict(self).items() if (name in faces) == (kind == "face")}
+        values = asdict(self)
+        del values["landmarker"]  # where it lies does not matter; `Unit` says whether there is one
+        return {name: value for name, value in values.items() if (name in faces) == (kind == "face")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,9 @@ class Maker:
         if content == "logmel":
             return stored_logmel(job, item.place.read(), self.settings)
         if isinstance(item, TalkItem):
-            self._mesh = self._mesh or FaceMesh(Path(item.landmarker))
-            return talk(job, item, self._mesh, self.settings.max_seconds)
+            mesh = self._face_mesh(item.landmarker)
+            assert mesh is not None  # a talking head has no points without
+            return talk(job, item, mesh, self.settings.max_seconds)
         picture = read_picture(item.place.read())
         if content == "aligned":
             square = np.asarray(ImageOps.fit(Image.fromarray(picture), (min(picture.shape[:2]),) * 2))
@@ -134,13 +140,18 @@ class Maker:
             return face(job, Image.fromarray(resize_aligned(square, self.settings.face_size, zoom)))
         if content == "portrait":
             self._portraits = self._portraits or PortraitMaker()
-            return portrait(job, self._portraits(picture))
+            return portrait(job, self._portraits(picture), self._face_mesh(self.settings.landmarker))
         if self._aligner is None:
             self._aligner = Aligner(self.settings.face_size, self.settings.zoom)
         found = self._aligner(picture)
         if found is None:
             raise UnusableError("no face found")
         return face(job, Image.fromarray(found.pixels))
+
+    def _face_mesh(self, file: str) -> FaceMesh | None:
+        if file and self._mesh is None:
+            self._mesh = FaceMesh(Path(file))
+        return self._mesh
 
 
 def speech_of(place: Place, max_seconds: float) -> tuple[Float32s, bool]:
@@ -209,7 +220,7 @@ def voice(job: Job, samples: Float32s, cut: bool, settings: PrepareSettings) -> 
 
 def talk(job: Job, item: TalkItem, mesh: FaceMesh, max_seconds: float) -> Prepared:
     """The whole sound, pauses too, with the motion of the face on its clock; what has no pair at the end is cut."""
-    points = motion_of(item.video, item.place, mesh, max_seconds)
+    points, mouths = motion_of(item.video, item.place, mesh, max_seconds)
     blocks, count, most = [], 0, round(max_seconds * SAMPLE_RATE)
     for block in stretch(item.place):
         blocks.append(block)
@@ -223,6 +234,8 @@ def talk(job: Job, item: TalkItem, mesh: FaceMesh, max_seconds: float) -> Prepar
     file = io.BytesIO()
     np.save(file, points[:frames], allow_pickle=False)
     members = {SOUND: _flac(samples), MOTION: file.getvalue()}
+    if mouths:
+        members[MOUTHS] = as_member(mouths)
     words = [list(word) for word in item.words if word[0] < frames / FRAME_RATE]
     return _sample(job, members, len(samples) / SAMPLE_RATE, cut=count > most, words=words)
 
@@ -251,10 +264,15 @@ def face(job: Job, image: Image.Image) -> Prepared:
     return _sample(job, {"png": file.getvalue()})
 
 
-def portrait(job: Job, made: Portrait) -> Prepared:
+def portrait(job: Job, made: Portrait, mesh: FaceMesh | None) -> Prepared:
+    """A portrait with its 68 points and, where there is a `mesh` to find it, its mouth if that is open."""
     points = io.BytesIO()
     np.save(points, made.points, allow_pickle=False)
-    members = {"jpg": _jpeg(Image.fromarray(made.pixels)), POINTS: points.getvalue()}
+    picture = Image.fromarray(made.pixels)
+    members = {"jpg": _jpeg(picture), POINTS: points.getvalue()}
+    seen = next(mesh.follow([picture])) if mesh else None
+    if seen is not None and is_open(mouth := mouth_of(picture, seen[0], seen[0][list(IBUG68), :2])):
+        members[MOUTHS] = as_member([mouth])
     return _sample(job, members, enlarged=round(made.enlarged, 3), fingerprint=made.fingerprint)
 
 

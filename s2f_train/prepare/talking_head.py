@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2f_train.data.items import Place
+from s2f_train.data.mouths import is_open, mouth_of
 from s2f_train.data.talks import FRAME_RATE
-from s2f_train.prepare.face_mesh import FaceMesh
+from s2f_train.prepare.face_mesh import IBUG68, FaceMesh
 from s2f_train.prepare.head_pose import without_pose
 
-RECIPE = 1  # raise it when the same video becomes another motion, or is left out for another reason
+RECIPE = 2  # raise it when the same video becomes another motion, or is left out for another reason
 
 LEAST_EYES = 20.0  # pixels between the eyes: the lips of a smaller face move less than the points tremble
 MOST_TURNED = 25.0  # degrees to the side: farther, half of the mouth is a guess of the landmarker
 MOST_HIDDEN = 0.1  # share of the frames without a face; points are interpolated there
+MOUTH_EVERY, MOST_MOUTHS = 3, 12  # frames from one mouth that may be kept to the next; how many are, of a video
 MEDIA = "pip install 's2f-edge[media]'"
 
 
@@ -26,8 +28,10 @@ class TalkError(ValueError):
     """A video that can be read, but whose motion cannot be used."""
 
 
-def motion_of(video: Place, sound: Place, mesh: FaceMesh, max_seconds: float) -> NDArray[np.float32]:
-    """The points of the largest face, the head's motion taken away.
+def motion_of(
+    video: Place, sound: Place, mesh: FaceMesh, max_seconds: float
+) -> tuple[NDArray[np.float32], list[Image.Image]]:
+    """The points of the largest face, the head's motion taken away, and pictures of its open mouth.
 
     Args:
         video: a file, or a member of a tar.
@@ -37,15 +41,21 @@ def motion_of(video: Place, sound: Place, mesh: FaceMesh, max_seconds: float) ->
 
     Returns:
         float32 (frames, 68, 2), 25 frames a second, the first one at the first sample of the sound; see
-        `head_pose.without_pose`.
+        `head_pose.without_pose`. And pictures as `mouths.mouth_of` gives them, `MOST_MOUTHS` from all of the video.
 
     Raises:
         TalkError: there is no video or no face, the face is hidden too often, too small, or turned to the side.
         ModuleNotFoundError: PyAV is missing.
     """
     shown: list[float] = []
-    pictures = _pictures(video, video == sound, max_seconds, shown)
-    found = [(shown[-1], points) for points in mesh.follow(pictures) if points is not None]
+    now: list[Image.Image] = []
+    found, mouths = [], []
+    for seen in mesh.follow(_pictures(video, video == sound, max_seconds, shown, now)):
+        if seen is not None:
+            points, _ = seen
+            found.append((shown[-1], points))
+            if len(found) % MOUTH_EVERY == 0:
+                mouths.append(mouth_of(now[0], points, points[list(IBUG68), :2]))
     if len(found) < 2:
         raise TalkError("no face found")
     hidden = len(shown) - len(found)
@@ -56,7 +66,10 @@ def motion_of(video: Place, sound: Place, mesh: FaceMesh, max_seconds: float) ->
         raise TalkError(f"too small: {apart:.0f} pixels between the eyes, {LEAST_EYES:.0f} are needed")
     if turned > MOST_TURNED:
         raise TalkError(f"turned: {turned:.0f} degrees to the side, {MOST_TURNED:.0f} is the most")
-    return _at_rate(np.array([time for time, _ in found]), points, shown[-1])
+    opened = [mouth for mouth in mouths if is_open(mouth)]
+    kept = np.linspace(0, len(opened) - 1, min(len(opened), MOST_MOUTHS)).round().astype(int)
+    moved = _at_rate(np.array([time for time, _ in found]), points, shown[-1])
+    return moved, [opened[i] for i in kept]
 
 
 def _at_rate(times: NDArray[np.float64], points: NDArray[np.float64], end: float) -> NDArray[np.float32]:
@@ -67,8 +80,10 @@ def _at_rate(times: NDArray[np.float64], points: NDArray[np.float64], end: float
     return np.stack(columns, axis=1).reshape(-1, *points.shape[1:]).astype(np.float32)
 
 
-def _pictures(video: Place, with_sound: bool, max_seconds: float, times: list[float]) -> Iterator[Image.Image]:
-    """The frames from the start of the sound on; the time of each in seconds is added to `times` before it is given."""
+def _pictures(
+    video: Place, with_sound: bool, max_seconds: float, times: list[float], now: list[Image.Image]
+) -> Iterator[Image.Image]:
+    """The frames from the start of the sound on; before one is given, its time is added to `times`, and it is `now`."""
     try:
         import av
         import av.logging
@@ -90,7 +105,8 @@ def _pictures(video: Place, with_sound: bool, max_seconds: float, times: list[fl
                     return
                 if time >= 0:
                     times.append(time)
-                    yield frame.to_image()
+                    now[:] = [frame.to_image()]
+                    yield now[0]
     except av.FFmpegError as error:
         if not times:
             raise TalkError(f"no video that can be read ({error})") from None

@@ -42,7 +42,7 @@ class Unit:
         """`portraits`: a digest of all of the plan, on which a shard depends that has some."""
         rules: list[Any] = [RECIPE, settings.of_kind(jobs[0].item.kind)]
         if any(job.item.content == "portrait" for job in jobs):
-            rules.append(portraits)
+            rules += [portraits, "mouths"] if settings.landmarker else [portraits]
         if any(job.item.content == "talk" for job in jobs):
             rules.append(talking_head.RECIPE)
         rule = json.dumps(rules, sort_keys=True)
