@@ -101,7 +101,7 @@ class FaceMesh:
             (scale, 0, x0, 0, scale, y0),
             Image.Resampling.BILINEAR,
         )
-        outputs = self._detector(np.asarray(small, np.float32) / 127.5 - 1)
+        outputs = self._detector(np.asarray(small, np.float32) / np.float32(127.5) - 1)
         boxes, scores = (outputs[name][0] for name in ("regressors", "classificators"))
         best = np.flatnonzero(scores[:, 0] > math.log(SCORE / (1 - SCORE)))
         if not len(best):
@@ -126,7 +126,7 @@ class FaceMesh:
             (across[0], down[0], corner[0], across[1], down[1], corner[1]),
             Image.Resampling.BILINEAR,
         )
-        outputs = self._mesh(np.asarray(crop, np.float32) / 255)
+        outputs = self._mesh(np.asarray(crop, np.float32) / np.float32(255))
         score = 1 / (1 + math.exp(-float(outputs["Identity_1"].ravel()[0])))
         if score < SCORE:
             return None

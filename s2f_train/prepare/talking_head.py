@@ -45,7 +45,7 @@ def motion_of(video: Place, sound: Place, mesh: FaceMesh, max_seconds: float) ->
     """
     shown: list[float] = []
     pictures = _pictures(video, video == sound, max_seconds, shown)
-    found = [(shown[-1], points) for points in mesh.follow(pictures) if points is not None]
+    found = [(shown[-1], seen[0]) for seen in mesh.follow(pictures) if seen is not None]
     if len(found) < 2:
         raise TalkError("no face found")
     hidden = len(shown) - len(found)
@@ -77,20 +77,20 @@ def _pictures(video: Place, with_sound: bool, max_seconds: float, times: list[fl
     av.logging.set_level(None)
     try:
         whole = video.size is None and not video.offset
-        with av.open(video.path if whole else io.BytesIO(video.read())) as file:
+        with av.open(video.path if whole else io.BytesIO(video.read()), "r") as file:
             if not file.streams.video:
                 raise TalkError("no video in the file")
             stream = file.streams.video[0]
             sounds = file.streams.audio
             clock = sounds[0] if with_sound and sounds else stream
-            start = float((clock.start_time or 0) * clock.time_base)
+            start = float((clock.start_time or 0) * (clock.time_base or 0))
             for frame in file.decode(stream):
-                time = frame.time - start if frame.time is not None else len(times) / float(stream.average_rate)
+                time = (frame.time or 0.0) - start
                 if time >= max_seconds:
                     return
                 if time >= 0:
                     times.append(time)
-                    yield frame.to_image()
+                    yield frame.to_image()  # type: ignore[no-untyped-call]
     except av.FFmpegError as error:
         if not times:
             raise TalkError(f"no video that can be read ({error})") from None
