@@ -41,7 +41,7 @@ class MotionNetwork:
 
     def run(self, features: Float32s) -> Float32s:
         """float32 (before + 4 n + after, 80) to (n, 68, 2)."""
-        return self._network.run({"features": features[None]})["offsets"][0]
+        return np.asarray(self._network.run({"features": features[None]})["offsets"][0], np.float32)
 
 
 class Motion:
