@@ -31,7 +31,8 @@ from s2f_edge.hearing.spool import Spooled
 
 MIN_RATE = 8_000
 
-Source = str | os.PathLike[str] | bytes | BinaryIO | Spooled | NDArray[Any]
+FileSource = str | os.PathLike[str] | bytes | BinaryIO | Spooled
+Source = FileSource | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,7 @@ def _array_blocks(samples: NDArray[Any], rate: int) -> Iterator[tuple[Any, int]]
 # -------------------------------------------------------------------------------- files
 
 
-def _file_blocks(
-    source: str | os.PathLike[str] | bytes | BinaryIO | Spooled, notes: Notes
-) -> Iterator[tuple[Any, int]]:
+def _file_blocks(source: FileSource, notes: Notes) -> Iterator[tuple[Any, int]]:
     """Blocks of a file, (n, channels), and their rate. Which decoder: by what can read the content."""
     name, file = _opened(source)
     with file:
@@ -249,7 +248,7 @@ def _working_folder() -> bool:
         return False
 
 
-def _opened(source: str | os.PathLike[str] | bytes | BinaryIO | Spooled) -> tuple[str, BinaryIO]:
+def _opened(source: FileSource) -> tuple[str, BinaryIO]:
     """A name for messages, and a seekable binary file of our own."""
     if isinstance(source, bytes | bytearray | memoryview):
         return "The sound", io.BytesIO(source)

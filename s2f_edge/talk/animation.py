@@ -52,11 +52,12 @@ def write_gif(file: BinaryIO, frames: Iterable[Pixels], fps: Fraction, provenanc
     for index, pixels in enumerate(chain(seen, left)):
         even = np.clip(pixels + dither, 0, 255).astype(np.uint8)
         now = np.array(Image.fromarray(even).quantize(palette=palette, dither=Image.Dither.NONE))
+        now[now == _COLOURS] = 0  # the same colour, and not what stays as it was
         rows, columns = (slice(0, height), slice(0, width)) if before is None else _changed(now != before)
         part = now[rows, columns].copy()
         if before is None:
             head, _ = GifImagePlugin.getheader(
-                _indexed(part, palette), info={"loop": 0, "comment": _comment(provenance)}
+                _indexed(part, palette), info={"loop": 0, "comment": texts(provenance)[FACTS_CHUNK].encode()}
             )
             file.write(b"".join(head))
         else:
@@ -95,10 +96,6 @@ def _indexed(part: NDArray[np.uint8], palette: Image.Image) -> Image.Image:
     return image
 
 
-def _comment(provenance: Provenance) -> bytes:
-    return texts(provenance)[FACTS_CHUNK].encode()
-
-
 def write_webp(file: BinaryIO, frames: Iterable[Pixels], count: int, fps: Fraction, provenance: Provenance) -> None:
     """Writes an animated WebP. Pillow holds the packed frames until the end.
 
@@ -115,8 +112,8 @@ def write_webp(file: BinaryIO, frames: Iterable[Pixels], count: int, fps: Fracti
         )
     ends = [round(1000 * (index + 1) / fps) for index in range(count)]
     _Pulled(iter(frames), count).save(
-        file, "WEBP", save_all=True, duration=np.diff([0, *ends]).tolist(), loop=0, quality=85, method=0, kmin=0, kmax=0,
-        xmp=texts(provenance)[XMP_CHUNK].encode(),
+        file, "WEBP", save_all=True, duration=np.diff([0, *ends]).tolist(), loop=0, quality=85, method=0, kmin=0,
+        kmax=0, xmp=texts(provenance)[XMP_CHUNK].encode(),
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def save_frames(talk: Talk, folder: str | Path, watch: Watch) -> tuple[str, ...]
             raise UsageError(f"{path} exists and is not empty; give a folder that is new, or empty.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
-        write_pngs(temporary, _pictures(talk, None, watch), talk.result.provenance)
+        write_pngs(temporary, _pictures(talk, None, watch, 1.0), talk.result.provenance)
         temporary.chmod(0o755)
         if path.exists():
             path.rmdir()
@@ -109,11 +109,13 @@ def _write(talk: Talk, target: Path | BinaryIO, form: str, watch: Watch) -> None
             file.close()
 
 
-def _pictures(talk: Talk, tap: Callable[..., None] | None, watch: Watch) -> Iterator[Pixels]:
-    for frame in talk.frames(tap):
-        yield frame.pixels
+def _pictures(
+    talk: Talk, tap: Callable[..., None] | None, watch: Watch, mark: float = watermark.IN_VIDEO
+) -> Iterator[Pixels]:
+    for frame in talk.frames(tap, mark):
         if watch:
             watch(frame.index + 1)
+        yield frame.pixels
 
 
 def _sign(path: Path, form: str, signer: Credentials, talk: Talk) -> None:

@@ -96,7 +96,8 @@ def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candid
 # ---------------------------------------------------------------------------------- frames
 
 
-class TalkFrame(NamedTuple):
+@dataclass(frozen=True)
+class TalkFrame:
     """A frame: its number from 0, the second at which it is seen, and uint8 (size, size, 3), RGB, marked."""
 
     index: int
@@ -130,12 +131,7 @@ class Talk:
         self.candidate = candidate
         self._model, self._source, self._sample_rate = model, source, sample_rate
         self._rate = Fraction(settings.fps).limit_denominator(1001)
-        self._levels = None
-        still = resized(result.face, settings.size)
-        if settings.size >= watermark.MIN_SIZE:
-            payload = watermark.make_payload(result.generator, result.pack_sha256)
-            self._levels = watermark.mark_levels(still, payload)
-        self.still: Pixels = self._drawn(result.face)
+        self.still: Pixels = self._marked(1.0)(result.face)
 
     @property
     def seconds(self) -> float:
@@ -165,19 +161,20 @@ class Talk:
         if isinstance(self._source, Spooled):
             self._source.close()
 
-    def frames(self, tap: Callable[[Any, int], None] | None = None) -> Iterator[TalkFrame]:
+    def frames(self, tap: Callable[[Any, int], None] | None = None, mark: float = 1.0) -> Iterator[TalkFrame]:
         """The frames, as soon as the sound for each is heard.
 
         Args:
+            mark: strength of the watermark, times that of a picture.
             tap: is given the recording's own sound, as of `audio.stream`; what comes before a frame belongs to it and
                 to those after it.
 
         Raises:
             AudioError: the recording cannot be read any more.
         """
-        moved = self._moved(tap)
-        for index, picture in enumerate(moved):
-            yield TalkFrame(index, float(index / self._rate), self._drawn(picture))
+        marked = self._marked(mark)
+        for index, picture in enumerate(self._moved(tap)):
+            yield TalkFrame(index, float(index / self._rate), marked(picture))
 
     def _moved(self, tap: Callable[[Any, int], None] | None) -> Iterator[Pixels]:
         made = parts(self._model, self.result, self.settings, self.candidate)
@@ -215,15 +212,20 @@ class Talk:
         take(made.motion.finish())
         if not rows:
             take(np.zeros((1, 68, 2), np.float32))
-        for index in range(index, self._count(heard)):
-            yield drawn(index * MOTION_FPS / self._rate)
+        for left in range(index, self._count(heard)):
+            yield drawn(left * MOTION_FPS / self._rate)
 
     def _count(self, samples: int) -> int:
         return max(1, math.ceil(samples * self._rate / SAMPLE_RATE))
 
-    def _drawn(self, picture: Pixels) -> Pixels:
-        sized = resized(picture, self.settings.size)
-        return sized if self._levels is None else watermark.add_levels(sized, self._levels)
+    def _marked(self, strength: float) -> Callable[[Pixels], Pixels]:
+        """What brings the animator's pictures to size, and adds the mark of the still."""
+        size = self.settings.size
+        if size < watermark.MIN_SIZE:
+            return lambda picture: resized(picture, size)
+        payload = watermark.make_payload(self.result.generator, self.result.pack_sha256)
+        levels = watermark.mark_levels(resized(self.result.face, size), payload, strength)
+        return lambda picture: watermark.add_levels(resized(picture, size), levels)
 
     # ------------------------------------------------------------------------------ files
 
