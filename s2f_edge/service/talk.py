@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from s2f_edge.errors import NotFoundError, UsageError
+from s2f_edge.errors import NotFoundError, S2FError, UsageError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_edge.service.inference import Admitted, InferenceService
@@ -57,6 +57,21 @@ class TalkResponse(Response):
         self._inference, self._request = inference, request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._answer(receive, sent)
+        except S2FError as error:
+            if not begun:
+                raise
+            scope["s2f_code"] = error.code  # the server cuts the connection, since the answer is not complete
+
+    async def _answer(self, receive: Receive, send: Send) -> None:
         inference = self._inference
         async with inference.admitted() as inside:
             form = await read_form(self._request, TalkFields, inference.settings.max_bytes)
