@@ -25,7 +25,7 @@ from PIL import Image
 from s2f_edge import Speech2Face
 from s2f_edge.marks import provenance, watermark
 from s2f_edge.marks.credentials import Credentials, default
-from s2f_edge.picture import MEDIA_TYPES, _file, _resized
+from s2f_edge.picture import MEDIA_TYPES, _file, resized
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LAYERS = ("metadata", "c2pa", "watermark")
@@ -97,7 +97,7 @@ def costs(repeats: int) -> None:
     origin, signer = result.provenance, default() or Credentials.make()
     payload = watermark.make_payload(origin.generator, origin.pack_sha256)
     for size in (64, 256, 512, 1024):
-        plain = _resized(result.face, size)
+        plain = resized(result.face, size)
         mark = partial(watermark.mark, plain, payload)
         marked = mark() if size >= watermark.MIN_SIZE else plain
         marking = milliseconds(mark, repeats) if size >= watermark.MIN_SIZE else 0.0

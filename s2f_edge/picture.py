@@ -114,7 +114,7 @@ def encode(
     single = np.ndim(faces[0]) == 2
     several: list[Pixels] = [np.asarray(faces)] if single else list(faces)
     side = several[0].shape[1] if size is None else face_size(size, len(several))
-    cells = [_marked(_resized(face, side), provenance) for face in several]
+    cells = [_marked(resized(face, side), provenance) for face in several]
     data = _file(cells[0] if len(cells) == 1 else grid(cells), provenance, format)
     signer = credentials or default()
     return signer.sign(data, MEDIA_TYPES[format], asdict(provenance)) if signer else data
@@ -188,7 +188,8 @@ def _gap(width: int) -> int:
     return max(1, width // 32)
 
 
-def _resized(face: Pixels, width: int) -> Pixels:
+def resized(face: Pixels, width: int) -> Pixels:
+    """A picture, uint8 (height, width, 3), made as wide as that."""
     if width == face.shape[1]:
         return face
     height = width * face.shape[0] // face.shape[1]
@@ -215,6 +216,11 @@ def texts(provenance: Provenance) -> dict[str, str]:
         "Description": provenance.notice,
         "Software": provenance.tool,
     }
+
+
+def png(pixels: Pixels, provenance: Provenance) -> bytes:
+    """A PNG of pixels as they are, with metadata and nothing more."""
+    return _file(pixels, provenance, "png")
 
 
 def _file(pixels: Pixels, provenance: Provenance, format: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import Pixels
 from s2f_edge.results import Appearance, FaceResult, Voice
 from s2f_edge.terms import GENDERS, MAX_SAMPLES
+
+if TYPE_CHECKING:
+    from s2f_edge.talk.talk import Talk
 
 MIN_SPEECH_S = 1.0
 
@@ -51,7 +54,7 @@ class Speech2Face:
         self.device = device
         self._threads = threads
         self._networks: dict[str, Network] = {}
-        self._voice = self._network(self.pack.manifest.voice.file)
+        self._voice = self.network(self.pack.manifest.voice.file)
 
     @property
     def pack_name(self) -> str:
@@ -76,7 +79,7 @@ class Speech2Face:
         manifest = self.pack.manifest
         others = (manifest.traits.file if manifest.traits else None, manifest.renderer)
         for name in (*manifest.generators.values(), *(name for name in others if name)):
-            self._network(name)
+            self.network(name)
 
     def infer(
         self,
@@ -108,6 +111,47 @@ class Speech2Face:
         self._check(gender, samples, seed)  # before the recording is read
         voice = self.embed(source, sample_rate, denoise=denoise)
         return self.face(voice, gender=gender, samples=samples, seed=seed)
+
+    def talk(
+        self,
+        source: audio.Source,
+        sample_rate: int | None = None,
+        *,
+        gender: str = "auto",
+        seed: int = 0,
+        fps: float = 25,
+        size: int = 256,
+        head: float = 1.0,
+        blink: float = 1.0,
+        brows: float = 1.0,
+        denoise: bool = False,
+    ) -> Talk:
+        """The face for the voice in a recording, saying the recording: frames as they come, or a file.
+
+        The recording is heard for its face first, and read once more for each iteration; a pipe or a binary file is
+        copied to the disk for that. The first frame is the face of `infer`. No photograph can be given: only faces
+        that do not exist are made to talk.
+
+        Args:
+            source, sample_rate, gender, denoise: as of `infer`.
+            seed: of blinks and of the movements of the head.
+            fps: frames a second, 1 to 60.
+            size: width and height in pixels, 16 to 1024.
+            head, blink, brows: how much of each, 0 (none) to 2.
+
+        Raises:
+            UsageError, AudioError: as of `infer`.
+            PackError: the pack has nothing that moves a face.
+        """
+        from s2f_edge.hearing.spool import twice
+        from s2f_edge.talk.talk import Talk, TalkSettings
+
+        self._check(gender, 1, seed)
+        settings = TalkSettings(seed, fps, size, head, blink, brows).checked()
+        self._need_renderer()
+        with twice(source) as again:
+            result = self.infer(again, sample_rate, gender=gender, seed=seed, denoise=denoise)
+            return Talk(self, again, sample_rate, result, settings)
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, with its measurements; arguments and errors of `infer`."""
@@ -188,7 +232,7 @@ class Speech2Face:
             with clock("renderer"):
                 made = self.render(appearance)
         timings = {**clock.ms, "total": sum(clock.ms.values())}
-        provider = self._network(manifest.renderer or manifest.generators[chosen]).provider
+        provider = self.network(manifest.renderer or manifest.generators[chosen]).provider
         return FaceResult(
             made, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256, provider,
             timings,
@@ -223,7 +267,7 @@ class Speech2Face:
             UsageError: the pack has no renderer, or the arrays have other shapes than it takes.
         """
         renderer = self._need_renderer()
-        return faces.rendered(self._network(renderer), self.pack.manifest.files[renderer], appearance)
+        return faces.rendered(self.network(renderer), self.pack.manifest.files[renderer], appearance)
 
     def generate(self, embeddings: Float32s, generator: str, latents: Float32s | None = None) -> Pixels:
         """The faces of embeddings.
@@ -240,7 +284,7 @@ class Speech2Face:
             UsageError: there are latents, and the pack takes none.
         """
         manifest = self.pack.manifest
-        network = self._network(manifest.generators[generator])
+        network = self.network(manifest.generators[generator])
         if manifest.renderer is None:
             if latents is not None:
                 raise UsageError(f"The pack {self.pack_name} takes no latents: it has no renderer.")
@@ -255,7 +299,7 @@ class Speech2Face:
         info = self.pack.manifest.traits
         if info is None:
             return None, None, []
-        found = self._network(info.file).run({"embedding": embedding[None]})
+        found = self.network(info.file).run({"embedding": embedding[None]})
         male, surprise = float(found["male"][0]), float(found["surprise"][0])
         notes = []
         if surprise > info.strange:
@@ -312,7 +356,7 @@ class Speech2Face:
         manifest = self.pack.manifest
         embeddings = np.repeat(faces.unit(embedding[None]), samples, axis=0)
         latents = faces.latents(manifest.noise_size, samples, seed)
-        return faces.appearance_of(self._network(manifest.generators[generator]), embeddings, latents)
+        return faces.appearance_of(self.network(manifest.generators[generator]), embeddings, latents)
 
     def _need_renderer(self) -> str:
         """The file of the renderer."""
@@ -323,7 +367,12 @@ class Speech2Face:
             )
         return self.pack.manifest.renderer
 
-    def _network(self, name: str) -> Network:
+    def network(self, name: str) -> Network:
+        """A network of the pack, by the name of its file, loaded when it is first asked for.
+
+        Raises:
+            PackError, DeviceError: see `Network`.
+        """
         # Two threads may both load it at first; the second is dropped, and nothing waits.
         if name not in self._networks:
             self._networks[name] = Network(self.pack, name, self.device, self._threads)

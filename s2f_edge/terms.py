@@ -17,6 +17,10 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 MAX_SAMPLES = 64
 MIN_SIZE, MAX_SIZE = 16, 4096  # width and height of a face, in pixels
+MAX_TALK_SIZE = 1024  # of one that talks
+MIN_FPS, MAX_FPS = 1, 60
+MAX_STRENGTH = 2  # of head, blinks and brows
+VIDEOS = {"mp4": (".mp4",), "webm": (".webm",), "gif": (".gif",), "webp": (".webp",)}  # formats and their suffixes
 
 
 def either(words: tuple[str, ...]) -> str:

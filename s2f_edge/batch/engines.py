@@ -109,7 +109,7 @@ class _Worker(processes.Worker):
 
 
 def _outcome_of(options: Options) -> Callable[[Job], Outcome]:
-    maker = Maker(options)
+    maker = options.maker()
     maker.load()
     return maker.outcome
 
@@ -175,7 +175,7 @@ def _on_node(job: Job, there: bool, shared: tuple[Options, str]) -> Outcome:
 @lru_cache(maxsize=1)
 def _maker(options: Options) -> Maker:
     """One for each process, which Ray gives many tasks."""
-    return Maker(options)
+    return options.maker()
 
 
 def _node() -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,14 +108,20 @@ class _Names:
                 return name
 
 
-def picture_format(out: str | None, wanted: str | None) -> tuple[str, str]:
-    """Format of the pictures, and their suffix: what `out` ends with where it names a file, else png."""
+def file_format(
+    out: str | None, wanted: str | None, formats: Mapping[str, tuple[str, ...]] = PICTURES
+) -> tuple[str, str]:
+    """Format of the files, and their suffix: what `out` ends with where it names a file, else the first of `formats`.
+
+    Args:
+        formats: with the suffixes of each.
+    """
     ending = Path(out or "").suffix.lower()
-    for form, suffixes in PICTURES.items():
+    for form, suffixes in formats.items():
         if ending in suffixes and wanted in (None, form) and not is_folder(Path(out or "")):
             return form, ending
-    form = wanted or "png"
-    return form, PICTURES[form][0]
+    form = wanted or next(iter(formats))
+    return form, formats[form][0]
 
 
 def numbered(target: str, index: int) -> str:
@@ -127,7 +134,7 @@ def numbered(target: str, index: int) -> str:
 def another(target: str, count: int) -> str:
     """The target of the same recording if `count - 1` others had its name: a.face.png becomes a-2.face.png."""
     path = Path(target)
-    stem, suffix = re.fullmatch(r"(.*?)((?:\.\d\d)?(?:\.face)?\.\w+)", path.name, re.DOTALL).groups()  # type: ignore[union-attr]
+    stem, suffix = re.fullmatch(r"(.*?)((?:\.\d\d)?(?:\.face|\.talk)?\.\w+)", path.name, re.DOTALL).groups()  # type: ignore[union-attr]
     return str(path.with_name(f"{stem}-{count}{suffix}"))
 
 

@@ -56,6 +56,10 @@ class Options:
     c2pa_key: Path | None = None
     overwrite: bool = False
 
+    def maker(self) -> Maker:
+        """What works with these options."""
+        return Maker(self)
+
     def settings(self) -> dict[str, Any]:
         """The settings that pictures depend on, the same for all rows of a table."""
         return {

@@ -31,10 +31,10 @@ def pyarrow() -> Any:
         ) from None
 
 
-def _schema() -> Any:
+def _schema(told: Row | None) -> Any:
     pa = pyarrow()
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
-    settings = {name: str if value is None else type(value) for name, value in Options().settings().items()}
+    settings = {name: str if value is None else type(value) for name, value in (told or Options().settings()).items()}
     settings["seed"] = int
     return pa.schema(
         [
@@ -53,13 +53,16 @@ def _schema() -> Any:
     )
 
 
-def write(rows: Iterator[Row], path: Path) -> None:
+def write(rows: Iterator[Row], path: Path, settings: Row | None = None) -> None:
     """Writes a table, some thousand rows at a time, under a temporary name; then renames.
+
+    Args:
+        settings: such as rows have; None stands for those of pictures.
 
     Raises:
         OSError: it cannot be written.
     """
-    pa, schema = pyarrow(), _schema()
+    pa, schema = pyarrow(), _schema(settings)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
     os.close(handle)
     try:

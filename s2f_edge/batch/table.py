@@ -34,13 +34,14 @@ class Table:
 
     Args:
         path: *.jsonl, or *.parquet, beside which the rows are collected in a *.jsonl.
+        settings: such as rows have, for Parquet; None stands for those of pictures.
 
     Raises:
         UsageError: another ending.
         RuntimeSetupError: Parquet is asked for without pyarrow.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, settings: Row | None = None) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in ENDINGS:
             raise UsageError(f"--table {path} ends with neither {ENDINGS[0]} nor {ENDINGS[1]}; give one of them.")
@@ -48,6 +49,7 @@ class Table:
         if self._parquet:
             parquet.pyarrow()
         self.rows_path = self.path.with_suffix(ENDINGS[0]) if self._parquet else self.path
+        self._settings = settings
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Table:
@@ -204,7 +206,7 @@ class Table:
         with self._errors():
             os.fsync(self._file.fileno())
             if self._parquet:
-                parquet.write((row for _, _, row in self._whole_rows()), self._parquet)
+                parquet.write((row for _, _, row in self._whole_rows()), self._parquet, self._settings)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -108,6 +108,7 @@ def run(
     workers: int,
     console: Console,
     skipped: dict[str, str] | None = None,
+    lines: Lines = opt.infer_lines,
 ) -> None:
     """Makes the faces of all recordings; what was skipped has a row, and is no failure.
 
@@ -120,7 +121,7 @@ def run(
 
     options = replace(options, pack_sha256=Pack.open(options.pack, options.variant).sha256)
     with contextlib.ExitStack() as opened:
-        table = opened.enter_context(Table(many.table)) if many.table else None
+        table = opened.enter_context(Table(many.table, options.settings())) if many.table else None
         left, failed = _begin(jobs, options, many, table, skipped or {})
         folder = os.getcwd()  # noqa: PTH109
         progress = Progress(len(jobs), len(jobs) - len(left), failed)
@@ -130,7 +131,7 @@ def run(
         )
         try:
             with contextlib.closing(_outcomes(left, options, many, workers)) as outcomes:
-                _follow(outcomes, progress, bar, opt.infer_lines, console, add)
+                _follow(outcomes, progress, bar, lines, console, add)
             if table:
                 table.finish()
         except KeyboardInterrupt:

@@ -19,9 +19,9 @@ try:
     from s2f_edge import stdio
     from s2f_edge._version import __version__
     from s2f_edge.batch import recordings
-    from s2f_edge.batch.jobs import Job, embedding_bytes, picture_format, plan, write_all
+    from s2f_edge.batch.jobs import Job, embedding_bytes, file_format, plan, write_all
     from s2f_edge.batch.make import Maker, Options
-    from s2f_edge.cli import batch, bench, serve
+    from s2f_edge.cli import batch, bench, serve, talk
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
     from s2f_edge.errors import (
@@ -132,7 +132,7 @@ def infer(
     with console.errors():
         many = batch.BatchOptions(table, resume, retry, workers, engine, address)
         many.checked()
-        written, suffix = picture_format(out, form and form.value)
+        written, suffix = file_format(out, form and form.value)
         names = [*(files or []), *(recordings.listed(listed) if listed else [])]
         skipped: dict[str, str] = {}
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples, skipped)
@@ -209,7 +209,7 @@ def inspect(
 
 @app.command()
 def provenance(files: opt.PicturesArgument, trust: opt.TrustOption = None, as_json: opt.JsonOption = False) -> None:
-    """Show the origin of pictures: metadata, watermark and content credentials."""
+    """Show the origin of pictures and videos: metadata, watermark and content credentials."""
     from s2f_edge.marks.provenance import read
 
     console = _Console(as_json)
@@ -312,6 +312,7 @@ class _Console:
 
 serve.add_to(app, lambda: _Console(False).errors())
 bench.add_to(app, lambda as_json: _Console(as_json))
+talk.add_to(app, _Console)
 
 
 # ------------------------------------------------------------------------------ endings

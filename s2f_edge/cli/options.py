@@ -44,7 +44,7 @@ ManyFilesArgument = Annotated[
     ),
 ]
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A recording, or - for stdin.")]
-PicturesArgument = Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Picture files.")]
+PicturesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Picture or video files.")]
 PackArgument = Annotated[
     Path | None, typer.Argument(metavar="[PACK]", help="Folder of a pack (default: the installed one).")
 ]
@@ -173,24 +173,34 @@ def printable(text: str) -> str:
 def infer_lines(facts: Facts) -> list[str]:
     pictures = facts["pictures"]
     where = pictures[0] if len(pictures) == 1 else f"{pictures[0]} ... {pictures[-1]}"
-    if facts["male_probability"] is None:
-        voice = "gender not estimated"
-    else:
-        share = max(facts["male_probability"], 1 - facts["male_probability"])
-        voice = (
-            "the voice's gender is unsure"
-            if facts["gender"] == "unsure"
-            else f"the voice sounds {facts['gender']} ({share:.0%})"
-        )
     rows = [
         f"{facts['file']} -> {where}",
-        f"  {facts['speech_seconds']:.1f} s of speech in {facts['heard_seconds']:.1f} s; {voice}; "
+        f"  {facts['speech_seconds']:.1f} s of speech in {facts['heard_seconds']:.1f} s; {_voice(facts)}; "
         f"{facts['generator']} generator; {facts['timings_ms']['total']:.0f} ms on {facts['provider']}",
     ]
     if facts["samples"] > 1:
         rows.append(f"  {facts['samples']} candidates, seed {facts['seed']}")
     rows += [f"  warning: {warning['message']}" for warning in facts["warnings"]]
     return rows
+
+
+def talk_lines(facts: Facts) -> list[str]:
+    rows = [
+        f"{facts['file']} -> {facts['pictures'][0]}",
+        f"  {facts['frames']:,} frames of {facts['size']} pixels for {facts['seconds']:.1f} s; {_voice(facts)}; "
+        f"{facts['generator']} generator; {facts['timings_ms']['total'] / 1e3:.1f} s on {facts['provider']}",
+    ]
+    return rows + [f"  warning: {warning['message']}" for warning in facts["warnings"]]
+
+
+def _voice(facts: Facts) -> str:
+    """What the voice sounds like."""
+    if facts["male_probability"] is None:
+        return "gender not estimated"
+    if facts["gender"] == "unsure":
+        return "the voice's gender is unsure"
+    share = max(facts["male_probability"], 1 - facts["male_probability"])
+    return f"the voice sounds {facts['gender']} ({share:.0%})"
 
 
 def embed_lines(facts: Facts) -> list[str]:

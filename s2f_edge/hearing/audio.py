@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import numbers
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,10 +27,12 @@ from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.frames import Gap
 from s2f_edge.hearing.quality import QualityWarning
 from s2f_edge.hearing.soundfile_reader import BLOCK_SECONDS, MAX_RATE
+from s2f_edge.hearing.spool import Spooled
 
 MIN_RATE = 8_000
 
-Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
+FileSource = str | os.PathLike[str] | bytes | BinaryIO | Spooled
+Source = FileSource | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,12 @@ class Notes:
         return tuple(QualityWarning(code, text) for code, text in dict.fromkeys([*damage, *self.said]))
 
 
-def stream(source: Source, sample_rate: int | None = None, notes: Notes | None = None) -> Iterator[Float32s]:
+def stream(
+    source: Source,
+    sample_rate: int | None = None,
+    notes: Notes | None = None,
+    tap: Callable[[Any, int], None] | None = None,
+) -> Iterator[Float32s]:
     """Decodes a recording block by block.
 
     Args:
@@ -93,6 +100,7 @@ def stream(source: Source, sample_rate: int | None = None, notes: Notes | None =
             stands), or samples: int16, int32 or float in [-1, 1], (n,) or (n, channels).
         sample_rate: the rate of samples, in Hz; for arrays only, and needed there.
         notes: takes up what is missing of the recording, and which of several sounds was taken.
+        tap: is given each block as it is decoded, float32 (n, channels), and its rate in Hz, before it is mixed.
 
     Yields:
         float32, (n,), mono, 16 kHz: the next block, of any length.
@@ -117,7 +125,13 @@ def stream(source: Source, sample_rate: int | None = None, notes: Notes | None =
         if sample_rate is not None:
             raise UsageError("sample_rate is for arrays; a file carries its own. Leave it out.")
         blocks = _file_blocks(source, notes)
-    yield from _resampled(blocks, notes)
+    yield from _resampled(blocks if tap is None else _tapped(blocks, tap), notes)
+
+
+def _tapped(blocks: Iterator[tuple[Any, int]], tap: Callable[[Any, int], None]) -> Iterator[tuple[Any, int]]:
+    for block, rate in blocks:
+        tap(block, rate)
+        yield block, rate
 
 
 def read(source: Source, sample_rate: int | None = None) -> Waveform:
@@ -185,7 +199,7 @@ def _array_blocks(samples: NDArray[Any], rate: int) -> Iterator[tuple[Any, int]]
 # -------------------------------------------------------------------------------- files
 
 
-def _file_blocks(source: str | os.PathLike[str] | bytes | BinaryIO, notes: Notes) -> Iterator[tuple[Any, int]]:
+def _file_blocks(source: FileSource, notes: Notes) -> Iterator[tuple[Any, int]]:
     """Blocks of a file, (n, channels), and their rate. Which decoder: by what can read the content."""
     name, file = _opened(source)
     with file:
@@ -234,10 +248,12 @@ def _working_folder() -> bool:
         return False
 
 
-def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BinaryIO]:
+def _opened(source: FileSource) -> tuple[str, BinaryIO]:
     """A name for messages, and a seekable binary file of our own."""
     if isinstance(source, bytes | bytearray | memoryview):
         return "The sound", io.BytesIO(source)
+    if isinstance(source, Spooled):
+        return "The sound", source.open()
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         try:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from s2f_edge._version import __version__
 from s2f_edge.errors import CertificateError, RuntimeSetupError
@@ -26,6 +26,7 @@ from s2f_edge.marks.certificates import SELF_MADE, Certificate
 CERTIFICATE_VARIABLE, KEY_VARIABLE = "S2F_C2PA_CERTIFICATE", "S2F_C2PA_KEY"
 PROGRAM = "s2f-edge"
 FACTS = "s2f.provenance"
+_HEAD = 64 << 20  # bytes; manifests of videos stand before sound and picture
 
 # What a picture of no one may be used for; CAWG's terms, which readers of C2PA know.
 _MINING = {
@@ -92,25 +93,38 @@ class Credentials:
         Raises:
             CertificateError: the certificate has expired, or signing failed.
         """
+        signed = io.BytesIO()
+        self.sign_file(io.BytesIO(picture), signed, media_type, facts)
+        return signed.getvalue()
+
+    def sign_file(self, source: BinaryIO, target: BinaryIO, media_type: str, facts: Mapping[str, str]) -> None:
+        """Writes a file with a signed manifest inside: of pictures, as `sign`, of image/gif and of video/mp4.
+
+        Args:
+            source, target: binary files that can seek; `target` can be read too.
+
+        Raises:
+            CertificateError: as of `sign`.
+        """
         self.certificate.check_dates()
         try:
-            return self._signed(picture, media_type, facts)
+            self._sign(source, target, media_type, facts)
         except library().C2paError as error:
             raise CertificateError(f"The picture cannot be signed: {error}.") from None
 
-    def _signed(self, picture: bytes, media_type: str, facts: Mapping[str, str]) -> bytes:
-        signed = io.BytesIO()
+    def _sign(self, source: BinaryIO, target: BinaryIO, media_type: str, facts: Mapping[str, str]) -> None:
         with library().Builder(_manifest(facts), self._context) as builder:
-            builder.sign(media_type, io.BytesIO(picture), signed)
-        return signed.getvalue()
+            builder.sign(media_type, source, target)
 
     def _try(self) -> list[str]:
         """What a reader finds wrong with a picture that this signs, but that it does not know the signer."""
         from PIL import Image
 
-        blank = io.BytesIO()
+        blank, signed = io.BytesIO(), io.BytesIO()
         Image.new("RGB", (1, 1)).save(blank, "PNG")
-        found = read(self._signed(blank.getvalue(), "image/png", {}), "image/png")
+        blank.seek(0)
+        self._sign(blank, signed, "image/png", {})
+        found = read(signed.getvalue(), "image/png")
         return [] if found is None or found.state == "valid" else list(found.problems)
 
 
@@ -205,11 +219,11 @@ class Found:
     problems: tuple[str, ...] = ()
 
 
-def read(picture: bytes, media_type: str, trust: str | None = None) -> Found | None:
-    """The content credentials of a picture, checked; None where it has none.
+def read(picture: bytes | BinaryIO, media_type: str, trust: str | None = None) -> Found | None:
+    """The content credentials of a picture or video, checked; None where it has none.
 
     Args:
-        picture: bytes of the file.
+        picture: bytes of the file, or a binary file that can seek.
         media_type: such as image/png.
         trust: certificates in PEM; who was issued one by them is trusted.
 
@@ -219,15 +233,17 @@ def read(picture: bytes, media_type: str, trust: str | None = None) -> Found | N
     """
     c2pa = library()
     context = _reading(trust)
+    file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
     try:
-        with c2pa.Reader(media_type, io.BytesIO(picture), context=context) as reader:
+        with c2pa.Reader(media_type, file, context=context) as reader:
             told = json.loads(reader.json())
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return None
     except (c2pa.C2paError, ValueError, RecursionError) as error:
         if str(error).startswith("Remote"):
             return Found("elsewhere", "unknown", problems=(_short(str(error)),))
-        if b"c2pa" not in picture:
+        file.seek(0)
+        if b"c2pa" not in file.read(_HEAD):
             return None  # c2pa does not get along with the file, and has nothing to read in it
         return Found("broken", "unknown", problems=(_short(str(error)),))
     return _found(told)

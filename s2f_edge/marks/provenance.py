@@ -1,4 +1,4 @@
-"""Reading where a picture comes from, by every layer that `s2f_edge.picture` writes.
+"""Reading where a picture or video comes from, by every layer that `s2f_edge.picture` and `talk` write.
 
 Anyone can write or remove most of it: what is found is what the picture says, and only a
 signature by a trusted certificate says who says so. What is not found proves nothing.
@@ -10,16 +10,18 @@ import html
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from s2f_edge.errors import CertificateError, ProvenanceError, UsageError
-from s2f_edge.marks import c2pa_library, credentials, watermark
+from s2f_edge.errors import CertificateError, ProvenanceError, S2FError, UsageError
+from s2f_edge.marks import c2pa_library, credentials, provenance_video, watermark
+from s2f_edge.marks.watermark import Mark
 from s2f_edge.picture import FACTS_CHUNK, NOTICE, XMP_CHUNK, Pixels
 
 MAX_PICTURE_BYTES = 64 << 20
@@ -135,41 +137,44 @@ class Report:
 
 
 def read(source: str | Path | bytes, trust: str | Path | None = None) -> Report:
-    """Reads the provenance of a picture.
+    """Reads the provenance of a picture or a video.
 
     Args:
-        source: path or bytes of a PNG, WebP, JPEG, GIF, BMP, TIFF or AVIF.
+        source: path or bytes of a PNG, WebP, JPEG, GIF, BMP, TIFF or AVIF, or of an mp4 or webm.
         trust: PEM file of certificates; signers that they issued are trusted.
 
     Raises:
-        ProvenanceError: it is no such picture, or too large: over 64 MB or 50 megapixels.
+        ProvenanceError: it is no such picture or video, or too large: a picture over 64 MB or 50 megapixels, a
+            video with frames over 9 megapixels; or it is a video, and the extra `media` is missing.
         CertificateError: `trust` cannot be read.
     """
-    name, data = _bytes_of(source)
-    format, info, pixels = _picture(name, data)
     anchors = _pem(Path(trust)) if trust else None
     looked = c2pa_library.installed()
+    with _opened(source) as (name, file):
+        if format := _video_kind(file):
+            video = provenance_video.look(name, file, format)
+            file.seek(0)
+            signed = credentials.read(file, provenance_video.MEDIA_TYPES[format], anchors) if looked else None
+            metadata = _metadata(video.tags)
+            return Report(format, video.width, video.height, metadata, signed, looked, _told_by(video.mark))
+        data = _bytes_of(name, file)
+    format, info, pixels = _picture(name, data)
     signed = credentials.read(data, Image.MIME.get(format, ""), anchors) if looked else None
-    return Report(
-        format.lower(),
-        pixels.shape[1],
-        pixels.shape[0],
-        _metadata(info),
-        signed,
-        looked,
-        _watermark(pixels),
-    )
+    mark = _told_by(watermark.find(pixels))
+    return Report(format.lower(), pixels.shape[1], pixels.shape[0], _metadata(info), signed, looked, mark)
 
 
 def read_metadata(source: str | Path | bytes) -> dict[str, str]:
-    """What is written in a picture beside its pixels: those of `FIELDS` that are there.
+    """What is written in a picture or video beside its pixels: those of `FIELDS` that are there.
 
     Raises:
-        ProvenanceError: it is no picture, or nothing is written.
+        ProvenanceError: it is no picture or video, or nothing is written.
     """
-    name, data = _bytes_of(source)
-    _, info, _ = _picture(name, data)
-    facts = _metadata(info)
+    with _opened(source) as (name, file):
+        if format := _video_kind(file):
+            facts = _metadata(provenance_video.look(name, file, format, watermarks=False).tags)
+        else:
+            facts = _metadata(_picture(name, _bytes_of(name, file))[1])
     if not facts:
         raise ProvenanceError(
             f"{name} carries no provenance: s2f-edge did not write it, or another program removed the text."
@@ -196,7 +201,7 @@ def _picture(name: str, data: bytes) -> tuple[str, dict[Any, Any], Pixels]:
 
 def _metadata(info: Mapping[Any, Any]) -> dict[str, str]:
     xmp = _text(info.get(XMP_CHUNK) or info.get("xmp"))[:_MAX_XMP]
-    for written in (_text(info.get(FACTS_CHUNK)), _value(xmp, "s2f:facts")):
+    for written in (_text(info.get(FACTS_CHUNK)), _value(xmp, "s2f:facts"), _text(info.get("comment"))):
         try:
             facts = json.loads(written)
         except (ValueError, RecursionError):
@@ -225,8 +230,7 @@ def _value(xmp: str, name: str) -> str:
     return ""
 
 
-def _watermark(pixels: Pixels) -> Watermark | None:
-    mark = watermark.find(pixels)
+def _told_by(mark: Mark | None) -> Watermark | None:
     if mark is None:
         return None
     try:
@@ -243,17 +247,30 @@ def _pem(path: Path) -> str:
         raise CertificateError(f"The certificates to trust, {path}, cannot be read: {error}.") from None
 
 
-def _bytes_of(source: str | Path | bytes) -> tuple[str, bytes]:
-    """What to call the picture, and its bytes."""
+@contextmanager
+def _opened(source: str | Path | bytes) -> Iterator[tuple[str, BinaryIO]]:
+    """What to call the picture or video, and a binary file of it."""
     if isinstance(source, bytes):
-        name, data = "The picture", source
-    else:
-        name = str(source)
-        try:
-            with Path(source).open("rb") as file:
-                data = file.read(MAX_PICTURE_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise ProvenanceError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+        yield "The picture", io.BytesIO(source)
+        return
+    name = str(source)
+    try:
+        with Path(source).open("rb") as file:
+            yield name, file if file.seekable() else io.BytesIO(file.read(MAX_PICTURE_BYTES + 1))
+    except S2FError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ProvenanceError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _video_kind(file: BinaryIO) -> str | None:
+    found = provenance_video.kind(file.read(12))
+    file.seek(0)
+    return found
+
+
+def _bytes_of(name: str, file: BinaryIO) -> bytes:
+    data = file.read(MAX_PICTURE_BYTES + 1)
     if len(data) > MAX_PICTURE_BYTES:
         raise ProvenanceError(f"{name} is larger than {MAX_PICTURE_BYTES >> 20} MB; give a smaller copy of it.")
-    return name, data
+    return data

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s2f_edge.errors import UsageError
-from s2f_edge.marks.watermark_find import Mark, find
+from s2f_edge.marks.watermark_find import Mark, find, find_in
 from s2f_edge.marks.watermark_waves import (
     PAYLOAD_BITS,
     Floats,
@@ -29,17 +30,22 @@ from s2f_edge.marks.watermark_waves import (
 from s2f_edge.terms import GENERATORS
 
 __all__ = [
+    "IN_VIDEO",
     "MIN_SIZE",
     "Mark",
     "PayloadFields",
+    "add_levels",
     "find",
+    "find_in",
     "make_payload",
     "mark",
+    "mark_levels",
     "read_payload",
 ]
 
 MIN_SIZE = 256  # of a face that is marked; half of it is still found
 VERSION = 1
+IN_VIDEO = 1.5  # strength in what loses detail: H.264, VP9, few colours
 
 _STRENGTH = 0.85  # root mean square on smooth, bright skin, in grey levels
 
@@ -88,6 +94,23 @@ def mark(pixels: Pixels, payload: int) -> Pixels:
     Raises:
         UsageError: other pixels, or a payload out of range.
     """
+    levels = mark_levels(pixels, payload)
+    marked = np.empty_like(pixels)
+    for top in range(0, len(pixels), 256):  # in strips, for the memory
+        rows = slice(top, top + 256)
+        marked[rows] = add_levels(pixels[rows], levels[rows])
+    return marked
+
+
+def mark_levels(pixels: Pixels, payload: int, strength: float = 1.0) -> NDArray[np.int16]:
+    """What `mark` adds to a face: int16 (side, side, 1), in grey levels.
+
+    A face that moves is marked with the levels of its first frame, so that the mark stays where it is.
+
+    Args:
+        pixels, payload: as of `mark`, with its errors.
+        strength: times that of a picture; `IN_VIDEO` for what is to be found after a messenger packed it again.
+    """
     check_pixels(pixels)
     side = len(pixels)
     if pixels.shape[1] != side or side < MIN_SIZE:
@@ -97,13 +120,13 @@ def mark(pixels: Pixels, payload: int) -> Pixels:
     if not 0 <= payload < 1 << PAYLOAD_BITS:
         raise UsageError(f"The payload is {payload}; it must have {PAYLOAD_BITS} bits.")
     base = MIN_SIZE if side == MIN_SIZE else 2 * MIN_SIZE
-    change = _pattern(payload, base) * resized(_strength(pixels), base, base)
-    levels = np.rint(resized(change, side, side)).astype(np.int16)
-    marked = np.empty_like(pixels)
-    for top in range(0, side, 256):  # in strips, for the memory
-        rows = slice(top, top + 256)
-        marked[rows] = np.clip(pixels[rows] + levels[rows, :, None], 0, 255)
-    return marked
+    change = strength * _pattern(payload, base) * resized(_strength(pixels), base, base)
+    return np.rint(resized(change, side, side)).astype(np.int16)[:, :, None]
+
+
+def add_levels(pixels: Pixels, levels: NDArray[np.int16]) -> Pixels:
+    """Pixels, uint8 (height, width, 3), with levels of `mark_levels` added."""
+    return np.asarray(np.clip(pixels + levels, 0, 255), np.uint8)
 
 
 def _strength(pixels: Pixels) -> Floats:

@@ -68,6 +68,26 @@ def find(pixels: Pixels) -> Mark | None:
     return best if best and best.log10_false_alarm <= LOG10_ALARM else None
 
 
+def find_in(looks: Sequence[Pixels]) -> Mark | None:
+    """The mark in several looks at one video, such as a frame and the mean of frames; the surest look is believed.
+
+    Args:
+        looks: uint8 (height, width, 3); those after a look that leaves no doubt are not searched.
+
+    Raises:
+        UsageError: other pixels.
+    """
+    best: Mark | None = None
+    for pixels in looks:
+        found = strongest(pixels)
+        best = max(filter(None, (best, found)), key=lambda mark: mark.score, default=None)
+        if best and best.score >= _SURE:
+            break
+    if best is None or best.log10_false_alarm + math.log10(len(looks)) > LOG10_ALARM:
+        return None
+    return best
+
+
 def strongest(pixels: Pixels) -> Mark | None:
     """The best match with a mark, even by chance; None where a side has fewer than 84 pixels. For measurements."""
     check_pixels(pixels)

@@ -1,1 +1,1 @@
-"""A face that speaks: motion from sound, and frames from motion."""
+"""Faces that say a recording: motion, pictures and video files."""
