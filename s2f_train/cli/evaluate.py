@@ -89,6 +89,9 @@ def evaluate(
         list[str] | None,
         _realism(metavar="NAME[+NAME]", help="Sets of these that count as photographs (default: all, each alone)."),
     ] = None,
+    talk: Annotated[
+        bool, _running("--talk", help="Measure the packs' motion instead, on the store's talking heads.")
+    ] = False,
     pairs: Annotated[int, _realism(min=0, help="Pairs on the page on which people tell them apart; 0: no page.")] = 40,
     seed: Annotated[int, _running(min=0, help="Of every choice and every trial.")] = 0,
     jobs: Annotated[int | None, _running(min=1, help="Processes for the judges (default: all cores).")] = None,
@@ -112,23 +115,28 @@ def evaluate(
     from s2f_train.evaluate.looking import Judges
     from s2f_train.evaluate.report import is_report, write_report
     from s2f_train.evaluate.systems import EvaluateError
+    from s2f_train.evaluate.talk import evaluate_talk
     from s2f_train.folders import check_replaceable
 
     try:
         check_replaceable(out, is_report)  # before the work, and again after it
-        settings = EvaluationSettings(
-            store=store, packs={n: _pack(p) for n, p in _named(pack, "pack")}, pictures=dict(_pictures(pictures)),
-            references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()), oracle=oracle,
-            people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,
-            trained_with=_hashes(trained_with or []), trials=trials, draws=draws, voice_side=voice_side, seed=seed,
-            copies=copies, photographs=photographs or "", photograph_sets=tuple(photograph_set or ()), pairs=pairs,
-        )  # fmt: skip
-        opened = open_recogniser(recogniser)
-        close = open_close(attributes) if photographs else None
-        judges = Judges(
-            opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs, close
-        )
-        result, listed = evaluate(settings, judges, cache.parent)
+        packs = {n: _pack(p) for n, p in _named(pack, "pack")}
+        if talk:
+            result, listed = evaluate_talk(store, packs, draws, seed, cache.parent)
+        else:
+            settings = EvaluationSettings(
+                store=store, packs=packs, pictures=dict(_pictures(pictures)),
+                references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()),
+                oracle=oracle, people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,
+                trained_with=_hashes(trained_with or []), trials=trials, draws=draws, voice_side=voice_side, seed=seed,
+                copies=copies, photographs=photographs or "", photograph_sets=tuple(photograph_set or ()), pairs=pairs,
+            )  # fmt: skip
+            opened = open_recogniser(recogniser)
+            close = open_close(attributes) if photographs else None
+            judges = Judges(
+                opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs, close
+            )
+            result, listed = evaluate(settings, judges, cache.parent)
         write_report(result, out, listed)
     except (S2FError, StoreError, EvaluateError, JudgeError, OSError, ModuleNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None

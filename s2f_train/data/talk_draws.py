@@ -58,4 +58,5 @@ def other_throat(features: Float32s, longer: float) -> Float32s:
     place = np.interp(mel_kaldi(hz / longer), edges, np.arange(FBANK_BINS))
     low = place.astype(int)
     part = (place - low).astype(np.float32)
-    return features[:, low] * (1 - part) + features[:, np.minimum(low + 1, FBANK_BINS - 1)] * part
+    high = np.minimum(low + 1, FBANK_BINS - 1)
+    return np.asarray(features[:, low] * (1 - part) + features[:, high] * part, np.float32)

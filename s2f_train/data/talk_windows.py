@@ -20,10 +20,10 @@ from s2f_edge.hearing.fbank import FBANK_BINS, fbank
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_train.config import TalkSettings
 from s2f_train.data.augment import augment
-from s2f_train.data.degrade import fft_shape
 from s2f_train.data.store import Sample, Store
 from s2f_train.data.talks import CLOSED, FRAME_RATE, Speaker, Talk, frames_at, opening, read_talk
 from s2f_train.folders import written_whole
+from s2f_train.gate.sounds import fft_shape
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ class TalkWindows:
 
     @classmethod
     def read(cls, folder: Path) -> TalkWindows:
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in NAMES), np.load(folder / "of.npy"))
+        features, offsets, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in NAMES)
+        return cls(features, offsets, masks, np.load(folder / "of.npy"))
 
     @classmethod
     def made_up(cls, context: tuple[int, int]) -> TalkWindows:
@@ -104,7 +105,7 @@ def _make(
         "masks": ((most, FRAMES, 3), np.bool_),
     }
     arrays = {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)  # type: ignore[no-untyped-call]
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
         for name, (shape, dtype) in shapes.items()
     }
     of: list[int] = []

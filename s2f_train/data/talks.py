@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,15 @@ def talks_of(store: Store) -> list[Sample]:
 def is_held_out(sample: Sample, share: float) -> bool:
     """Whether a sentence is kept from training, by a hash of its clip."""
     return hashlib.sha256(sample.clip.encode()).digest()[0] < share * 256
+
+
+def split(talks: list[Sample], held_speakers: Sequence[str], share: float) -> tuple[list[Sample], list[Sample]]:
+    """The talks to learn from, and those that are held out: of whole speakers, and a share of the others' sentences."""
+    held = [talk.identity in held_speakers or is_held_out(talk, share) for talk in talks]
+    return (
+        [talk for talk, out in zip(talks, held, strict=True) if not out],
+        [talk for talk, out in zip(talks, held, strict=True) if out],
+    )
 
 
 def speakers_of(store: Store, samples: Iterable[Sample]) -> dict[str, Speaker]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from s2f_edge.hearing.fbank import fbank
 from s2f_train.config import SettingsError, TalkSettings
-from s2f_train.data.store import Sample, Store
+from s2f_train.data.store import Store
 from s2f_train.data.talk_draws import TalkDrawer, shares_of
 from s2f_train.data.talk_windows import (
     CLOSING,
@@ -28,10 +28,10 @@ from s2f_train.data.talks import (
     LOWER_LIP,
     UPPER_LIP,
     Talk,
-    is_held_out,
     opening,
     read_talk,
     speakers_of,
+    split,
     talks_of,
 )
 from s2f_train.fit.loop import Task
@@ -41,7 +41,7 @@ from s2f_train.models.motion import POINTS, MotionNetwork
 
 CHECKED = 60  # sentences that are held out, and as many of speakers that are
 SEEN = 4000  # frames whose points tell the directions
-LEAST_MOTION = 0.005  # between lips that count as open, in units of the eyes' distance
+LEAST_MOTION = 0.012  # between lips that count as open, in units of the eyes' distance
 SCALE = 10.0  # of the losses, so that they are about 1 at the beginning
 
 
@@ -99,7 +99,7 @@ class TalkTask(Task):
         self.motion.train()
         with self.fabric.autocast():
             offsets = self.motion(batch["features"].to(self.dtype))
-        wanted = batch["offsets"].to(self.dtype).unflatten(2, (POINTS, 2))
+        wanted = batch["offsets"].to(self.dtype).view(offsets.shape)
         masks = batch["masks"].to(self.dtype)
         there, closing, silent = masks[..., VALID], masks[..., CLOSING], masks[..., SILENT]
         gap, wanted_gap = _opening(offsets), _opening(wanted)
@@ -137,17 +137,6 @@ class TalkTask(Task):
                 if some
             }
         return {f"valid_{name}_opening": _correlation(network, talks) for name, talks in self._checked.items()}
-
-
-def split(
-    talks: list[Sample], held_speakers: tuple[str, ...] | list[str], share: float
-) -> tuple[list[Sample], list[Sample]]:
-    """The talks to learn from, and those that are held out: of whole speakers, and a share of the others' sentences."""
-    held = [talk.identity in held_speakers or is_held_out(talk, share) for talk in talks]
-    return (
-        [talk for talk, out in zip(talks, held, strict=True) if not out],
-        [talk for talk, out in zip(talks, held, strict=True) if out],
-    )
 
 
 def _opening(offsets: Tensor) -> Tensor:

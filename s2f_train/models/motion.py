@@ -70,7 +70,8 @@ class MotionNetwork(nn.Module):
     @property
     def context(self) -> tuple[int, int]:
         """Feature frames that the motion of a video frame needs: before its first one, and after its last one."""
-        before, after = (PER_FRAME * sum(block.context[i] for block in self.blocks) for i in (0, 1))  # type: ignore[index]
+        blocks = [block.context for block in self.blocks if isinstance(block, _Block)]
+        before, after = (PER_FRAME * sum(context[i] for context in blocks) for i in (0, 1))
         return before + 7, after + 2
 
     def forward(self, features: Tensor) -> Tensor:
@@ -82,8 +83,8 @@ class MotionNetwork(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
-        offsets = self.said(x).transpose(1, 2) @ self.directions
-        return offsets.unflatten(2, (POINTS, 2))
+        offsets: Tensor = self.said(x).transpose(1, 2) @ self.directions
+        return offsets.view(offsets.shape[0], offsets.shape[1], POINTS, 2)
 
 
 class _Block(nn.Module):
