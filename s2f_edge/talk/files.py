@@ -113,9 +113,9 @@ def _pictures(
     talk: Talk, tap: Callable[..., None] | None, watch: Watch, mark: float = watermark.IN_VIDEO
 ) -> Iterator[Pixels]:
     for frame in talk.frames(tap, mark):
-        yield frame.pixels
         if watch:
             watch(frame.index + 1)
+        yield frame.pixels
 
 
 def _sign(path: Path, form: str, signer: Credentials, talk: Talk) -> None:

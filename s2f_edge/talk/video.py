@@ -190,19 +190,17 @@ class _Track:
         self._mixer = Mixer()
         self._resampler: Any = None
         self._resampled_from = 0
-        self._ready: list[Float32s] = []
+        self._ready: deque[Float32s] = deque()
         self._done = 0  # samples encoded
 
     def until(self, time: Fraction | None) -> None:
         """Encodes what there is of the sound until a time in seconds; None: all of it, and the end."""
         while self._blocks:
-            self._ready += self._converted(*self._blocks.popleft())
+            self._ready.extend(self._converted(*self._blocks.popleft()))
         if time is None and self._resampler:
             self._ready.append(self._resampler.resample_chunk(np.zeros((0, self._channels), np.float32), last=True))
-        samples = np.concatenate([*self._ready, np.zeros((0, self._channels), np.float32)])
-        count = len(samples) if time is None else max(0, math.floor(time * self._rate) - self._done)
-        self._ready = [samples[count:]]
-        if len(now := samples[:count]):
+        now = self._taken(None if time is None else math.floor(time * self._rate) - self._done)
+        if len(now):
             frame = self._frame.from_ndarray(
                 np.ascontiguousarray(now).reshape(1, -1), format="flt", layout=self._layout
             )
@@ -211,6 +209,18 @@ class _Track:
             self._file.mux(self._stream.encode(frame))
         if time is None:
             self._file.mux(self._stream.encode())
+
+    def _taken(self, count: int | None) -> Float32s:
+        """So many samples of what is ready, or as many as there are."""
+        left = sum(map(len, self._ready)) if count is None else count
+        parts = [np.zeros((0, self._channels), np.float32)]
+        while left > 0 and self._ready:
+            head = self._ready.popleft()
+            parts.append(head[:left])
+            if len(head) > left:
+                self._ready.appendleft(head[left:])
+            left -= len(parts[-1])
+        return np.concatenate(parts)
 
     def _converted(self, block: Any, rate: int) -> Iterator[Float32s]:
         """float32 (n, channels) at the track's rate."""

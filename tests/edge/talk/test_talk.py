@@ -13,12 +13,17 @@ from typing import Any
 
 import av
 import numpy as np
+import pyarrow.parquet
 import pytest
 import soundfile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from s2f_edge import Speech2Face, UsageError
+from s2f_edge.batch.jobs import Job, another
+from s2f_edge.batch.make import row
+from s2f_edge.batch.table import Table
+from s2f_edge.batch.talks import TalkOptions
 from s2f_edge.cli.main import app
 from s2f_edge.errors import CertificateError, ProvenanceError
 from s2f_edge.marks import provenance, provenance_video, watermark
@@ -378,6 +383,25 @@ def test_several_and_a_bad_one(run, clip: Path, tmp_path: Path) -> None:
     done = run("in", "--out", "out/", "--format", "gif", "--fps", 2)
     assert done.exit_code == 3
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.talk.gif"]
+
+
+def test_a_talk_is_one_more_kind_of_job(tiny_drawn_pack: Path, clip: Path, tmp_path: Path) -> None:
+    options = TalkOptions(pack=str(tiny_drawn_pack), device="cpu", fps=2.0, seed=3, form="webp")
+    maker = options.maker()
+    jobs = [
+        Job(str(clip), [str(tmp_path / "a.talk.webp")]),
+        Job(str(tmp_path / "none.wav"), [str(tmp_path / "b.webp")]),
+    ]
+    with Table(str(tmp_path / "rows.parquet"), options.settings()) as table:
+        table.begin(False)
+        for job in jobs:
+            table.add(row(job, maker.outcome(job), options, str(tmp_path)))
+        table.finish()
+    done, failed = pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert done["picture_bytes"] == [(tmp_path / "a.talk.webp").stat().st_size]
+    assert (done["error"], failed["error"]) == (None, "unreadable-audio")
+    assert (done["settings"]["fps"], done["settings"]["seed"], done["settings"]["head"]) == (2.0, 3, 1.0)
+    assert another("in/a.talk.mp4", 2) == "in/a-2.talk.mp4"
 
 
 def test_without_the_extra_gif_and_webp_work(run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
