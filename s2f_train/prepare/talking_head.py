@@ -52,10 +52,9 @@ def motion_of(
     found, mouths = [], []
     for seen in mesh.follow(_pictures(video, video == sound, max_seconds, shown, now)):
         if seen is not None:
-            points, _ = seen
-            found.append((shown[-1], points))
+            found.append((shown[-1], seen[0]))
             if len(found) % MOUTH_EVERY == 0:
-                mouths.append(mouth_of(now[0], points, points[list(IBUG68), :2]))
+                mouths.append(mouth_of(now[0], seen[0], seen[0][list(IBUG68), :2]))
     if len(found) < 2:
         raise TalkError("no face found")
     hidden = len(shown) - len(found)
