@@ -54,7 +54,7 @@ class Speech2Face:
         self.device = device
         self._threads = threads
         self._networks: dict[str, Network] = {}
-        self._voice = self._network(self.pack.manifest.voice.file)
+        self._voice = self.network(self.pack.manifest.voice.file)
 
     @property
     def pack_name(self) -> str:
@@ -79,7 +79,7 @@ class Speech2Face:
         manifest = self.pack.manifest
         others = (manifest.traits.file if manifest.traits else None, manifest.renderer)
         for name in (*manifest.generators.values(), *(name for name in others if name)):
-            self._network(name)
+            self.network(name)
 
     def infer(
         self,
@@ -232,7 +232,7 @@ class Speech2Face:
             with clock("renderer"):
                 made = self.render(appearance)
         timings = {**clock.ms, "total": sum(clock.ms.values())}
-        provider = self._network(manifest.renderer or manifest.generators[chosen]).provider
+        provider = self.network(manifest.renderer or manifest.generators[chosen]).provider
         return FaceResult(
             made, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256, provider,
             timings,
@@ -267,7 +267,7 @@ class Speech2Face:
             UsageError: the pack has no renderer, or the arrays have other shapes than it takes.
         """
         renderer = self._need_renderer()
-        return faces.rendered(self._network(renderer), self.pack.manifest.files[renderer], appearance)
+        return faces.rendered(self.network(renderer), self.pack.manifest.files[renderer], appearance)
 
     def generate(self, embeddings: Float32s, generator: str, latents: Float32s | None = None) -> Pixels:
         """The faces of embeddings.
@@ -284,7 +284,7 @@ class Speech2Face:
             UsageError: there are latents, and the pack takes none.
         """
         manifest = self.pack.manifest
-        network = self._network(manifest.generators[generator])
+        network = self.network(manifest.generators[generator])
         if manifest.renderer is None:
             if latents is not None:
                 raise UsageError(f"The pack {self.pack_name} takes no latents: it has no renderer.")
@@ -299,7 +299,7 @@ class Speech2Face:
         info = self.pack.manifest.traits
         if info is None:
             return None, None, []
-        found = self._network(info.file).run({"embedding": embedding[None]})
+        found = self.network(info.file).run({"embedding": embedding[None]})
         male, surprise = float(found["male"][0]), float(found["surprise"][0])
         notes = []
         if surprise > info.strange:
@@ -356,7 +356,7 @@ class Speech2Face:
         manifest = self.pack.manifest
         embeddings = np.repeat(faces.unit(embedding[None]), samples, axis=0)
         latents = faces.latents(manifest.noise_size, samples, seed)
-        return faces.appearance_of(self._network(manifest.generators[generator]), embeddings, latents)
+        return faces.appearance_of(self.network(manifest.generators[generator]), embeddings, latents)
 
     def _need_renderer(self) -> str:
         """The file of the renderer."""
@@ -367,7 +367,12 @@ class Speech2Face:
             )
         return self.pack.manifest.renderer
 
-    def _network(self, name: str) -> Network:
+    def network(self, name: str) -> Network:
+        """A network of the pack, by the name of its file, loaded when it is first asked for.
+
+        Raises:
+            PackError, DeviceError: see `Network`.
+        """
         # Two threads may both load it at first; the second is dropped, and nothing waits.
         if name not in self._networks:
             self._networks[name] = Network(self.pack, name, self.device, self._threads)

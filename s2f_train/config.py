@@ -295,7 +295,7 @@ class MouthSettings(RunSettings):
     critic_width: int = _option(16, "channels of the discriminator's first maps", least=1)
     ema: float = _option(0.998, "decay of the average of the weights, which is what is kept", least=0)
     adversarial_weight: float = _option(0.08, "of the discriminator's judgement, beside the pixels", least=0)
-    portrait_share: float = _option(0.45, "share of mouths from portraits; the others are from talking heads", least=0)
+    portrait_share: float = _option(0.3, "share of mouths from portraits; the others are from talking heads", least=0)
 
     def check(self) -> None:
         super().check()

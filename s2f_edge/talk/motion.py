@@ -15,7 +15,9 @@ FRAME_RATE = 25
 POINTS = 68
 _STEP = SAMPLE_RATE // FRAME_RATE  # samples of a frame
 _PER_FRAME = _STEP // HOP  # feature frames of a frame
-_BLOCK = 8  # frames that the network gives at a time, always the same ones, so that pieces give what the whole gives
+# Frames that are made at a time. They are always the same ones, of the same pieces of sound, and so to the last bit
+# what the whole gives: a product of matrices rounds otherwise with other rows.
+_BLOCK = 5
 
 
 class MotionNetwork:
@@ -59,13 +61,14 @@ class Motion:
         self._network = network
         self._gain = np.float32(gain)
         self._stream = FbankStream()
+        self._rest = np.zeros(0, np.float32)  # not yet a block
         self._features = np.zeros((0, FBANK_BINS), np.float32)  # from `before` ahead of the next frame on
         self._samples = self._done = 0
 
     @property
     def delay_s(self) -> float:
         """From the sound of a frame to the frame, without the time of computing."""
-        return (_BLOCK * _PER_FRAME + self._network.after) * HOP / SAMPLE_RATE
+        return (2 * _BLOCK * _PER_FRAME + self._network.after) * HOP / SAMPLE_RATE
 
     def push(self, samples: Float32s) -> Float32s:
         """The next sound, float32 (n,), mono, 16 kHz, in [-1, 1], to the offsets of the frames that are ready.
@@ -75,13 +78,21 @@ class Motion:
             centres, x to the right and y down in the upright frame of the face.
         """
         self._samples += len(samples)
-        self._add(self._stream.push(np.asarray(samples, np.float32) * self._gain))
-        ready = (len(self._features) - self._network.before - self._network.after) // _PER_FRAME
-        return self._blocks(ready // _BLOCK)
+        sound = np.concatenate([self._rest, np.asarray(samples, np.float32)])
+        whole = len(sound) // (_BLOCK * _STEP) * _BLOCK * _STEP
+        self._rest = sound[whole:].copy()
+        moved = [np.zeros((0, POINTS, 2), np.float32)]
+        for start in range(0, whole, _BLOCK * _STEP):
+            self._add(self._stream.push(sound[start : start + _BLOCK * _STEP] * self._gain))
+            ready = (len(self._features) - self._network.before - self._network.after) // _PER_FRAME
+            moved.append(self._blocks(max(0, ready) // _BLOCK))
+        return np.concatenate(moved)
 
     def finish(self) -> Float32s:
         """The frames that are left; the last sound counts as if it went on."""
+        self._add(self._stream.push(self._rest * self._gain))
         self._add(self._stream.finish())
+        self._rest = self._rest[:0]
         left = -(-self._samples // _STEP) - self._done
         if left <= 0:
             return np.zeros((0, POINTS, 2), np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -20,16 +20,16 @@ from s2f_edge.picture import Pixels, resized
 from s2f_edge.results import Appearance, FaceResult
 from s2f_edge.talk.animator import Animator
 from s2f_edge.talk.gestures import Gestures
-from s2f_edge.talk.motion import Motion, MotionNetwork
+from s2f_edge.talk.motion import FRAME_RATE, Motion, MotionNetwork
 from s2f_edge.terms import MAX_FPS, MAX_STRENGTH, MAX_TALK_SIZE, MIN_FPS, MIN_SIZE
 
 if TYPE_CHECKING:
     from s2f_edge.marks.credentials import Credentials
     from s2f_edge.pipeline import Speech2Face
 
-MOTION_FPS = 25  # rows of motion a second
 _PUSHED = SAMPLE_RATE  # samples that motion is given at once, so that the first frame comes soon
-_RISE = 3  # rows until all of the motion is seen: the first frame is the still
+SPEECH_DBFS = -17.5  # level of the speech that motion was learnt from; a recording is brought to it
+MOST_GAIN_DB = 50.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class TalkSettings:
 # ----------------------------------------------------------------------- what moves a face
 
 
-class Parts(NamedTuple):
+@dataclass(frozen=True)
+class Parts:
     """What moves one face through one recording."""
 
     motion: Motion
@@ -71,7 +72,7 @@ class Parts(NamedTuple):
 
 
 def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candidate: int = 0) -> Parts:
-    """The parts for a face, at rest.
+    """The parts for the face of a result, at rest.
 
     Args:
         candidate: which of the faces that the result's seed draws; 0 is that of the voice.
@@ -80,14 +81,19 @@ def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candid
         PackError: the pack has nothing that moves a face.
     """
     manifest = model.pack.manifest
-    if manifest.animator is None or manifest.motion is None or manifest.renderer is None:
-        raise PackError(f"The faces of the pack {model.pack_name} cannot talk: nothing moves them.")
+    if manifest.motion is None or manifest.animator is None or manifest.renderer is None:
+        raise PackError(
+            f"The faces of the pack {model.pack_name} do not speak: it has no motion network and animator. Take a pack "
+            "with both, such as the default pack."
+        )
+    level = result.voice.quality.level_dbfs
+    gain = 10 ** (min(max(SPEECH_DBFS - level, -MOST_GAIN_DB), MOST_GAIN_DB) / 20)
     drawn = model.appearance(result.voice, gender=result.generator, samples=candidate + 1, seed=result.seed)
     appearance = Appearance(drawn.inner[candidate:], drawn.outer[candidate:], drawn.shape[candidate:])
-    animator, renderer = (model._network(name) for name in (manifest.animator.file, manifest.renderer))
+    animator, renderer = model.network(manifest.animator.file), model.network(manifest.renderer)
     mean_shape = np.array(manifest.animator.mean_shape, np.float32)
     return Parts(
-        Motion(MotionNetwork(model.pack)),
+        Motion(MotionNetwork(model.pack, model.device), gain),
         Gestures(settings.seed, settings.head, settings.blink, settings.brows),
         Animator(animator, renderer, mean_shape, appearance),
     )
@@ -182,9 +188,7 @@ class Talk:
         first, heard, index = 0, 0, 0  # number of rows[0]; samples; the next frame
 
         def take(offsets: Float32s) -> None:
-            for row in offsets:
-                risen = row * np.float32(min(1.0, (first + len(rows)) / _RISE))
-                rows.append((risen, made.gestures.next(risen)))
+            rows.extend((row, made.gestures.next(row)) for row in offsets)
 
         def drawn(at: Fraction) -> Pixels:
             if at == 0:
@@ -203,17 +207,17 @@ class Talk:
             for start in range(0, len(block), _PUSHED):
                 heard += len(block[start : start + _PUSHED])
                 take(made.motion.push(block[start : start + _PUSHED]))
-                while (at := index * MOTION_FPS / self._rate) <= first + len(rows) - 2:
+                while (at := index * FRAME_RATE / self._rate) <= first + len(rows) - 2:
                     yield drawn(at)
                     index += 1
-                done = max(0, min(math.floor(index * MOTION_FPS / self._rate) - first, len(rows) - 2))
+                done = max(0, min(math.floor(index * FRAME_RATE / self._rate) - first, len(rows) - 2))
                 del rows[:done]
                 first += done
         take(made.motion.finish())
         if not rows:
             take(np.zeros((1, 68, 2), np.float32))
         for left in range(index, self._count(heard)):
-            yield drawn(left * MOTION_FPS / self._rate)
+            yield drawn(left * FRAME_RATE / self._rate)
 
     def _count(self, samples: int) -> int:
         return max(1, math.ceil(samples * self._rate / SAMPLE_RATE))

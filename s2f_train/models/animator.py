@@ -26,11 +26,12 @@ INNER_PAIRS = ((61, 67), (62, 66), (63, 65))  # of the inner lips, above and bel
 FOLLOWS_ABOVE = ((49, 0), (50, 0), (51, 1), (52, 2), (53, 2), (61, 0), (62, 1), (63, 2))
 FOLLOWS_BELOW = ((59, 0), (58, 0), (57, 1), (56, 2), (55, 2), (67, 0), (66, 1), (65, 2))
 EYES = (72, 152)  # rows of a frame in which eyes and their lids are
+EXPRESSIVE = 1.3  # what is learnt from sound moves less than people do: the mean of what they might do
 NECK = (0.5, 0.8)  # about which a head tilts
 RAISED = 0.06  # how far brows go, in units of the distance of the eyes
 # Of lips at rest, in the same units: how far corners are above the middle, and the width (means of GRID's speakers).
 CURVED, WIDTH = 0.03, 0.82
-RELAXED = 0.65  # how much of a smile, beyond that, goes when a face speaks
+RELAXED = 0.75  # how much of a smile, beyond that, goes when a face speaks
 MEET = 0.55  # where lips meet, from the upper to the lower
 
 
@@ -150,7 +151,7 @@ class Animator(nn.Module):
     def _spoken(self, shape: Tensor, offsets: Tensor, pose: Tensor) -> Tensor:
         """How far points are from the shape, in units of the side: lips closed first, then opened by the offsets."""
         eyes = (shape[:, 36:42].mean(dim=1) - shape[:, 42:48].mean(dim=1)).square().sum(dim=-1).sqrt()[:, None]
-        moved = offsets * eyes[..., None]
+        moved = EXPRESSIVE * offsets * eyes[..., None]
         x, y = moved[..., 0], moved[..., 1]
         closed = []
         for a, b in INNER_PAIRS:

@@ -52,10 +52,9 @@ def motion_of(
     found, mouths = [], []
     for seen in mesh.follow(_pictures(video, video == sound, max_seconds, shown, now)):
         if seen is not None:
-            points, _ = seen
-            found.append((shown[-1], points))
+            found.append((shown[-1], seen[0]))
             if len(found) % MOUTH_EVERY == 0:
-                mouths.append(mouth_of(now[0], points, points[list(IBUG68), :2]))
+                mouths.append(mouth_of(now[0], seen[0], seen[0][list(IBUG68), :2]))
     if len(found) < 2:
         raise TalkError("no face found")
     hidden = len(shown) - len(found)
@@ -92,20 +91,20 @@ def _pictures(
     av.logging.set_level(None)
     try:
         whole = video.size is None and not video.offset
-        with av.open(video.path if whole else io.BytesIO(video.read())) as file:
+        with av.open(video.path if whole else io.BytesIO(video.read()), "r") as file:
             if not file.streams.video:
                 raise TalkError("no video in the file")
             stream = file.streams.video[0]
             sounds = file.streams.audio
             clock = sounds[0] if with_sound and sounds else stream
-            start = float((clock.start_time or 0) * clock.time_base)
+            start = float((clock.start_time or 0) * (clock.time_base or 0))
             for frame in file.decode(stream):
-                time = frame.time - start if frame.time is not None else len(times) / float(stream.average_rate)
+                time = (frame.time or 0.0) - start
                 if time >= max_seconds:
                     return
                 if time >= 0:
                     times.append(time)
-                    now[:] = [frame.to_image()]
+                    now[:] = [frame.to_image()]  # type: ignore[no-untyped-call]
                     yield now[0]
     except av.FFmpegError as error:
         if not times:
