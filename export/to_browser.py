@@ -41,6 +41,7 @@ from s2f_edge.picture import NOTICE, Provenance, texts
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.results import SURE_OF_GENDER
 from s2f_edge.service.device import MANIFEST, SCHEMA
+from s2f_edge.talk.talk import MOST_GAIN_DB, SPEECH_DBFS
 from s2f_edge.terms import GENDERS
 from s2f_train.folders import written_whole
 
@@ -155,6 +156,8 @@ def _talk(pack: Pack) -> dict[str, Any] | None:
         "motion": MOTION,
         "before": motion.before,
         "after": motion.after,
+        "speech_dbfs": SPEECH_DBFS,
+        "most_gain_db": MOST_GAIN_DB,
     }
 
 

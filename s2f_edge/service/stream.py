@@ -44,9 +44,11 @@ from s2f_edge.service.decoder import Decoder
 from s2f_edge.service.inference import Admitted, InferenceService, picture_fields
 from s2f_edge.service.problems import problem
 from s2f_edge.service.schemas import FaceFields
+from s2f_edge.service.talk import can_talk
 from s2f_edge.service.uploads import said
 from s2f_edge.talk.gestures import Gestures
 from s2f_edge.talk.motion import FRAME_RATE, Motion, MotionNetwork
+from s2f_edge.talk.talk import speech_gain
 from s2f_edge.terms import MAX_SIZE, MIN_SIZE, Gender
 
 log = logging.getLogger(__name__)
@@ -226,13 +228,13 @@ class Stream:
         most = self._inference.settings.max_seconds
         if self._live.heard_seconds > most:
             raise TooLongError(f"The stream is longer than {most:g} s; end it and begin another one.")
-        if self._moved:
-            yield from self._moved.push(samples, last)
         if last or self._updates.due(self._live.speech_seconds, self._live.committed_windows):
             yield from self._face(last, began)
         elif self._live.heard_seconds - self._told_s >= HEARD_EVERY_S:
             self._told_s = self._live.heard_seconds
             yield {"type": "heard", **self._so_far()}
+        if self._moved:
+            yield from self._moved.push(samples, last)
 
     def _face(self, last: bool, began: float) -> Iterator[dict[str, Any]]:
         try:
@@ -271,22 +273,30 @@ class Stream:
 class Moved:
     """The motion of a stream's sound, as messages, and what of a face is moved by it.
 
+    Motion comes from the first face on, which it needs the level of the voice for, and begins with the first sound.
+
     Raises:
         UsageError: the pack has nothing that moves a face.
     """
 
     def __init__(self, inference: InferenceService) -> None:
-        manifest = inference.model.pack.manifest
-        if manifest.animator is None or manifest.motion is None:
+        animator = inference.model.pack.manifest.animator
+        if animator is None or not can_talk(inference):
             raise UsageError("motion: the faces of this server do not speak. Leave it out.")
         self._inference = inference
-        self._mean_shape = np.array([manifest.animator.mean_shape], np.float32)
-        self._motion, self._gestures = Motion(MotionNetwork(inference.model.pack)), Gestures()
+        self._mean_shape = np.array([animator.mean_shape], np.float32)
+        self._motion: Motion | None = None
+        self._gestures = Gestures()
+        self._held: list[Float32s] = []
         self._frame = 0
 
     def push(self, samples: Float32s, last: bool) -> Iterator[dict[str, Any]]:
         """The message of the frames that are ready, if there are any."""
-        offsets = self._motion.push(samples)
+        self._held.append(samples)
+        if self._motion is None:
+            return
+        sound, self._held = np.concatenate(self._held), []
+        offsets = self._motion.push(sound)
         if last:
             offsets = np.concatenate([offsets, self._motion.finish()])
         if len(offsets):
@@ -298,6 +308,7 @@ class Moved:
     def face(self, result: FaceResult, media_type: str) -> dict[str, Any]:
         """The shape of a face, and its texture: the face on the mean shape, from which frames are made."""
         model = self._inference.model
+        self._motion = self._motion or Motion(MotionNetwork(model.pack), speech_gain(result.voice))
         appearance = model.appearance(result.voice, gender=result.generator, seed=0)
         texture = model.render(replace(appearance, shape=self._mean_shape))[0]
         data = self._inference.encoded(texture, result.generator, media_type.removeprefix("image/"), len(texture))

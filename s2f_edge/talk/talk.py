@@ -17,7 +17,7 @@ from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.spool import Spooled
 from s2f_edge.marks import watermark
 from s2f_edge.picture import Pixels, resized
-from s2f_edge.results import Appearance, FaceResult
+from s2f_edge.results import Appearance, FaceResult, Voice
 from s2f_edge.talk.animator import Animator
 from s2f_edge.talk.gestures import Gestures
 from s2f_edge.talk.motion import FRAME_RATE, Motion, MotionNetwork
@@ -86,17 +86,21 @@ def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candid
             f"The faces of the pack {model.pack_name} do not speak: it has no motion network and animator. Take a pack "
             "with both, such as the default pack."
         )
-    level = result.voice.quality.level_dbfs
-    gain = 10 ** (min(max(SPEECH_DBFS - level, -MOST_GAIN_DB), MOST_GAIN_DB) / 20)
     drawn = model.appearance(result.voice, gender=result.generator, samples=candidate + 1, seed=result.seed)
     appearance = Appearance(drawn.inner[candidate:], drawn.outer[candidate:], drawn.shape[candidate:])
     animator, renderer = model.network(manifest.animator.file), model.network(manifest.renderer)
     mean_shape = np.array(manifest.animator.mean_shape, np.float32)
     return Parts(
-        Motion(MotionNetwork(model.pack, model.device), gain),
+        Motion(MotionNetwork(model.pack, model.device), speech_gain(result.voice)),
         Gestures(settings.seed, settings.head, settings.blink, settings.brows),
         Animator(animator, renderer, mean_shape, appearance),
     )
+
+
+def speech_gain(voice: Voice) -> float:
+    """What brings a recording to the level of the speech that motion was learnt from."""
+    level = voice.quality.level_dbfs
+    return float(10 ** (min(max(SPEECH_DBFS - level, -MOST_GAIN_DB), MOST_GAIN_DB) / 20))
 
 
 # ---------------------------------------------------------------------------------- frames

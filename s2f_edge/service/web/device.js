@@ -80,7 +80,7 @@ export async function facesHere(blob, wish, { progress, signal }) {
 export const speech = {
   /** Whether the files that the device has include it. */
   can: () => Boolean(manifest?.talk),
-  reach: () => manifest.talk,
+  about: () => manifest.talk,
   animator: async () => ({ manifest, base: BASE, animator: await asked("animator") }),
   still: async (blob, look, generator) => asked("still", { ...(await decoded(blob)), look, generator }),
   motion: (piece) => asked("motion", piece),

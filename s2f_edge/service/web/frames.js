@@ -7,7 +7,6 @@ import { Gestures, POSE_SIZE } from "./device/gestures.js";
 
 export const FPS = 25;
 const POINTS = 136; // numbers of a row of offsets
-const RISE = 3; // frames until all of the motion is seen: the first frame is the still face
 const AHEAD = 12; // frames that are made before their time
 const [FIRST, PIECE] = [25, 125]; // frames of motion that are asked for at once: few for a quick start
 const HEARD_AHEAD = 250;
@@ -21,11 +20,12 @@ export class Motion {
   /**
    * @param {Float32Array} waveform at 16 kHz
    * @param {{before: number, after: number}} reach in frames of 10 ms
+   * @param {number} gain that brings the speech to the level which motion was learnt from
    * @param {(piece: {waveform: Float32Array, at: number, frames: number}) => Promise<Float32Array>} ask
    * @param {number} seed of the gestures
    */
-  constructor(waveform, reach, ask, seed) {
-    Object.assign(this, { waveform, reach, ask });
+  constructor(waveform, reach, gain, ask, seed) {
+    Object.assign(this, { waveform, reach, gain, ask });
     this.count = Math.max(1, Math.ceil((waveform.length * FPS) / RATE));
     this.offsets = new Float32Array(this.count * POINTS);
     this.poses = new Float32Array(this.count * POSE_SIZE);
@@ -48,14 +48,13 @@ export class Motion {
     const frames = Math.min(this.count - from, from ? PIECE : FIRST);
     const first = Math.max(0, from * PER_FRAME - this.reach.before);
     const last = (from + frames) * PER_FRAME + this.reach.after;
-    const waveform = this.waveform.slice(first * HOP, last * HOP + WINDOW - HOP);
+    const waveform = this.waveform.slice(first * HOP, last * HOP + WINDOW - HOP).map((value) => value * this.gain);
     const rows = await this.ask({ waveform, at: from * PER_FRAME - first, frames });
     for (let i = 0; i < frames; i++) {
-      const risen = Math.min(1, (from + i) / RISE);
-      const row = rows.subarray(i * POINTS, (i + 1) * POINTS).map((value) => value * risen);
-      this.offsets.set(row, (from + i) * POINTS);
+      const row = rows.subarray(i * POINTS, (i + 1) * POINTS);
       this.poses.set(this.gestures.next(row), (from + i) * POSE_SIZE);
     }
+    this.offsets.set(rows, from * POINTS);
     this.known += frames;
   }
 

@@ -22,12 +22,17 @@ export function letWorkersGo() {
   workers = null;
 }
 
+function gainOf(level) {
+  const { speech_dbfs: wanted, most_gain_db: most } = speech.about();
+  return 10 ** (Math.min(Math.max(wanted - level, -most), most) / 20);
+}
+
 export class HereTalk {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {HTMLMediaElement} media which plays the recording
    * @param {import("./session.js").Clip} clip
-   * @param {{look: object, generator: string, seed: number}} face
+   * @param {{look: object, generator: string, level: number, seed: number}} face level of the speech in dBFS
    * @param {(problem: Problem) => void} failed
    */
   constructor(canvas, media, clip, face, failed) {
@@ -46,13 +51,13 @@ export class HereTalk {
   }
 
   async make() {
-    const { look, generator, seed } = this.face;
+    const { look, generator, level, seed } = this.face;
     workers ??= new FrameWorkers();
     const [{ waveform, ...still }, parts] = await Promise.all([
       speech.still(this.clip.blob, look, generator),
       speech.animator(),
     ]);
-    this.motion = new Motion(waveform, speech.reach(), speech.motion, seed);
+    this.motion = new Motion(waveform, speech.about(), gainOf(level), speech.motion, seed);
     await Promise.all([workers.load({ ...parts, ...still }), this.motion.hear(0)]);
     if (this.ended) throw new Problem("cancelled");
     this.show = new Show(this.motion, workers, this.canvas, () => this.media.currentTime);

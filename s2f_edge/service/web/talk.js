@@ -90,7 +90,7 @@ function made() {
     renderTalk();
   };
   if (here()) {
-    const face = { look: faces[chosen].look, generator: facts.generator, seed: chosen };
+    const face = { look: faces[chosen].look, generator: facts.generator, level: facts.level_dbfs, seed: chosen };
     talk = new HereTalk($("#talk-canvas"), player.sound, clip, face, failed);
   } else {
     const candidate = chosen + skipped + 1;

@@ -65,6 +65,7 @@ export const enlarged = (face, from, to) => Uint8Array.from(resized(face, from, 
 const FULL = 512; // the side for which marks.bin has the waves
 const LEAST = 256; // of a face that is marked
 const SMALL = 64;
+export const IN_VIDEO = 1.5; // strength in what loses detail
 const STRENGTH = 0.85;
 
 /**
@@ -152,11 +153,12 @@ function strengthOf(pixels, side) {
  * What the mark adds to each pixel of a face, and to all frames in which it moves.
  * @param {ArrayLike<number>} pixels RGB
  * @param {Float32Array} pattern of its side
+ * @param {number} [times] the strength of a picture's
  * @returns {Int8Array}
  */
-export function levelsOf(pixels, pattern) {
+export function levelsOf(pixels, pattern, times = 1) {
   const strength = strengthOf(pixels, Math.sqrt(pattern.length));
-  return Int8Array.from(pattern, (value, i) => Math.round(value * strength[i]));
+  return Int8Array.from(pattern, (value, i) => Math.round(value * strength[i] * times));
 }
 
 /** A picture with the mark in it. @param {Uint8Array} pixels @param {Float32Array} pattern */

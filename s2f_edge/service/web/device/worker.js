@@ -3,7 +3,7 @@
 import { RATE, Resampler } from "../resampler.js";
 import { assets } from "./assets.js";
 import { hearingGain, voicedOf } from "./hearing.js";
-import { enlarged, levelsOf, marked, patternOf, png } from "./pixels.js";
+import { enlarged, IN_VIDEO, levelsOf, marked, patternOf, png } from "./pixels.js";
 import { isEnough, isSome, lookedAt, measure, refusalOf, verdictOf, warningsOf } from "./quality.js";
 import { floats, pixelsOf, problemOf, runtime, sessionOf } from "./runtime.js";
 
@@ -133,6 +133,7 @@ function factsOf(found, made, generator, asked) {
   return {
     on_device: true,
     speech_seconds: found.speech,
+    level_dbfs: found.level,
     gender,
     male_probability: male,
     generator,
@@ -186,7 +187,7 @@ async function still({ samples, rate, look, generator }) {
   const mean = { data: Float32Array.from(manifest.talk.mean_shape.flat()), dims: look.shape.dims };
   const { face: texture } = await rendered({ ...look, shape: mean });
   const { data, dims } = await draw(look);
-  const levels = levelsOf(data, patternOf(marks, manifest.marks, generator, dims[1]));
+  const levels = levelsOf(data, patternOf(marks, manifest.marks, generator, dims[1]), IN_VIDEO);
   return { waveform: atOurRate(samples, rate), texture: { data: texture.data, dims: texture.dims }, shape: look.shape, levels };
 }
 
