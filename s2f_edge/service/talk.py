@@ -196,6 +196,7 @@ async def _gone(receive: Receive) -> None:
 def _head(talk: Talk, format: VideoFormat) -> dict[str, Any]:
     facts = talk.to_dict() | {"marks": list(files.marks(talk, False))}
     headers = {"content-type": MEDIA_TYPES[format], "s2f-facts": json.dumps(facts), "s2f-seed": str(talk.settings.seed)}
+    headers["x-accel-buffering"] = "no"  # nginx hands pieces on as they come
     return {
         "type": "http.response.start",
         "status": 200,
