@@ -8,7 +8,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,15 @@ from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
 MALE_FRAMES = 186  # of 7.42 s
+
+
+@pytest.fixture(scope="module")
+def client(start_server: Callable[..., Server]) -> Iterator[httpx.Client]:
+    """Of a server that has time enough, however busy the machine is."""
+    server = start_server("--request-seconds", "300")
+    with server.client() as opened:
+        yield opened
+    server.stop()
 
 
 def talk(client: httpx.Client, sound: bytes, **fields: Any) -> httpx.Response:
