@@ -89,6 +89,7 @@ export class Show {
   start() {
     if (this.running) return;
     this.running = true;
+    this.next = this.due();
     const draw = () => {
       if (!this.running) return;
       this.step();

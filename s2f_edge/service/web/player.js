@@ -67,8 +67,8 @@ export class Player {
       return;
     }
     await this.before();
-    // Where preparing has taken long, some browsers want to be asked once more.
-    await this.audio.play().catch((error) => error.name === "NotAllowedError" || this.usable(false));
+    // Where preparing has taken long, some browsers want to be asked once more; where it failed, there is nothing to play.
+    await this.audio.play().catch((error) => error.name === "NotSupportedError" && this.usable(false));
   }
 
   usable(can) {
