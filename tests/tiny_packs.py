@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 SIZE = 8  # length of the embedding
 LATENT = 5  # numbers that the voice does not say
 APPEARANCE = {"inner": [3, 64, 64], "outer": [3, 16, 16], "shape": [68, 2]}
+BEFORE, AFTER = 11, 6  # feature frames around a frame of the motion
 SIDE = 256  # of a face that a renderer draws
 OPSET = 17
 # By front end: frequencies, axes to take the mean over, shape of the input.
@@ -35,11 +36,13 @@ def make_pack(
     traits: bool = True,
     generators: str = "general male female",
     renderer: bool = False,
+    motion: bool = False,
 ) -> Path:
     """Writes a pack whose networks have the shapes of real ones and no meaning.
 
     Args:
         renderer: generators make appearances, and a renderer draws them; else they make pictures.
+        motion: there is a motion network, see `motion_model`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     models = {"voice.onnx": voice_model(features)}
@@ -49,6 +52,8 @@ def make_pack(
         models[f"generator_{gender}.onnx"] = appearance_model(seed) if renderer else generator_model(seed)
     if renderer:
         models["renderer.onnx"] = renderer_model()
+    if motion:
+        models["motion.onnx"] = motion_model()
     files = {}
     for name, model in models.items():
         data = model.SerializeToString()
@@ -67,6 +72,8 @@ def make_pack(
     }
     if renderer:
         manifest["renderer"] = {"file": "renderer.onnx"}
+    if motion:
+        manifest["motion"] = {"file": "motion.onnx", "before": BEFORE, "after": AFTER}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return folder
 
@@ -209,6 +216,24 @@ def renderer_model() -> onnx.ModelProto:
     }
     inputs = {name: ["batch", *shape] for name, shape in APPEARANCE.items()}
     return _model(nodes, inputs, {"face": ["batch", 3, SIDE, SIDE]}, weights)
+
+
+def motion_model() -> onnx.ModelProto:
+    """Points move with the mean level of the features around a frame, `BEFORE` and `AFTER` it: each one as it will."""
+    rng = np.random.default_rng(5)
+    ways = rng.normal(0, 1e-3, (136, 1, 1)) * rng.uniform(0.5, 1.5, (1, 80, BEFORE + 4 + AFTER))
+    weights = {
+        "ways": ways.astype(np.float32) / np.float32(80),
+        "points": np.array([0, -1, 68, 2], np.int64),
+    }
+    nodes = [
+        helper.make_node("Transpose", ["features"], ["bins"], perm=[0, 2, 1]),
+        helper.make_node("Conv", ["bins", "ways"], ["moved"], strides=[4]),
+        helper.make_node("Transpose", ["moved"], ["frames"], perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["frames", "points"], ["offsets"]),
+    ]
+    inputs = {"features": ["batch", "frames", 80]}
+    return _model(nodes, inputs, {"offsets": ["batch", "frames_of_video", 68, 2]}, weights)
 
 
 def traits_model() -> onnx.ModelProto:
