@@ -1,8 +1,8 @@
 """How often the watermark of a talking face is found in its mp4, and after a messenger packed that again.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/talk_marks.py RECORDING... [--count 200] [--seconds 1.5]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/talk_marks.py RECORDING... [--count 200] [--seconds 1.5] [--pack PACK]
 
-For each recording the face of the default pack says its beginning, in an mp4 as `s2f-edge talk` writes it. That is
+For each recording the face of the pack says its beginning, in an mp4 as `s2f-edge talk` writes it. That is
 packed again with H.264 Baseline, preset veryfast: enlarged to 640 pixels with CRF 28, and at 256 pixels with CRF 28
 and 30. Columns: in how many the mark is found and read right, in the first frame alone, in one from the middle alone,
 and as `provenance` looks (the first frame, and the mean of several); least and median score of the last. A score of
@@ -84,8 +84,9 @@ def main() -> None:
     parser.add_argument("recordings", nargs="+", type=Path)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--pack", type=Path)
     told = parser.parse_args()
-    model = Speech2Face(threads=1)
+    model = Speech2Face(told.pack, threads=1)
     rows: dict[str, list[dict[str, tuple[bool, float]]]] = {}
     done = 0
     for recording in told.recordings:
