@@ -90,7 +90,7 @@ def evaluate(
         _realism(metavar="NAME[+NAME]", help="Sets of these that count as photographs (default: all, each alone)."),
     ] = None,
     talk: Annotated[
-        bool, _running("--talk", help="Measure the packs' motion instead, on the store's talking heads.")
+        bool, _running("--talk", help="Measure the packs' speaking faces instead, on the store's talking heads.")
     ] = False,
     pairs: Annotated[int, _realism(min=0, help="Pairs on the page on which people tell them apart; 0: no page.")] = 40,
     seed: Annotated[int, _running(min=0, help="Of every choice and every trial.")] = 0,
@@ -122,7 +122,7 @@ def evaluate(
         check_replaceable(out, is_report)  # before the work, and again after it
         packs = {n: _pack(p) for n, p in _named(pack, "pack")}
         if talk:
-            result, listed = evaluate_talk(store, packs, draws, seed, cache.parent)
+            result, listed = evaluate_talk(store, packs, open_recogniser(recogniser), draws, seed, cache.parent)
         else:
             settings = EvaluationSettings(
                 store=store, packs=packs, pictures=dict(_pictures(pictures)),

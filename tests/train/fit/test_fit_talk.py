@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from export.add_motion import main as add_motion
+
 from s2f_edge.pack.pack import Pack
 from s2f_edge.talk.motion import MotionNetwork, motion_of
 from s2f_train import checkpoint
