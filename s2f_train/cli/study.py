@@ -138,11 +138,10 @@ def score(
     """
     out = out or study / "report"
     with _errors():
-        from s2f_train.study.score import score as scored
-        from s2f_train.study.score import write_score
+        from s2f_train.study import score as scoring
 
-        result = scored(study, everyone, draws)
-        write_score(result, out)
+        result = scoring.score(study, everyone, draws)
+        scoring.write_score(result, out)
     if json:
         typer.echo((out / "report.json").read_bytes(), nl=False)
         return

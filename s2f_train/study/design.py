@@ -102,7 +102,7 @@ def _check(study: Study, task: StudyTask, rng: np.random.Generator) -> Trial:
     voice, other = (study.voices[i] for i in rng.choice(task.voices, 2, replace=False))
     if task.name == "pair":
         right = SIDES[rng.integers(2)]
-        shown = {"ask": "side", "left": _any(voice), "right": _any(other), "told": right}
+        shown: dict[str, Any] = {"ask": "side", "left": _any(voice), "right": _any(other), "told": right}
         return Trial(task.name, True, "", "", -1, shown, right)
     steps = {scale: int(rng.choice(STEPS)) for scale in SCALES}
     shown = {"ask": "rate", "sound": voice.sound, "face": _any(voice), "told": steps}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from s2f_edge import Speech2Face, __version__
 from s2f_train.data.frame import SIDE
@@ -43,6 +42,7 @@ from s2f_train.study.study import (
 )  # fmt: skip
 
 TEMPLATES = Path(__file__).with_name("folder")
+PER_SPEAKER = 5  # voices of which the first is taken that every system has a face for
 SPARE = 1.25  # voices that are heard for each that is wanted: some are refused
 ASK = {"en": "the person who sent you here.", "ar": "من أرسل إليك هذه الصفحة."}
 
@@ -108,7 +108,7 @@ class StudyPlan:
     """What a study will be, before a face is made.
 
     Attributes:
-        order: voices of the subjects, in the order in which they are taken.
+        order: voices of the subjects, drawn by the seed.
         tasks: with all of them heard.
         notes: sentences on what cannot be as it was asked for.
     """
@@ -121,7 +121,15 @@ class StudyPlan:
 
     def gender(self, voice: int) -> str:
         """Of a voice's speaker by the data, "" where it is not known."""
-        return self.subjects.people[self.subjects.voice_person[voice]].gender
+        return str(self.subjects.people[self.subjects.voice_person[voice]].gender)
+
+    def alternating(self, voices: Sequence[int]) -> list[int]:
+        """One voice of each speaker: women and men in turn while there are both, then those of unknown gender."""
+        alone = {int(self.subjects.voice_person[i]): i for i in reversed(voices)}
+        first = [i for i in voices if alone[int(self.subjects.voice_person[i])] == i]
+        of = {gender: [i for i in first if self.gender(i) == gender] for gender in ("f", "m")}
+        turns = [(turn, gender, i) for gender, mine in of.items() for turn, i in enumerate(mine)]
+        return [i for _, _, i in sorted(turns)] + [i for i in first if self.gender(i) not in of]
 
 
 def plan(settings: StudySettings, store_cache: Path = Path("runs/cache")) -> StudyPlan:
@@ -133,14 +141,14 @@ def plan(settings: StudySettings, store_cache: Path = Path("runs/cache")) -> Stu
     systems = settings.systems
     store = Store.open(settings.store, store_cache)
     subjects = choose(
-        store, settings.split, settings.view, settings.sources, voices_per_person=1, faces_per_person=1,
+        store, settings.split, settings.view, settings.sources, PER_SPEAKER, faces_per_person=1,
         seed=settings.seed,
     )  # fmt: skip
-    genders = [subjects.people[person].gender for person in subjects.voice_person]
-    order = _order(genders, np.random.default_rng([settings.seed, 54]))
-    taken = order[: settings.voices]
-    tasks, notes = _tasks(settings, list(systems), [genders[i] for i in taken])
-    return StudyPlan(store, subjects, order, tasks, notes)
+    order: list[int] = np.random.default_rng([settings.seed, 54]).permutation(len(subjects.voices)).tolist()
+    planned = StudyPlan(store, subjects, order, [], [])
+    genders = [planned.gender(i) for i in planned.alternating(order)]
+    tasks, notes = _tasks(settings, list(systems), genders[: settings.voices])
+    return replace(planned, tasks=tasks, notes=notes)
 
 
 def make(settings: StudySettings, out: Path, store_cache: Path = Path("runs/cache")) -> tuple[Study, list[str]]:
@@ -210,14 +218,6 @@ def make(settings: StudySettings, out: Path, store_cache: Path = Path("runs/cach
     return study, notes
 
 
-def _order(genders: Sequence[str], rng: np.random.Generator) -> list[int]:
-    """Women and men in turn while there are both, then those of unknown gender."""
-    drawn: NDArray[np.int64] = rng.permutation(len(genders))
-    of = {gender: [int(i) for i in drawn if genders[i] == gender] for gender in ("f", "m")}
-    turns = [(turn, i) for each_of in of.values() for turn, i in enumerate(each_of)]
-    return [i for _, i in sorted(turns)] + [int(i) for i in drawn if genders[i] not in of]
-
-
 def _tasks(settings: StudySettings, systems: list[str], genders: list[str]) -> tuple[list[StudyTask], list[str]]:
     """The tasks with the voices that there are, and what is less than was asked for."""
     tasks: list[StudyTask] = []
@@ -261,7 +261,7 @@ def _systems(settings: StudySettings, planned: StudyPlan) -> tuple[list[System],
     shown = [of_folder(folder, name, voices) for name, folder in settings.pictures.items()]
     shown += [of_view(planned.store, view, voices) for view in settings.references]
     there = np.logical_and.reduce([np.ones(len(voices), bool), *(system.there for system in shown)])
-    heard_first = [i for i in planned.order if there[i]][: round(SPARE * settings.voices) + 8]
+    heard_first = planned.alternating([i for i in planned.order if there[i]])[: round(SPARE * settings.voices) + 8]
     models = {name: Speech2Face(folder, device="cpu") for name, folder in settings.packs.items()}
     made: list[System] = []
     facts: dict[str, Any] = {}
@@ -277,7 +277,7 @@ def _systems(settings: StudySettings, planned: StudyPlan) -> tuple[list[System],
         )  # a face costs little beside hearing
         made.append(System(name, "system", [faces.get(i) for i in range(len(voices))], generator))
         facts[name] = {"name": model.pack_name, "sha256": model.pack.sha256, "generator": generator}
-    taken = heard_first[: settings.voices]
+    taken = planned.alternating(heard_first)[: settings.voices]
     by_name = {system.name: system for system in [*made, *shown]}
     notes = ["The split is train: packs may have learnt from these people."] if settings.split == "train" else []
     notes += training_cautions(planned.store, models)

@@ -14,7 +14,7 @@ from s2f_train.evaluate.report import write_files
 from s2f_train.evaluate.summary import words
 from s2f_train.evaluate.tables import Column, Evaluation, Section, Table
 from s2f_train.study.agreement import UnitBootstrap
-from s2f_train.study.answers import read_answers
+from s2f_train.study.answers import Person, read_answers
 from s2f_train.study.crossed import FEWEST, Crossed, crossed_difference, crossed_mean
 from s2f_train.study.gather import CHECKS_RIGHT, Gathered, as_csv, as_json, gather, listed
 from s2f_train.study.study import LANGUAGES, PHOTOGRAPH, SCALES, Study, StudyTask
@@ -71,7 +71,12 @@ def score(folder: Path, everyone: bool = False, draws: int = 1000) -> Scored:
         StudyError: it is none, or nobody has answered.
     """
     study = Study.open(folder, media=False)
-    gathered = gather(study, read_answers(folder, study), everyone)
+    return scored(study, read_answers(folder, study), everyone, draws)
+
+
+def scored(study: Study, people: list[Person], everyone: bool = False, draws: int = 1000) -> Scored:
+    """As `score`, of people whose answers are in memory."""
+    gathered = gather(study, people, everyone)
     names = ", ".join(study.systems)
     counted = [person for person in gathered.people if gathered.counted(person, everyone)]
     sections = [
@@ -86,14 +91,14 @@ def score(folder: Path, everyone: bool = False, draws: int = 1000) -> Scored:
     return Scored(evaluation, study, listed(gathered))
 
 
-def write_score(scored: Scored, folder: Path) -> None:
+def write_score(result: Scored, folder: Path) -> None:
     """Writes report.html, report.json, answers.csv and answers.json, all of them or none.
 
     Raises:
         FileExistsError: the folder is something else than an earlier report of a study.
     """
-    files = {"answers.csv": as_csv(scored.answers), "answers.json": as_json(scored.study, scored.answers)}
-    write_files(scored.evaluation, folder, files)
+    files = {"answers.csv": as_csv(result.answers), "answers.json": as_json(result.study, result.answers)}
+    write_files(result.evaluation, folder, files)
 
 
 # ------------------------------------------------------------------------------- figures

@@ -33,7 +33,7 @@ class Media:
     def picture(self, picture: Picture) -> str:
         """The name of a PNG without any mark, uint8 (h, w, 3)."""
         file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG", optimize=True)
+        Image.fromarray(picture).save(file, "PNG")
         return self._keep(file.getvalue(), "png")
 
     def sound(self, samples: Float32s) -> str:
