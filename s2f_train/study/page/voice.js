@@ -12,11 +12,7 @@ let heard = false;
 let enough = () => {};
 let failed = () => {};
 
-audio.addEventListener("play", () => {
-  if (audio.currentTime < 0.1) plays += 1;
-  render();
-});
-for (const event of ["pause", "ended"]) audio.addEventListener(event, render);
+for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, render);
 audio.addEventListener("timeupdate", () => hear(audio.currentTime >= ENOUGH_S));
 audio.addEventListener("ended", () => hear(true));
 audio.addEventListener("error", () => {
@@ -50,10 +46,17 @@ export function loadVoice(name, whenEnough, whenFailed) {
   render();
 }
 
-export const playVoice = () => {
+/** From the beginning. A browser that wants a press before it plays leaves it at that: the button stands there. */
+export async function playVoice() {
   audio.currentTime = 0;
-  audio.play().catch(() => {}); // not without a press: the button stands there
-};
+  try {
+    await audio.play();
+    plays += 1;
+    render();
+  } catch {
+    render();
+  }
+}
 
 export function stopVoice() {
   audio.pause();

@@ -258,6 +258,7 @@ def test_a_voice_is_heard_before_an_answer_and_again(browser: Browser, serving: 
     for _ in range(2):
         page.keyboard.press("r")
     page.click("#play")
+    page.wait_for_timeout(500)
     trial = trials_of(study, number)[0]
     give(page, trial, trial.right, keyboard=True)
     expect(page.locator("#place")).to_have_text(f"2 of {study.trials}", timeout=WAIT)
