@@ -15,7 +15,7 @@ export class Refused extends Error {
 }
 
 async function ask(method, path, body) {
-  const headers = { Authorization: `Bearer ${readKey() ?? ""}` };
+  const headers = { "Study-Key": readKey() ?? "" };
   if (body) headers["Content-Type"] = "application/json";
   let response;
   try {

@@ -37,7 +37,7 @@ def begin(client: TestClient | httpx.Client) -> dict[str, str]:
     """The headers of a new person."""
     response = client.post("/api/people", json={"language": "en"})
     assert response.status_code == 201
-    return {"Authorization": f"Bearer {response.json()['key']}"}
+    return {"Study-Key": response.json()["key"]}
 
 
 def send(client: TestClient | httpx.Client, who: dict[str, str], place: int, given: Any) -> httpx.Response:
@@ -78,7 +78,7 @@ def test_what_is_no_answer_is_refused(client: TestClient) -> None:
 
 
 def test_nobody_without_a_key(client: TestClient) -> None:
-    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": ""}):
+    for headers in ({}, {"Study-Key": "x"}, {"Study-Key": ""}):
         assert client.get("/api/next", headers=headers).status_code == 401
         assert send(client, headers, 0, "left").status_code == 401
         assert client.delete("/api/answers", headers=headers).status_code == 401
@@ -174,7 +174,7 @@ def test_answers_outlive_kill_9_and_the_person_goes_on(tmp_path: Path, study: St
     kept = out + log + "".join(
         file.read_bytes().decode("latin-1") for file in (tmp_path / "study").iterdir() if file.is_file()
     )  # fmt: skip
-    for secret in ("203.0.113.7", "secret", who["Authorization"].split()[1]):
+    for secret in ("203.0.113.7", "secret", who["Study-Key"]):
         assert secret not in kept
 
 
