@@ -2,7 +2,8 @@
 
 WebRTC's detector answers "something is there": white noise, a beep and a song are speech to
 it. `SpeechMeter` therefore shows what the detector kept to the speech gate (speech_gate.py),
-and measures level, clipping and signal-to-noise ratio. Memory does not grow with the recording.
+which leaves out stretches that are something else, and measures level, clipping and signal-to-noise
+ratio of the speech and what is around it. Of an hour, it remembers less than a megabyte.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, WINDOW, Float32s, LogMelStream, logmel, repeat_to
 from s2f_edge.hearing.speech_gate import LEAST_FRAMES, WINDOW_FRAMES, Kind, Windows
+from s2f_edge.hearing.vad import without
 
 WORK_S = 8  # sound is collected up to this before it is worked on
 HEARD_EVERY_S = 4  # of a recording without speech, one second in this many is looked at
@@ -25,6 +28,8 @@ DEAD_DBFS = -95.0
 QUIETEST_SHARE = 0.10  # frames that are taken for background noise
 QUIETEST_BIAS_DB = 2.0  # the quietest tenth of steady noise is 1 dB (white) to 3 dB (pink) below its mean
 CLIP_LEVEL = 0.999
+UNIT_FRAMES = 1000  # levels are remembered for each 10 s
+SECOND = WINDOW_FRAMES * HOP  # of voiced sound: what the gate decides on
 
 SHORT_SPEECH_S = 3.0
 LOW_SNR_DB = 10.0
@@ -50,14 +55,17 @@ class SpeechQuality:
 
     Attributes:
         heard_s: length of the recording in seconds.
-        speech_s: seconds that the voice activity detector kept.
-        snr_db: level of what was kept over the quietest tenth of the recording, in dB; None
+        speech_s: seconds of speech: what the voice activity detector kept, without stretches that are no speech
+            (with them, if nothing is speech).
+        snr_db: level of the speech over the quietest tenth of what is around it, in dB; None
             when that cannot be told (no speech, or less than a second heard).
-        level_dbfs: RMS level of what was kept (of all, if nothing was), 0 = full scale.
-        clipped_share: share of all samples that are at full scale.
+        level_dbfs: RMS level of the speech (of all, if the detector kept nothing), 0 = full scale.
+        clipped_share: share of the samples around the speech that are at full scale.
         speech_probability: 0 to 1; speech from 0.5 on.
         kind: speech, silence, noise, tone, music or unclear.
-        peak_dbfs: level of the loudest 1 % of all 10 ms frames.
+        peak_dbfs: level of the loudest 1 % of the 10 ms frames around the speech.
+
+    Around the speech is what is less than 10 to 20 s away from it; all, if there is no speech.
     """
 
     heard_s: float
@@ -159,12 +167,16 @@ def warnings(quality: SpeechQuality) -> list[QualityWarning]:
 
 
 class _Levels:
-    """Distribution of the levels of 10 ms frames, in steps of 1 dB; DC is left out."""
+    """Distribution of the levels of 10 ms frames, in steps of 1 dB, for each 10 s of a recording; DC is left out."""
+
+    STEPS = int(10 - LEVEL_FLOOR)
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
-        self.counts = np.zeros(int(10 - LEVEL_FLOOR), np.int64)
-        self.powers = np.zeros(len(self.counts))  # sum of the powers in each step
+        self._frames = 0
+        self.counts = np.zeros((0, self.STEPS), np.int64)
+        self.powers = np.zeros((0, self.STEPS))  # sum of the powers in each step
+        self.clipped = np.zeros(0, np.int64)  # samples at full scale
 
     def push(self, samples: Float32s) -> None:
         x = np.concatenate([self._rest, samples]) if len(self._rest) else samples
@@ -172,10 +184,43 @@ class _Levels:
         frames = x[: count * HOP].reshape(count, HOP)
         means = frames.mean(axis=1, dtype=np.float64)
         power = np.maximum(np.einsum("ij,ij->i", frames, frames).astype(np.float64) / HOP - np.square(means), 1e-12)
-        step = np.clip((_decibels(power) - LEVEL_FLOOR).astype(np.int64), 0, len(self.counts) - 1)
-        self.counts += np.bincount(step, minlength=len(self.counts))
-        self.powers += np.bincount(step, weights=power, minlength=len(self.counts))
+        step = np.clip((_decibels(power) - LEVEL_FLOOR).astype(np.int64), 0, self.STEPS - 1)
+        unit = (self._frames + np.arange(count)) // UNIT_FRAMES
+        self._frames += count
         self._rest = x[count * HOP :].copy()
+        if new := -(-self._frames // UNIT_FRAMES) - len(self.counts):
+            self.counts, self.powers = (np.pad(each, ((0, new), (0, 0))) for each in (self.counts, self.powers))
+            self.clipped = np.pad(self.clipped, (0, new))
+        np.add.at(self.counts, (unit, step), 1)
+        np.add.at(self.powers, (unit, step), power)
+        np.add.at(self.clipped, unit, np.count_nonzero(np.abs(frames) >= CLIP_LEVEL, axis=1))
+
+    def around(self, segments: NDArray[np.int64]) -> _Around:
+        """Of the units that have speech in them, and of their neighbours.
+
+        Args:
+            segments: int64, (k, 2): of the speech, start and end in samples; none stands for all of the recording.
+        """
+        units = len(self.counts)
+        first, last = (segments // (UNIT_FRAMES * HOP)).T
+        changes = np.zeros(units + 1, np.int64)
+        np.add.at(changes, np.clip(first - 1, 0, units), 1)
+        np.add.at(changes, np.clip(last + 2, 0, units), -1)
+        near = np.cumsum(changes[:units]) > 0 if len(segments) else np.ones(units, bool)
+        rest = self._rest[: len(self._rest) if near[-1:].all() else 0]
+        counts = self.counts[near].sum(axis=0)
+        samples = int(counts.sum()) * HOP + len(rest)
+        clipped = int(self.clipped[near].sum()) + int(np.count_nonzero(np.abs(rest) >= CLIP_LEVEL))
+        return _Around(counts, self.powers[near].sum(axis=0), clipped / samples if samples else 0.0)
+
+
+@dataclass(frozen=True)
+class _Around:
+    """The levels around the speech: how often each occurs, and the sum of its powers."""
+
+    counts: NDArray[np.int64]
+    powers: NDArray[np.float64]
+    clipped_share: float
 
     def peak(self) -> float:
         """Level that 1 % of the frames reach, dBFS."""
@@ -199,12 +244,11 @@ class SpeechMeter:
     """Measures a recording that arrives in blocks; the result does not depend on the cut.
 
     Call `push` with each block and with what `SpeechFinder.push` gave for that block, then
-    `finish` once. State: at most some 10 s of sound and of frames, besides the last block.
+    `finish` once. State: at most some 10 s of sound and of frames, besides the last block, and levels.
     """
 
     def __init__(self) -> None:
         self._heard = 0
-        self._clipped = 0
         self._levels = _Levels()
         self._all, self._kept = _Power(), _Power()
         self._voiced = Windows()
@@ -242,12 +286,21 @@ class SpeechMeter:
         if self._blocks:
             self._work()
 
+    @property
+    def marks(self) -> list[bool]:
+        """Of each second of voiced sound that is decided: is it speech? What follows at the end is as the last one."""
+        return self._voiced.marks
+
+    def speaks(self) -> bool:
+        """Whether there is speech for certain in what has come so far."""
+        self.flush()
+        return self._voiced.kept.count > 0
+
     def _work(self) -> None:
         block, voiced = _joined(self._blocks), _joined(self._parts)
         self._levels.push(block)
         self._all.push(block)
         self._kept.push(voiced)
-        self._clipped += int(np.count_nonzero(np.abs(block) >= CLIP_LEVEL))
         if self._frames_given:
             self._voiced.push(np.concatenate([np.zeros((0, LOGMEL_BINS), np.float32), *self._frames]))
         else:
@@ -281,16 +334,24 @@ class SpeechMeter:
             self._unvoiced.judge(repeat_to(frames, WINDOW_FRAMES)[None, :WINDOW_FRAMES])
         self._sample = np.zeros(0, np.float32)
 
-    def finish(self) -> SpeechQuality:
-        """The result, once the recording has ended."""
+    def finish(self, segments: NDArray[np.int64] | None = None) -> SpeechQuality:
+        """The result, once the recording has ended.
+
+        Args:
+            segments: int64, (k, 2): what the voice detector kept, start and end in samples. None: levels are those of
+                all of the recording, not of what is around its speech.
+        """
         self._work()
-        if self._heard % (HEARD_EVERY_S * SAMPLE_RATE) >= LEAST_FRAMES * HOP and self._unvoiced.count == 0:
+        if self._heard % (HEARD_EVERY_S * SAMPLE_RATE) >= LEAST_FRAMES * HOP and self._unvoiced.all.count == 0:
             self._judge_sample()  # shorter than a second
         self._voiced.finish()
-        peak = self._levels.peak()
+        left_out = self.left_out()
+        around = self._levels.around(np.zeros((0, 2), np.int64) if segments is None else without(segments, left_out))
+        peak = around.peak()
         probability: float
         kind: Kind
-        verdicts = [windows.verdict() for windows in (self._voiced, self._unvoiced) if windows.count]
+        voiced = self._voiced.kept if self._voiced.kept.count else self._voiced.all
+        verdicts = [tally.verdict() for tally in (voiced, self._unvoiced.all) if tally.count]
         if not self._voiced.whole and verdicts:
             # Less than a second is thin ground, so either of the two may call it speech: a voice
             # of which the detector kept too little is told that, not that it is music.
@@ -302,41 +363,60 @@ class SpeechMeter:
         # Speech may be very quiet; below the second limit 16-bit samples hold nothing but rounding.
         if peak < DEAD_DBFS or (peak < SILENCE_DBFS and kind != "speech"):
             probability, kind = 0.0, "silence"
-        power = self._kept.mean() if self._kept.count else self._all.mean()
+        speech, speech_power = self._kept.without(left_out)
+        background = around.background()
+        snr_db = None
+        if background is not None and kind == "speech" and speech >= LEAST_FRAMES * HOP:
+            # A voice that never pauses leaves no background: what is measured then is its own quiet frames.
+            ratio = max(speech_power - background, 1e-12) / max(background, 1e-12)
+            snr_db = float(np.clip(_decibels(ratio), -10.0, 60.0))
+        power = speech_power if speech else self._all.without(left_out[:0])[1]
         return SpeechQuality(
             heard_s=self._heard / SAMPLE_RATE,
-            speech_s=self._kept.count / SAMPLE_RATE,
-            snr_db=self._snr(kind),
+            speech_s=speech / SAMPLE_RATE,
+            snr_db=snr_db,
             level_dbfs=max(LEVEL_FLOOR, float(_decibels(power))),
-            clipped_share=self._clipped / self._heard if self._heard else 0.0,
+            clipped_share=around.clipped_share,
             speech_probability=probability,
             kind=kind,
             peak_dbfs=peak,
         )
 
-    def _snr(self, kind: Kind) -> float | None:
-        background = self._levels.background()
-        if background is None or kind != "speech" or self._kept.count < LEAST_FRAMES * HOP:
-            return None
-        # A voice that never pauses leaves no background: what is measured then is its own quiet frames.
-        speech = max(self._kept.mean() - background, 1e-12)
-        return float(np.clip(_decibels(speech / max(background, 1e-12)), -10.0, 60.0))
+    def left_out(self) -> NDArray[np.int64]:
+        """int64, (k, 2): stretches of the voiced sound that are no speech, in samples of it; none if all is none."""
+        if not self._voiced.kept.count:
+            return np.zeros((0, 2), np.int64)
+        changes = np.diff(np.array([True, *self._voiced.marks, True], np.int8))
+        spans = np.stack([np.flatnonzero(changes < 0), np.flatnonzero(changes > 0)], axis=1) * SECOND
+        if len(spans) and not self._voiced.marks[-1]:
+            spans[-1, 1] = self._kept.count
+        return spans
 
 
 class _Power:
-    """Mean power of samples without their DC."""
+    """Mean power of samples without their DC; of each second, the sums are remembered."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._sum = self._squares = 0.0
+        self._sums = np.zeros((0, 2))  # of samples and of their squares
 
     def push(self, samples: Float32s) -> None:
+        before = self.count % SECOND
+        seconds = np.pad(samples, (before, -(before + len(samples)) % SECOND)).reshape(-1, SECOND)
+        sums = np.stack([seconds.sum(axis=1, dtype=np.float64), np.einsum("ij,ij->i", seconds, seconds)], axis=1)
+        if before and len(sums):
+            self._sums[-1] += sums[0]
+            sums = sums[1:]
+        self._sums = np.concatenate([self._sums, sums])
         self.count += len(samples)
-        self._sum += float(samples.sum(dtype=np.float64))
-        self._squares += float(np.dot(samples, samples))
 
-    def mean(self) -> float:
-        return max(0.0, self._squares / self.count - (self._sum / self.count) ** 2) if self.count else 0.0
+    def without(self, spans: NDArray[np.int64]) -> tuple[int, float]:
+        """Samples and their mean power, without stretches that begin and end with seconds, (k, 2) in samples."""
+        count, (total, squares) = self.count, self._sums.sum(axis=0)
+        for start, end in spans:
+            count -= int(end - start)
+            total, squares = (total, squares) - self._sums[start // SECOND : -(-end // SECOND)].sum(axis=0)
+        return count, max(0.0, float(squares / count - (total / count) ** 2)) if count else 0.0
 
 
 def _joined(pieces: list[Float32s]) -> Float32s:
