@@ -19,7 +19,7 @@ from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.frontend import FRONT_ENDS, FrontEnd
 from s2f_edge.hearing.gain import SpeechStream
 from s2f_edge.hearing.quality import SECOND, SpeechMeter, SpeechQuality
-from s2f_edge.hearing.vad import without
+from s2f_edge.hearing.vad import parted
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Listener:
         self._take_all(self._stream.finish())
         with self._clock("quality"):
             quality = self._meter.finish(self._stream.segments)
-        segments = without(self._stream.segments, self._meter.left_out())
+        segments, _ = parted(self._stream.segments, self._meter.left_out())
         self._take_out(self._meter, self.front_end, at_end=True)
         return Heard(quality, self.front_end.inputs(), segments)
 
@@ -108,11 +108,11 @@ class Listener:
             self._take_out(meter, front_end, at_end=True)
         return quality, front_end.inputs() if final else front_end.preview()
 
-    def branch(self, gain: float) -> Listener:
-        """A listener that has heard the same, and goes on with that gain for the voice detector."""
+    def branch(self, gain: float, before: Float32s | None) -> Listener:
+        """A listener that has heard the same, and goes on with another gain; arguments of `SpeechStream`."""
         other = copy.copy(self)
         other.front_end, other._meter = copy.deepcopy((self.front_end, self._meter))
-        other._stream = SpeechStream(gain=gain, after=self._stream)
+        other._stream = SpeechStream(gain=gain, after=self._stream, before=before)
         return other
 
     def take(self, samples: Float32s, voiced: Float32s) -> None:

@@ -103,6 +103,7 @@ class LiveVoice:
             self._gain = None
         else:
             self._gain, self._before, self._hear_again_at = GainFinder(), self._hearing, 0.0
+            self._before.last = stretch.last
             self._hearing = self._before.branch(stretch.gain)
 
     def _hear_with(self, gain: float, held: Float32s) -> None:
@@ -119,13 +120,15 @@ class _Hearing:
         self.gain = gain
         self.listener = Listener(voice.features, gain=gain)
         self.windows = 0  # that are committed
+        self.last: Float32s | None = None  # the end of the last stretch of the recording
         self._model = model
         self._committed = np.zeros(voice.embedding_size)
 
     def branch(self, gain: float) -> _Hearing:
         """A hearing of the same sound, which goes on with another gain."""
         other = copy.copy(self)
-        other.gain, other.listener, other._committed = gain, self.listener.branch(gain), self._committed.copy()
+        other.gain, other.listener = gain, self.listener.branch(gain, self.last)
+        other._committed = self._committed.copy()
         return other
 
     def push(self, samples: Float32s) -> None:

@@ -33,6 +33,11 @@ class Stretch(NamedTuple):
     sound: Float32s
     rest: Float32s
 
+    @property
+    def last(self) -> Float32s:
+        """The last second of its sound, to which the detector gets used before it hears the next stretch."""
+        return self.sound[-SAMPLE_RATE:].copy()
+
 
 class GainFinder:
     """Finds the gain with which a stretch is heard, and holds its sound until then.
@@ -110,6 +115,7 @@ class SpeechStream:
             first gain stays.
         gain: where it is known already: nothing is held back.
         after: what heard the recording until now.
+        before: float32, (n,): the end of that, see `SpeechFinder`.
     """
 
     def __init__(
@@ -117,11 +123,13 @@ class SpeechStream:
         speaks: Callable[[], bool] | None = None,
         gain: float | None = None,
         after: SpeechStream | None = None,
+        before: Float32s | None = None,
     ) -> None:
         self._speaks = speaks or (lambda: True)
         self._given = after._given if after else 0  # samples
         self._segments = after.segments if after else np.zeros((0, 2), np.int64)  # by finders before
-        self._finder = SpeechFinder(gain or 1.0, self._given)
+        self._finder = SpeechFinder(gain or 1.0, self._given, before)
+        self._before = before
         self._gain = GainFinder() if gain is None else None  # None once the gain stays
 
     def push(self, samples: Float32s) -> Iterator[tuple[Float32s, Float32s]]:
@@ -148,8 +156,9 @@ class SpeechStream:
 
     def _heard(self, stretch: Stretch) -> tuple[Float32s, Float32s]:
         self._segments = self.segments
-        self._finder = SpeechFinder(stretch.gain, self._given)
+        self._finder = SpeechFinder(stretch.gain, self._given, self._before)
         self._given += len(stretch.sound)
+        self._before = stretch.last
         return stretch.sound, self._finder.push(stretch.sound)
 
     @property

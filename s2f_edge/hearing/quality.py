@@ -3,7 +3,7 @@
 WebRTC's detector answers "something is there": white noise, a beep and a song are speech to
 it. `SpeechMeter` therefore shows what the detector kept to the speech gate (speech_gate.py),
 which leaves out stretches that are something else, and measures level, clipping and signal-to-noise
-ratio of the speech and what is around it. Of an hour, it remembers less than a megabyte.
+ratio of the speech and what is around it. Of an hour, it remembers two megabytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, WINDOW, Float32s, LogMelStream, logmel, repeat_to
 from s2f_edge.hearing.speech_gate import LEAST_FRAMES, WINDOW_FRAMES, Kind, Windows
-from s2f_edge.hearing.vad import without
+from s2f_edge.hearing.vad import parted
 
 WORK_S = 8  # sound is collected up to this before it is worked on
 HEARD_EVERY_S = 4  # of a recording without speech, one second in this many is looked at
@@ -28,7 +28,8 @@ DEAD_DBFS = -95.0
 QUIETEST_SHARE = 0.10  # frames that are taken for background noise
 QUIETEST_BIAS_DB = 2.0  # the quietest tenth of steady noise is 1 dB (white) to 3 dB (pink) below its mean
 CLIP_LEVEL = 0.999
-UNIT_FRAMES = 1000  # levels are remembered for each 10 s
+STEPS = int(10 - LEVEL_FLOOR)  # of 1 dB
+PAUSE_FRAMES, BESIDE_FRAMES = 1000, 100  # a pause of up to 10 s belongs to the speech; of a longer one, a second
 SECOND = WINDOW_FRAMES * HOP  # of voiced sound: what the gate decides on
 
 SHORT_SPEECH_S = 3.0
@@ -65,7 +66,7 @@ class SpeechQuality:
         kind: speech, silence, noise, tone, music or unclear.
         peak_dbfs: level of the loudest 1 % of the 10 ms frames around the speech.
 
-    Around the speech is what is less than 10 to 20 s away from it; all, if there is no speech.
+    Around the speech are its pauses of up to 10 s, and a second beside it in longer ones; all, if there is no speech.
     """
 
     heard_s: float
@@ -167,56 +168,63 @@ def warnings(quality: SpeechQuality) -> list[QualityWarning]:
 
 
 class _Levels:
-    """Distribution of the levels of 10 ms frames, in steps of 1 dB, for each 10 s of a recording; DC is left out."""
-
-    STEPS = int(10 - LEVEL_FLOOR)
+    """Power and full-scale samples of 10 ms frames; DC is left out."""
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
-        self._frames = 0
-        self.counts = np.zeros((0, self.STEPS), np.int64)
-        self.powers = np.zeros((0, self.STEPS))  # sum of the powers in each step
-        self.clipped = np.zeros(0, np.int64)  # samples at full scale
+        self._powers = np.zeros(0, np.float32)
+        self._clipped = np.zeros(0, np.uint8)
 
     def push(self, samples: Float32s) -> None:
         x = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         count = len(x) // HOP
         frames = x[: count * HOP].reshape(count, HOP)
         means = frames.mean(axis=1, dtype=np.float64)
-        power = np.maximum(np.einsum("ij,ij->i", frames, frames).astype(np.float64) / HOP - np.square(means), 1e-12)
-        step = np.clip((_decibels(power) - LEVEL_FLOOR).astype(np.int64), 0, self.STEPS - 1)
-        unit = (self._frames + np.arange(count)) // UNIT_FRAMES
-        self._frames += count
+        power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / HOP - np.square(means)
+        self._powers = np.concatenate([self._powers, np.maximum(power, 1e-12).astype(np.float32)])
+        clipped = np.count_nonzero(np.abs(frames) >= CLIP_LEVEL, axis=1)
+        self._clipped = np.concatenate([self._clipped, clipped.astype(np.uint8)])
         self._rest = x[count * HOP :].copy()
-        if new := -(-self._frames // UNIT_FRAMES) - len(self.counts):
-            self.counts, self.powers = (np.pad(each, ((0, new), (0, 0))) for each in (self.counts, self.powers))
-            self.clipped = np.pad(self.clipped, (0, new))
-        np.add.at(self.counts, (unit, step), 1)
-        np.add.at(self.powers, (unit, step), power)
-        np.add.at(self.clipped, unit, np.count_nonzero(np.abs(frames) >= CLIP_LEVEL, axis=1))
 
-    def around(self, segments: NDArray[np.int64]) -> _Around:
-        """Of the units that have speech in them, and of their neighbours.
+    def all(self) -> _Distribution:
+        """Of the recording."""
+        return self._of(np.ones(len(self._powers), bool))
+
+    def around(self, speech: NDArray[np.int64], others: NDArray[np.int64]) -> _Distribution:
+        """Of the speech, its pauses of up to 10 s, and a second beside it in longer ones.
 
         Args:
-            segments: int64, (k, 2): of the speech, start and end in samples; none stands for all of the recording.
+            speech, others: int64, (k, 2): segments of speech, and what the voice detector kept besides, in samples.
         """
-        units = len(self.counts)
-        first, last = (segments // (UNIT_FRAMES * HOP)).T
-        changes = np.zeros(units + 1, np.int64)
-        np.add.at(changes, np.clip(first - 1, 0, units), 1)
-        np.add.at(changes, np.clip(last + 2, 0, units), -1)
-        near = np.cumsum(changes[:units]) > 0 if len(segments) else np.ones(units, bool)
-        rest = self._rest[: len(self._rest) if near[-1:].all() else 0]
-        counts = self.counts[near].sum(axis=0)
-        samples = int(counts.sum()) * HOP + len(rest)
-        clipped = int(self.clipped[near].sum()) + int(np.count_nonzero(np.abs(rest) >= CLIP_LEVEL))
-        return _Around(counts, self.powers[near].sum(axis=0), clipped / samples if samples else 0.0)
+        count = len(self._powers)
+
+        def inside(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
+            changes = np.zeros(count + 1, np.int64)
+            np.add.at(changes, np.clip(start, 0, count), 1)
+            np.add.at(changes, np.clip(end, 0, count), -1)
+            return np.cumsum(changes[:count]) > 0
+
+        begins, ends = speech[:, 0] // HOP, -(-speech[:, 1] // HOP)
+        pauses = np.stack([np.append(0, ends), np.append(begins, count)])
+        pauses = pauses[:, pauses[1] - pauses[0] <= PAUSE_FRAMES]
+        near = inside(begins - BESIDE_FRAMES, ends + BESIDE_FRAMES) | inside(*pauses)
+        return self._of(near & ~inside(others[:, 0] // HOP, -(-others[:, 1] // HOP)))
+
+    def _of(self, chosen: NDArray[np.bool_]) -> _Distribution:
+        powers = self._powers[chosen].astype(np.float64)
+        step = np.clip((_decibels(powers) - LEVEL_FLOOR).astype(np.int64), 0, STEPS - 1)
+        rest = self._rest[: len(self._rest) if chosen[-1:].all() else 0]
+        clipped = int(self._clipped[chosen].sum()) + int(np.count_nonzero(np.abs(rest) >= CLIP_LEVEL))
+        return _Distribution(
+            np.bincount(step, minlength=STEPS),
+            np.bincount(step, weights=powers, minlength=STEPS),
+            clipped / max(1, len(powers) * HOP + len(rest)),
+        )
 
 
 @dataclass(frozen=True)
-class _Around:
-    """The levels around the speech: how often each occurs, and the sum of its powers."""
+class _Distribution:
+    """How often each level occurs, in steps of 1 dB, and the sum of its powers; the share of samples at full scale."""
 
     counts: NDArray[np.int64]
     powers: NDArray[np.float64]
@@ -346,8 +354,10 @@ class SpeechMeter:
             self._judge_sample()  # shorter than a second
         self._voiced.finish()
         left_out = self.left_out()
-        around = self._levels.around(np.zeros((0, 2), np.int64) if segments is None else without(segments, left_out))
-        peak = around.peak()
+        levels = self._levels.all()
+        if segments is not None and self._voiced.kept.count:
+            levels = self._levels.around(*parted(segments, left_out))
+        peak = levels.peak()
         probability: float
         kind: Kind
         voiced = self._voiced.kept if self._voiced.kept.count else self._voiced.all
@@ -364,7 +374,7 @@ class SpeechMeter:
         if peak < DEAD_DBFS or (peak < SILENCE_DBFS and kind != "speech"):
             probability, kind = 0.0, "silence"
         speech, speech_power = self._kept.without(left_out)
-        background = around.background()
+        background = levels.background()
         snr_db = None
         if background is not None and kind == "speech" and speech >= LEAST_FRAMES * HOP:
             # A voice that never pauses leaves no background: what is measured then is its own quiet frames.
@@ -376,7 +386,7 @@ class SpeechMeter:
             speech_s=speech / SAMPLE_RATE,
             snr_db=snr_db,
             level_dbfs=max(LEVEL_FLOOR, float(_decibels(power))),
-            clipped_share=around.clipped_share,
+            clipped_share=levels.clipped_share,
             speech_probability=probability,
             kind=kind,
             peak_dbfs=peak,

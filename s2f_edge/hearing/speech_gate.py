@@ -30,7 +30,7 @@ LEAST_FRAMES = 30  # fewer voiced frames are no basis; the whole recording is lo
 BATCH = 8  # windows per pass: their arrays stay in the cache
 RANGE = 11.5  # nepers of power (50 dB) below the loudest cell; what is lower counts as silent
 LOGIT_LIMIT = 6.0  # one second, however sure, cannot outvote many
-ENOUGH_AGAINST = 12.0  # log odds that end a stretch of speech: two seconds or more; a word in noise does not reach it
+ENOUGH_AGAINST = 5.0  # log odds that end a stretch of speech: a clear second; those of clean speech stay above 2
 ENOUGH_FOR = 8.0  # that begin one: two clear seconds
 
 

@@ -47,9 +47,10 @@ class SpeechFinder:
         gain: factor for what the detector hears (not for what is given back). The detector
             has an absolute threshold, so very quiet recordings need one above 1.
         start: where the signal begins in the recording, in samples; segments count from the recording's beginning.
+        before: float32, (n,): sound before it, to which the detector gets used: it takes the first of any for speech.
     """
 
-    def __init__(self, gain: float = 1.0, start: int = 0) -> None:
+    def __init__(self, gain: float = 1.0, start: int = 0, before: Float32s | None = None) -> None:
         self._vad = webrtcvad.Vad(AGGRESSIVENESS)
         self._gain = np.float32(gain * PCM_SCALE)
         self._rest = np.zeros(0, np.float32)
@@ -57,12 +58,19 @@ class SpeechFinder:
         self._open = False
         self._position = start  # first sample of the next frame
         self._segments: list[list[int]] = []
+        if before is not None:
+            pcm = self._pcm(before[len(before) % FRAME :])
+            for at in range(0, len(pcm), 2 * FRAME):
+                self._vad.is_speech(pcm[at : at + 2 * FRAME], SAMPLE_RATE)
+
+    def _pcm(self, samples: Float32s) -> bytes:
+        return np.rint(np.clip(samples * self._gain, -32768, 32767)).astype("<i2").tobytes()
 
     def push(self, samples: Float32s) -> Float32s:
         """float32 (n,) -> float32 (m,), the voiced samples among those seen so far."""
         x = np.concatenate([self._rest, np.asarray(samples, np.float32)])
         count = max(0, (len(x) - 1) // FRAME)  # strictly inside: the published loop's `<`
-        pcm = np.rint(np.clip(x[: count * FRAME] * self._gain, -32768, 32767)).astype("<i2").tobytes()
+        pcm = self._pcm(x[: count * FRAME])
         is_speech = self._vad.is_speech
         voiced: list[Float32s] = []
         older = self._before[0] if self._before else None
@@ -110,26 +118,26 @@ def find_speech(samples: Float32s, gain: float = 1.0) -> Speech:
     return Speech(voiced, finder.segments)
 
 
-def without(segments: NDArray[np.int64], spans: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Segments without stretches of their joined samples.
+def parted(segments: NDArray[np.int64], spans: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Segments, parted by stretches of their joined samples.
 
     Args:
         segments: int64, (k, 2): start and end in the waveform, in samples.
         spans: int64, (m, 2): start and end of each stretch in the joined samples, in order.
 
     Returns:
-        int64, (n, 2).
+        int64, (n, 2), twice: what is outside of the stretches, and what is in them.
     """
     if not len(spans):
-        return segments
+        return segments, segments[:0]
     lengths = segments[:, 1] - segments[:, 0]
     starts = np.cumsum(lengths) - lengths
     edges = np.unique(np.concatenate([starts, [lengths.sum()], spans.ravel()]))
     at = edges[:-1]
     outside = np.searchsorted(spans[:, 0], at, "right") == np.searchsorted(spans[:, 1], at, "right")
     segment = np.searchsorted(starts, at, "right") - 1
-    found: NDArray[np.int64] = np.stack([at, edges[1:]], axis=1) + (segments[:, 0] - starts)[segment][:, None]
-    return found[outside]
+    pieces = np.stack([at, edges[1:]], axis=1) + (segments[:, 0] - starts)[segment][:, None]
+    return pieces[outside], pieces[~outside]
 
 
 QUIET_DBFS = -40.0  # below, the detector loses speech: it keeps 87 % at -20, 76 % at -50, 52 % at -60 dBFS
