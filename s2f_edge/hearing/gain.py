@@ -126,7 +126,7 @@ class SpeechStream:
         before: Float32s | None = None,
     ) -> None:
         self._speaks = speaks or (lambda: True)
-        self._given = after._given if after else 0  # samples
+        self._given: int = after._given if after else 0  # samples
         self._segments = after.segments if after else np.zeros((0, 2), np.int64)  # by finders before
         self._finder = SpeechFinder(gain or 1.0, self._given, before)
         self._before = before

@@ -217,7 +217,7 @@ class _Levels:
         clipped = int(self._clipped[chosen].sum()) + int(np.count_nonzero(np.abs(rest) >= CLIP_LEVEL))
         return _Distribution(
             np.bincount(step, minlength=STEPS),
-            np.bincount(step, weights=powers, minlength=STEPS),
+            np.bincount(step, weights=powers, minlength=STEPS).astype(np.float64),
             clipped / max(1, len(powers) * HOP + len(rest)),
         )
 

@@ -64,7 +64,8 @@ class SpeechFinder:
                 self._vad.is_speech(pcm[at : at + 2 * FRAME], SAMPLE_RATE)
 
     def _pcm(self, samples: Float32s) -> bytes:
-        return np.rint(np.clip(samples * self._gain, -32768, 32767)).astype("<i2").tobytes()
+        pcm: bytes = np.rint(np.clip(samples * self._gain, -32768, 32767)).astype("<i2").tobytes()
+        return pcm
 
     def push(self, samples: Float32s) -> Float32s:
         """float32 (n,) -> float32 (m,), the voiced samples among those seen so far."""
@@ -136,7 +137,7 @@ def parted(segments: NDArray[np.int64], spans: NDArray[np.int64]) -> tuple[NDArr
     at = edges[:-1]
     outside = np.searchsorted(spans[:, 0], at, "right") == np.searchsorted(spans[:, 1], at, "right")
     segment = np.searchsorted(starts, at, "right") - 1
-    pieces = np.stack([at, edges[1:]], axis=1) + (segments[:, 0] - starts)[segment][:, None]
+    pieces: NDArray[np.int64] = np.stack([at, edges[1:]], axis=1) + (segments[:, 0] - starts)[segment][:, None]
     return pieces[outside], pieces[~outside]
 
 

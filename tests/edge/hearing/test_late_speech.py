@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def on_hold() -> Float32s:
     return sound.astype(np.float32)
 
 
-SOUNDS = {
+SOUNDS: dict[str, Callable[[], Float32s]] = {
     "white noise": lambda: coloured(0),
     "pink noise": lambda: coloured(1),
     "hum of 50 Hz": lambda: hum(50),
