@@ -23,7 +23,7 @@ import soundfile
 from s2f_edge.errors import WorkerError, from_dict
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
-from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.hearing.gain import SpeechStream
 from s2f_edge.pack.network import chosen_providers, onnxruntime
 from s2f_edge.pack.pack import Pack, variants
 from s2f_edge.pipeline import Speech2Face
@@ -124,8 +124,8 @@ class Bench:
         source = clip or SPEECH
         Speech2Face(self.pack.folder, "cuda" if device == "cuda" else "cpu").infer(source)  # what is wrong, is now
         stream = SpeechStream()
-        parts = [stream.push(block)[1] for block in audio.stream(source)]
-        self._speech = np.concatenate([*parts, stream.finish()[1]])
+        parts = [voiced for block in audio.stream(source) for _, voiced in stream.push(block)]
+        self._speech = np.concatenate([*parts, *(voiced for _, voiced in stream.finish())])
 
     def measure(self, choice: Choice) -> Measured:
         """Measures one configuration.
