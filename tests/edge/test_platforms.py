@@ -37,9 +37,13 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 # ---------------------------------------------------------------------------- processes
 
 
-def test_a_process_that_hears_no_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no sessions.")
+def test_a_process_of_another_session() -> None:
     says = [sys.executable, "-c", "import os; print(os.getsid(0))"]
     assert int(subprocess.check_output(says, **interrupts.started_apart())) != os.getsid(0)
+
+
+def test_a_process_that_hears_no_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
     assert interrupts.started_apart() == {"creationflags": 512}
