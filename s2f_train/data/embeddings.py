@@ -21,6 +21,7 @@ from s2f_edge.hearing import audio, fbank, features, frontend
 from s2f_edge.hearing.features import Float32s, repeat_to
 from s2f_edge.hearing.frontend import FRONT_ENDS, LogMel64FrontEnd
 from s2f_edge.interrupts import children_without_ctrl_c
+from s2f_edge.processes import at_most
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models import campplus, light, voice
 from s2f_train.models.projected import ProjectedEncoder
@@ -91,7 +92,7 @@ def _embed_all(store: Store, samples: list[Sample], encoder: nn.Module, jobs: in
     if len(samples) < FEW:  # processes take longer to start
         return [windows_of(store, sample, encoder) for sample in samples]
     context = multiprocessing.get_context("spawn")  # forking a process that has threads, or a GPU, goes wrong
-    with ProcessPoolExecutor(jobs or os.cpu_count(), context, _start, (store, encoder)) as pool:
+    with ProcessPoolExecutor(at_most(jobs), context, _start, (store, encoder)) as pool:
         with children_without_ctrl_c():
             results = pool.map(_embed, samples, chunksize=32)
         for done, windows in enumerate(results, 1):
