@@ -53,7 +53,7 @@ class VoiceTraits(nn.Module):
         Args:
             embeddings: (n, embedding), of unit length.
             male: (n,): 1 male, 0 female, NaN unknown (then used for `surprise` alone).
-            weight_decay: of the logistic regression, in hundredths of an example.
+            weight_decay: of the logistic regression, in hundredths of an example; a voice and its copies are one.
             floor: smallest variance of a direction.
             sources: of each voice the data set, in each of which women and men count alike; empty: all are of one.
             copies: (k, n with known gender, embedding): the same voices as they sound elsewhere, for the gender alone.
@@ -62,7 +62,7 @@ class VoiceTraits(nn.Module):
         if known.any():
             heard = embeddings[known][None] if copies is None else torch.cat([embeddings[known][None], copies])
             weights = balanced(male[known], [sources[i] for i in known.nonzero().flatten()] if sources else ())
-            self._fit_gender(heard, male[known].expand(heard.shape[:2]), weights, weight_decay)
+            self._fit_gender(heard, male[known].expand(heard.shape[:2]), weights / len(heard), weight_decay)
         mean = embeddings.mean(dim=0)
         _, values, directions = torch.linalg.svd(embeddings - mean, full_matrices=False)
         kept = self.settings["directions"]

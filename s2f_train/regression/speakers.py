@@ -22,7 +22,7 @@ from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.regression.ridge import Ridge, some
 
-COPIES = 4  # of each voice as if recorded elsewhere, from which the gender is learnt too
+COPIES = 3  # of each voice as if recorded elsewhere, from which the gender is learnt too
 CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
 TRAIT_DIRECTIONS = 64
 RIDGE_WIDTH, RIDGE_SHRINKAGE = 0.5, 0.3
