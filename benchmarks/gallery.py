@@ -3,8 +3,8 @@
     python benchmarks/gallery.py STORE [--pack PACK] [--source librispeech] [--each 8] [--generators | --talk] --out faces.jpg
 
 Nothing is chosen: it takes the first clip of the first speakers of the store's test split, in the order of their names.
-With --generators each voice stands in three rows: general, male and female. With --talk each voice has a row of its own:
-frames of the face that says it, under the waveform.
+With --generators each voice stands in three rows: general, male and female. With --talk each has a row
+of frames of the face that says it, under the waveform.
 """
 
 from __future__ import annotations
