@@ -1,6 +1,6 @@
 """What do the faces look like? The first voices of a data set that no training heard, women above and men below.
 
-    python benchmarks/gallery.py STORE [--pack PACK] [--source librispeech] [--each 8] [--generators | --talk] --out faces.jpg
+    python benchmarks/gallery.py STORE [--pack PACK] [--source NAME] [--each 8] [--generators | --talk] --out faces.jpg
 
 Nothing is chosen: it takes the first clip of the first speakers of the store's test split, in the order of their names.
 With --generators each voice stands in three rows: general, male and female. With --talk each has a row
