@@ -43,11 +43,11 @@ class Rows:
             tail.insert(1, self._pieces.pop())
             self._count -= len(tail[1])
         rows, before = np.concatenate(tail), self._count
-        self.push(rows[: max(0, first - before)])
+        self.push(rows[: max(0, first - before)].copy())  # copies: slices would keep what is taken out
         if end is None:
             self._ended = True
         else:
-            self.push(rows[self.at(end) - before :])
+            self.push(rows[self.at(end) - before :].copy())
             self._gone += self.at(end) - first
 
     def joined(self) -> Float32s:
