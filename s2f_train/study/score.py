@@ -172,8 +172,8 @@ def _section(gathered: Gathered, task: StudyTask) -> Section:
     ]
     if pairs:
         note = (
-            f"The same people on the same voices. There are {len(pairs) * len(measures)} ranges here: of twenty, one "
-            "leaves out the truth by chance."
+            f"The same people on the same voices. Of twenty such ranges one leaves out the truth by chance; here are "
+            f"{len(pairs) * len(measures)}."
         )
         tables.append(Table(f"{task.name}_differences", "Systems compared", note, columns, pairs))
     return Section(*TITLES[task.name], tables)
