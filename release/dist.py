@@ -26,7 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "examples" / "male.wav"
 MOST_MB = 60.0  # of downloads beside onnxruntime and numpy
 APART = {"onnxruntime", "numpy"}
-SYSTEMS = ("win_amd64", "macosx_14_0_arm64", "manylinux_2_28_x86_64", "manylinux_2_28_aarch64")
+# pip is asked for these tags; of Linux's it does not know by itself that a newer one takes the older.
+SYSTEMS = {
+    "Windows": ["win_amd64"],
+    "macOS (Apple)": ["macosx_14_0_arm64"],
+    "macOS (Intel)": ["macosx_14_0_x86_64"],
+    "Linux (ARM)": [f"manylinux{each}_aarch64" for each in ("_2_28", "_2_27", "_2_17", "2014")],
+}
 PACK = "artifacts/default", "s2f_edge/packs/default"  # in the checkout, in the wheel
 
 
@@ -77,7 +83,9 @@ def released(out: Path, wanted: list[str] | None) -> str:
             done.append(each)
     if not done:
         raise Failed(f"none of the Pythons {', '.join(missing)} is on this machine")
-    print("Wheels of all dependencies:", ", ".join(f"{name} {resolved(wheel, name)}" for name in SYSTEMS))
+    print(f"Wheels of all dependencies for Python {supported[-1]}:")
+    for name, tags in SYSTEMS.items():
+        print(f"  {name}: {resolved(wheel, tags, supported[-1])}")
     changes = run("git", "-C", str(ROOT), "status", "--porcelain")
     return "\n".join(
         [
@@ -230,16 +238,17 @@ def downloaded(sizes: dict[str, int]) -> str:
     )
 
 
-def resolved(wheel: Path, system: str) -> str:
-    """Whether pip finds wheels of all dependencies for a system; on which of the Pythons it does not."""
+def resolved(wheel: Path, tags: list[str], python: str) -> str:
+    """Whether pip finds wheels of all dependencies for a system and a Python, or what it lacks."""
     with tempfile.TemporaryDirectory() as folder:
         said = subprocess.run(
             [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--target", folder,
-             "--platform", system, "--python-version", "3.12", "--only-binary", ":all:", f"{wheel}[cpu]"],
+             *(word for tag in tags for word in ("--platform", tag)),
+             "--python-version", python, "--only-binary", ":all:", f"{wheel}[cpu]"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     lacking = re.findall(r"No matching distribution found for (\S+)", said.stderr)
-    return "yes" if said.returncode == 0 else f"NO ({', '.join(lacking) or said.stderr.strip()[-200:]})"
+    return "all there" if said.returncode == 0 else f"NO ({', '.join(lacking) or said.stderr.strip()[-200:]})"
 
 
 def clean() -> dict[str, str]:
