@@ -46,6 +46,7 @@ def test_mp3_has_the_rates_that_the_levels_promise(tone: np.ndarray) -> None:
     assert rates == pytest.approx([64, 16], rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_long_recording_goes_through_a_codec() -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 60 * SAMPLE_RATE).astype(np.float32)
     for container, codec in (("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")):
