@@ -77,7 +77,8 @@ class Speech2Face:
             PackError, DeviceError: see `Network`.
         """
         manifest = self.pack.manifest
-        others = (manifest.traits.file if manifest.traits else None, manifest.renderer)
+        roles = (manifest.traits, manifest.motion, manifest.animator)
+        others = [manifest.renderer, *(role.file if role else None for role in roles)]
         for name in (*manifest.generators.values(), *(name for name in others if name)):
             self.network(name)
 
