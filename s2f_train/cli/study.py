@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from s2f_edge.interrupts import INTERRUPTED
-from s2f_train.cli.evaluate import SplitName, _named, _pack, _pictures
+from s2f_train.cli.evaluate import SplitName, named, named_pictures, pack_of
 
 if TYPE_CHECKING:
     from s2f_train.study.study import StudyTask
@@ -78,7 +78,7 @@ def make(
         from s2f_train.study import make as making
 
         settings = making.StudySettings(
-            store=store, packs={n: _pack(p) for n, p in _named(pack, "pack")}, pictures=dict(_pictures(pictures)),
+            store=store, packs={n: pack_of(p) for n, p in named(pack, "pack")}, pictures=dict(named_pictures(pictures)),
             references=tuple(reference or ()), generator=generator, split=split.value, view=view,
             sources=tuple(source or ()), photographs=photographs, photograph_sets=tuple(photograph_set or ()),
             voices=voices, each=(matches, pairs, ratings), checks=checks, seconds=seconds, zoom=zoom,

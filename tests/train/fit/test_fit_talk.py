@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export.add_talk import main as add_talk
 
+from export.add_talk import main as add_talk
 from s2f_edge.pack.pack import Pack
 from s2f_edge.talk.motion import MotionNetwork, motion_of
 from s2f_train import checkpoint
@@ -167,7 +167,7 @@ def test_what_cannot_be_added_to_a_pack_is_said(
     folder = make_pack(tmp_path / "pack")
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert add_talk(["--pack", str(folder), "--run", str(tmp_path)]) == 1
-    assert "no run" in capsys.readouterr().err
+    assert "nor a run" in capsys.readouterr().err
     assert add_talk(["--pack", str(place), "--run", str(tmp_path)]) == 1
     assert "is not a model pack" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
