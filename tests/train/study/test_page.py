@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -89,10 +90,12 @@ def begin(page: Page) -> None:
 
 def to_trial(page: Page, place: int, of: int) -> None:
     """Waits for a trial, past the introduction of its task, until it can be answered."""
-    page.wait_for_selector("[data-screen=task]:visible, [data-screen=trial]:visible")
-    if page.is_visible("[data-screen=task]"):
-        page.click("#go")
-    expect(page.locator("#place")).to_contain_text(f"{place + 1} of {of}", timeout=WAIT)
+    told = f"{place + 1} of {of}"
+    start, trial = page.locator("#go:visible"), page.locator("#place:visible", has_text=re.compile(f"^{told}$"))
+    expect(start.or_(trial)).to_be_visible(timeout=WAIT)
+    if start.is_visible():
+        start.click()
+    expect(page.locator("#place")).to_have_text(told, timeout=WAIT)
     page.wait_for_selector(FIELDS)
 
 
