@@ -292,7 +292,7 @@ class Speech2Face:
             return faces.pixels(network.run({"embedding": embeddings})["face"])
         if latents is None:
             latents = np.zeros((len(embeddings), manifest.noise_size), np.float32)
-        return self.render(faces.appearance_of(network, embeddings, latents))
+        return self.render(faces.appearance_of(network, faces.unit(embeddings), latents))
 
     # ---------------------------------------------------------------------------- stages
 
