@@ -167,7 +167,7 @@ def test_what_cannot_be_added_to_a_pack_is_said(
     folder = make_pack(tmp_path / "pack")
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert add_motion(["--pack", str(folder), "--run", str(tmp_path)]) == 1
-    assert "no run" in capsys.readouterr().err
+    assert "neither a checkpoint nor a run" in capsys.readouterr().err
     assert add_motion(["--pack", str(place), "--run", str(tmp_path)]) == 1
     assert "is not a model pack" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
