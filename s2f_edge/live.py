@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
-from s2f_edge.hearing.vad import GainFinder
+from s2f_edge.hearing.gain import GainFinder, Stretch
 from s2f_edge.listening import Listener
 from s2f_edge.results import Voice
 
@@ -28,8 +28,8 @@ HELD_GROWTH = 1.5  # nor is one before there is half as much again: all guesses 
 class LiveVoice:
     """What `Speech2Face.embed` would say of the sound that has come so far: at its end exactly, on the way nearly.
 
-    Recordings have one gain for the voice detector, which is known after 10 s of usual level
-    (see `vad.GainFinder`). Until then it is guessed, and where the guess was wrong, the sound
+    Recordings have one gain for the voice detector, that of their speech (see `gain.GainFinder`): it is known after
+    10 s of usual level that are speech. Until then it is guessed, and where the guess was wrong, the sound
     that is held is heard again. Packs with `logmel-64` or `melpower-40` normalise over the
     whole clip: features are computed once there too, but each look runs the network on all windows.
 
@@ -38,11 +38,11 @@ class LiveVoice:
     """
 
     def __init__(self, model: Speech2Face) -> None:
-        self._model = model
         self._gain: GainFinder | None = GainFinder()  # None once the gain is known
+        self._before = _Hearing(model, 1.0)  # what came before the sound that is held
+        self._hearing = self._before.branch(1.0)
         self._unguessed = 0  # samples since the last guess
-        self._hear_again_at = 0.0  # samples
-        self._hearing = _Hearing(model, 1.0)
+        self._hear_again_at = 0.0  # samples of the sound that is held
         self._committed_before = 0  # windows, by hearings that were given up
 
     @property
@@ -60,22 +60,16 @@ class LiveVoice:
 
     def push(self, samples: Float32s) -> None:
         """Takes the next samples: float32, (n,), mono, 16 kHz, in [-1, 1]."""
+        while self._gain and len(samples):
+            part, samples = samples[: self._gain.room], samples[self._gain.room :]
+            self._hearing.push(part)
+            self._unguessed += len(part)
+            if stretch := self._gain.push(part):
+                self._end(stretch)
+                samples = np.concatenate([stretch.rest, samples])
+            elif self._unguessed >= GUESS_EVERY_S * SAMPLE_RATE:
+                self._guess(self._gain)
         self._hearing.push(samples)
-        if self._gain is None:
-            return
-        gain = self._gain.push(samples)
-        self._unguessed += len(samples)
-        if gain is not None:
-            self._hear_with(gain, self._gain.held)
-            self._gain = None
-        elif self._unguessed >= GUESS_EVERY_S * SAMPLE_RATE:
-            self._unguessed = 0
-            guess = self._gain.at_end()
-            wrong = not 1.0 / GAIN_STEP < guess / self._hearing.gain < GAIN_STEP
-            heard = self._hearing.listener.heard
-            if wrong and heard >= self._hear_again_at:
-                self._hear_again_at = HELD_GROWTH * heard
-                self._hear_with(guess, self._gain.held)
 
     def voice(self, *, final: bool = False) -> Voice:
         """The voice embedding of the sound so far.
@@ -87,15 +81,35 @@ class LiveVoice:
         Raises:
             NotSpeechError, TooLittleSpeechError: the sound so far is not enough speech.
         """
-        if final and self._gain is not None:
-            self._hear_with(self._gain.at_end(), self._gain.held)
+        while final and self._gain and len(self._gain.held):
+            stretch = self._gain.at_end()
+            self._end(stretch)
+            self.push(stretch.rest)
         return self._hearing.voice(final=final)
 
+    def _guess(self, finder: GainFinder) -> None:
+        self._unguessed = 0
+        guess, held = finder.guess(), finder.held
+        wrong = not 1.0 / GAIN_STEP < guess / self._hearing.gain < GAIN_STEP
+        if wrong and len(held) >= self._hear_again_at:
+            self._hear_again_at = HELD_GROWTH * len(held)
+            self._hear_with(guess, held)
+
+    def _end(self, stretch: Stretch) -> None:
+        """The sound that was held is heard with its own gain."""
+        if stretch.gain != self._hearing.gain or len(stretch.rest):
+            self._hear_with(stretch.gain, stretch.sound)
+        if self._hearing.listener.speaks():
+            self._gain = None
+        else:
+            self._gain, self._before, self._hear_again_at = GainFinder(), self._hearing, 0.0
+            self._before.last = stretch.last
+            self._hearing = self._before.branch(stretch.gain)
+
     def _hear_with(self, gain: float, held: Float32s) -> None:
-        if gain != self._hearing.gain:
-            self._committed_before += self._hearing.windows
-            self._hearing = _Hearing(self._model, gain)
-            self._hearing.push(held)
+        self._committed_before += self._hearing.windows - self._before.windows
+        self._hearing = self._before.branch(gain)
+        self._hearing.push(held)
 
 
 class _Hearing:
@@ -106,14 +120,22 @@ class _Hearing:
         self.gain = gain
         self.listener = Listener(voice.features, gain=gain)
         self.windows = 0  # that are committed
+        self.last: Float32s | None = None  # the end of the last stretch of the recording
         self._model = model
         self._committed = np.zeros(voice.embedding_size)
+
+    def branch(self, gain: float) -> _Hearing:
+        """A hearing of the same sound, which goes on with another gain."""
+        other = copy.copy(self)
+        other.gain, other.listener = gain, self.listener.branch(gain, self.last)
+        other._committed = self._committed.copy()
+        return other
 
     def push(self, samples: Float32s) -> None:
         before = self.listener.voiced
         self.listener.push(samples)
         if self.listener.voiced > before:
-            self._committed += self._model.embed_windows(self._counted(self.listener.front_end.committed()))
+            self._committed += self._model.embed_windows(self._counted(self.listener.committed()))
 
     def _counted(self, windows: Iterator[tuple[Float32s, Float32s]]) -> Iterator[tuple[Float32s, Float32s]]:
         for inputs, weights in windows:
@@ -121,7 +143,5 @@ class _Hearing:
             yield inputs, weights
 
     def voice(self, *, final: bool) -> Voice:
-        front_end = self.listener.front_end
-        # A copy is ended, so that the sound can go on in the original.
-        windows = copy.deepcopy(front_end).inputs() if final else front_end.preview()
-        return self._model.voice_of(self.listener.quality_so_far(), windows, committed=self._committed)
+        quality, windows = self.listener.so_far(final=final)
+        return self._model.voice_of(quality, windows, committed=self._committed)

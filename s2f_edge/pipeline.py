@@ -77,7 +77,8 @@ class Speech2Face:
             PackError, DeviceError: see `Network`.
         """
         manifest = self.pack.manifest
-        others = (manifest.traits.file if manifest.traits else None, manifest.renderer)
+        roles = (manifest.traits, manifest.motion, manifest.animator)
+        others = [manifest.renderer, *(role.file if role else None for role in roles)]
         for name in (*manifest.generators.values(), *(name for name in others if name)):
             self.network(name)
 
@@ -291,7 +292,7 @@ class Speech2Face:
             return faces.pixels(network.run({"embedding": embeddings})["face"])
         if latents is None:
             latents = np.zeros((len(embeddings), manifest.noise_size), np.float32)
-        return self.render(faces.appearance_of(network, embeddings, latents))
+        return self.render(faces.appearance_of(network, faces.unit(embeddings), latents))
 
     # ---------------------------------------------------------------------------- stages
 

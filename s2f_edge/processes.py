@@ -18,12 +18,19 @@ from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.stdio import silence
 
 READY = "ready"
+MOST_ON_WINDOWS = 60  # processes that can be waited for at once
 
 T = TypeVar("T")
 Begin = Callable[[Any], Callable[[Any], Any]]
 
 
 # ----------------------------------------------------------------------- this machine
+
+
+def at_most(count: int | None) -> int:
+    """How many processes there may be: as many as are asked for; of None, one a core."""
+    count = count or os.cpu_count() or 1
+    return min(count, MOST_ON_WINDOWS) if sys.platform == "win32" else count
 
 
 class Worker:

@@ -14,7 +14,7 @@ from s2f_edge.picture import Pixels, Provenance, checked_size, encode, marks
 if TYPE_CHECKING:
     from s2f_edge.marks.credentials import Credentials
 
-SURE_OF_GENDER = 0.9  # under it, the estimate from the voice is "unsure"
+SURE_OF_GENDER = 0.75  # under it, the estimate from the voice is "unsure"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
     workers: list[_Worker] = []
     failed = 0  # starts in a row
     try:
-        workers += (_Worker(options) for _ in range(count))
+        workers += (_Worker(options) for _ in range(processes.at_most(count)))
         while True:
             for worker in workers:
                 worker.take(again, left)

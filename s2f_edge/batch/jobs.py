@@ -8,14 +8,17 @@ import os
 import re
 import stat
 import sys
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from s2f_edge.batch.recordings import is_folder, recordings
 from s2f_edge.errors import OutputError, ProvenanceError, UsageError
-from s2f_edge.stdio import silence
+from s2f_edge.stdio import reader_left, silence
 
+# Devices of Windows, whatever suffix follows.
+RESERVED = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]", re.IGNORECASE)
 PICTURES = {"png": (".png",), "webp": (".webp",), "jpeg": (".jpg", ".jpeg")}  # formats and their suffixes
 
 
@@ -93,19 +96,27 @@ class _Names:
 
     def take(self, name: str) -> bool:
         """Whether it was free."""
-        free = name.casefold() not in self._taken
-        self._taken.add(name.casefold())
+        free = folded(name) not in self._taken
+        self._taken.add(folded(name))
         return free
 
     def new(self, stem: str, suffix: str) -> str:
         """stem.suffix, or stem-2.suffix: a.wav and a.mp3, or the same name in two folders."""
-        count = self._count.get(stem.casefold(), 0)
+        if sys.platform == "win32" and RESERVED.fullmatch(stem.split(".")[0].rstrip()):
+            stem = f"_{stem}"
+        count = self._count.get(folded(stem), 0)
         while True:
             count += 1
             name = f"{stem}{suffix}" if count == 1 else f"{stem}-{count}{suffix}"
             if self.take(name):
-                self._count[stem.casefold()] = count
+                self._count[folded(stem)] = count
                 return name
+
+
+def folded(name: str) -> str:
+    """What two names have in common that are one file to macOS or Windows: they differ in case, or in how an accent
+    is spelled."""
+    return name.casefold() if name.isascii() else unicodedata.normalize("NFC", name.casefold())
 
 
 def file_format(
@@ -160,9 +171,9 @@ def _write_out(data: bytes) -> None:
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if reader_left(error):
+            raise BrokenPipeError(*error.args) from None
         silence(sys.stdout)
         raise OutputError(f"Standard output cannot be written: {error.strerror or error}.") from None
 
@@ -204,10 +215,11 @@ def embedding_bytes(embedding: Any, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def _identity(name: str) -> tuple[int, int] | None:
-    """Device and inode of a file, equal for all its names; None where there is no file."""
+def _identity(name: str) -> tuple[int, int] | str | None:
+    """Device and inode of a file, equal for all its names; its path where the disk has no inodes, as network disks
+    under Windows; None where there is no file."""
     try:
         status = Path(name).stat()
     except (OSError, ValueError):
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.normcase(os.path.realpath(name))

@@ -12,6 +12,7 @@ from typing import Any
 
 from s2f_edge.batch.make import COLUMNS, Options, Row
 from s2f_edge.errors import RuntimeSetupError
+from s2f_edge.files import replace
 
 ROWS_AT_ONCE = 5000
 
@@ -70,7 +71,7 @@ def write(rows: Iterator[Row], path: Path, settings: Row | None = None) -> None:
             while some := [_text(row) for row in islice(rows, ROWS_AT_ONCE)]:
                 writer.write_table(pa.Table.from_pylist(some, schema))
         Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        replace(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -67,7 +67,12 @@ def listed(file: str) -> list[str]:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except (OSError, ValueError) as error:
         raise UsageError(f"The list {file} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    names = [os.fsdecode(line) for line in data.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
+    try:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows PowerShell writes what is redirected
+            data = data.decode("utf-16").encode()
+        names = [os.fsdecode(line) for line in data.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
+    except UnicodeDecodeError:  # on Windows, where names are Unicode
+        raise UsageError(f"The list {file} is no text in UTF-8 or UTF-16; save it as UTF-8.") from None
     if not names or any("\0" in name for name in names):
         raise UsageError(f"The list {file} names no recordings; it must be a text file with one a line.")
     return names

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from typing import IO, Any, NamedTuple
 from s2f_edge.batch import parquet
 from s2f_edge.batch.make import Row
 from s2f_edge.errors import OutputError, UsageError
+from s2f_edge.files import replace
 
 ENDINGS = (".jsonl", ".parquet")
+LOCKED_BYTE = (1 << 31) - 2  # the last that Windows can lock
 
 
 class PreviousRow(NamedTuple):
@@ -169,7 +172,9 @@ class Table:
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(self.rows_path.stat().st_mode & 0o777)
-            Path(temporary).replace(self.rows_path)
+            if sys.platform == "win32":  # which replaces no file that is open
+                self._file.close()
+            replace(Path(temporary), self.rows_path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -266,10 +271,17 @@ def _brief(value: Any) -> str:
 
 def _locked(file: IO[bytes]) -> bool:
     """Whether no other run has the file; where the system cannot tell, it is taken for granted."""
-    try:
-        import fcntl
-    except ImportError:
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(LOCKED_BYTE)  # Windows locks bytes, also past the end, and nobody else can read one that is locked
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
         return True
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -23,7 +23,8 @@ import soundfile
 from s2f_edge.errors import WorkerError, from_dict
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
-from s2f_edge.hearing.vad import SpeechStream
+from s2f_edge.hearing.gain import SpeechStream
+from s2f_edge.interrupts import started_apart
 from s2f_edge.pack.network import chosen_providers, onnxruntime
 from s2f_edge.pack.pack import Pack, variants
 from s2f_edge.pipeline import Speech2Face
@@ -124,8 +125,8 @@ class Bench:
         source = clip or SPEECH
         Speech2Face(self.pack.folder, "cuda" if device == "cuda" else "cpu").infer(source)  # what is wrong, is now
         stream = SpeechStream()
-        parts = [stream.push(block)[1] for block in audio.stream(source)]
-        self._speech = np.concatenate([*parts, stream.finish()[1]])
+        parts = [voiced for block in audio.stream(source) for _, voiced in stream.push(block)]
+        self._speech = np.concatenate([*parts, *(voiced for _, voiced in stream.finish())])
 
     def measure(self, choice: Choice) -> Measured:
         """Measures one configuration.
@@ -160,11 +161,11 @@ class _Worker:
     """
 
     def __init__(self, words: list[str], limits: dict[str, str]) -> None:
-        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._told = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "s2f_edge.bench.worker", *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._told, text=True, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **limits},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._told, text=True, encoding="utf-8",
+            **started_apart(), env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **limits},
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -232,7 +233,7 @@ def _together(choice: Choice, ready: list[dict[str, Any]], done: list[dict[str, 
 
 def machine_facts() -> dict[str, str | int | None]:
     """What times depend on. The instructions are the widest for 8-bit numbers; "" where the system does not say."""
-    said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    said = Path("/proc/cpuinfo").read_text("utf-8", "replace") if Path("/proc/cpuinfo").exists() else ""
     lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
     about = {name.strip(): value.strip() for name, value in lines.items()}
     flags = about.get("flags", "").split()

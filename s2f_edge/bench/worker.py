@@ -53,7 +53,7 @@ def peak_mib() -> float | None:
     """The largest resident size of this process; None where the system does not say."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage's would be that of the process before the program began, if that was larger
-        line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), None)
+        line = next((line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM:")), None)
         return float(line.split()[1]) / 1024 if line else None
     try:
         import resource

@@ -210,12 +210,12 @@ def _begin(
 
 def _renamed(jobs: list[Job], known: dict[str, PreviousRow]) -> list[Job]:
     """Pictures of the run before keep their names, even if new recordings would now be given them."""
-    from s2f_edge.batch.jobs import another
+    from s2f_edge.batch.jobs import another, folded
 
     def spelled(targets: list[str]) -> set[str]:
-        return {os.path.abspath(target).casefold() for target in targets}  # noqa: PTH100
+        return {folded(os.path.abspath(target)) for target in targets}  # noqa: PTH100
 
-    taken = {picture.casefold() for before in known.values() for picture in before.pictures}
+    taken = {folded(picture) for before in known.values() for picture in before.pictures}
     planned = {name for job in jobs for name in spelled(job.targets)}
     renamed = []
     for job in jobs:
@@ -254,7 +254,7 @@ def _make(folder: Path) -> None:
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be created: {error.strerror or error}.") from None
     if not os.access(folder, os.W_OK):  # which would be the error of every recording
-        raise OutputError(f"The folder The folder {folder} cannot be written: Permission denied.")
+        raise OutputError(f"The folder {folder} cannot be written: Permission denied.")
 
 
 def _end(progress: Progress, console: Console, table: Table | None = None) -> None:

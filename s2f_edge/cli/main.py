@@ -362,7 +362,7 @@ def main() -> None:
         sys.exit(_last_words("error: Memory has run out.", OutOfResourcesError.exit_status))
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:  # reading and writing files have errors of their own
-            sys.exit(_unprintable(error))
+            sys.exit(_reader_left() if stdio.reader_left(error) else _unprintable(error))
         # A bug: still one sentence, and the way to its traceback.
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
         text = f"error: unexpected {type(error).__name__}: {error}. This is a bug in s2f-edge; run `s2f-edge -v ...` "

@@ -178,20 +178,23 @@ def _track_of_several(av: Any, piece: BinaryIO, notes: Said) -> int:
 
 def _speaks(av: Any, piece: BinaryIO, index: int) -> bool:
     """Whether there is speech in the first two minutes of a track."""
+    from s2f_edge.hearing.gain import SpeechStream
     from s2f_edge.hearing.quality import SpeechMeter
-    from s2f_edge.hearing.vad import SpeechStream
 
     piece.seek(0)
-    meter, speech, heard_s = SpeechMeter(), SpeechStream(), 0.0
+    meter, heard_s = SpeechMeter(), 0.0
+    speech = SpeechStream(meter.speaks)
     with suppress(UnreadableAudioError, InvalidSamplesError, av.FFmpegError), _opened_by(av, piece) as media:
         track = media.streams.audio[index]
         rate = track.codec_context.sample_rate
         for block in _Track(av, media, track, Layout(""), "", []).blocks():
-            meter.push(*speech.push(soxr.resample(block.mean(axis=1), rate, SAMPLE_RATE)))
+            for pair in speech.push(soxr.resample(block.mean(axis=1), rate, SAMPLE_RATE)):
+                meter.push(*pair)
             heard_s += len(block) / rate
             if heard_s > 120.0:
                 break
-    meter.push(*speech.finish())
+    for pair in speech.finish():
+        meter.push(*pair)
     return meter.finish().kind == "speech"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from s2f_edge.hearing.fbank import FBANK_BINS, FbankStream
 from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, LogMelStream, normalise_logmel, repeat_to
 from s2f_edge.hearing.melpower import MELPOWER_BINS, MelPowerStream
+from s2f_edge.hearing.rows import Rows
 from s2f_edge.hearing.stft import STFT_BINS, STFT_SECONDS, compressed_stft
 
 
@@ -25,8 +26,19 @@ class FrontEnd(Protocol):
     def push(self, voiced: Float32s) -> None:
         """Takes float32 (n,) voiced samples at 16 kHz."""
 
-    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
-        """Gives the windows that no later sound can change, each once; `inputs` then leaves them out."""
+    def cut(self, start: int, end: int | None) -> None:
+        """Takes sound out again: from one voiced sample to another, or all from one on.
+
+        They are counted from the first that was pushed, are multiples of 160, and come after all that was cut or
+        committed before.
+        """
+
+    def committed(self, until: int | None = None) -> Iterator[tuple[Float32s, Float32s]]:
+        """Gives the windows that no later sound can change, each once; `inputs` then leaves them out.
+
+        Args:
+            until: the voiced sample before which nothing will be cut; None: nothing will be.
+        """
 
     def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
         """Gives what stands for the sound that is not committed, at little cost; more sound can follow."""
@@ -48,21 +60,24 @@ class LogMel64FrontEnd:
 
     def __init__(self) -> None:
         self._stream = LogMelStream()
-        self._frames: list[Float32s] = []
+        self._frames = Rows(HOP, LOGMEL_BINS)
 
     def push(self, voiced: Float32s) -> None:
-        self._frames.append(self._stream.push(voiced))
+        self._frames.push(self._stream.push(voiced))
 
-    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def cut(self, start: int, end: int | None) -> None:
+        self._frames.cut(start, end)
+
+    def committed(self, until: int | None = None) -> Iterator[tuple[Float32s, Float32s]]:
         return iter(())  # the normalisation is over the whole clip
 
     def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
         return copy.deepcopy(self).inputs()
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
-        self._frames.append(self._stream.finish())
-        logmel = np.concatenate(self._frames)
-        self._frames = []
+        self._frames.push(self._stream.finish())
+        logmel = self._frames.joined()
+        self._frames.forget()
         features = repeat_to(normalise_logmel(logmel), self.MIN_FRAMES)
         for window in np.array_split(features, -(-len(features) // self.MAX_FRAMES)):
             yield np.ascontiguousarray(window.T)[None], np.array([len(window)], np.float32)
@@ -139,41 +154,47 @@ class MelPower40FrontEnd:
     def __init__(self) -> None:
         self._high_pass = HighPass()
         self._stream = MelPowerStream()
-        self._frames: list[Float32s] = []
-        self._energy = 0.0
-        self._samples = 0
+        self._frames = Rows(HOP, MELPOWER_BINS)
+        self._energies = Rows(HOP)
 
     def push(self, voiced: Float32s) -> None:
         self._take(self._high_pass.push(voiced))
 
     def _take(self, samples: Float32s) -> None:
-        self._frames.append(self._stream.push(samples))
-        self._energy += float(np.dot(samples, samples))
-        self._samples += len(samples)
+        self._frames.push(self._stream.push(samples))
+        pieces = np.pad(samples, (0, -len(samples) % HOP)).reshape(-1, HOP)
+        self._energies.push(np.einsum("ij,ij->i", pieces, pieces))
 
-    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
+    def cut(self, start: int, end: int | None) -> None:
+        self._frames.cut(start, end)
+        self._energies.cut(start, end)
+
+    def committed(self, until: int | None = None) -> Iterator[tuple[Float32s, Float32s]]:
         return iter(())  # the loudness is the whole clip's
 
     def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
         return copy.deepcopy(self).inputs()
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
-        self._take(self._high_pass.finish())
-        self._frames.append(self._stream.finish())
+        whole, rest = len(self._energies), self._high_pass.finish()
+        self._take(rest)
+        self._frames.push(self._stream.finish())
+        samples = whole * HOP + (len(rest) if len(self._energies) > whole else 0)
+        energy = float(self._energies.joined().sum(dtype=np.float64))
         padding = np.zeros((self.WINDOW_FRAMES, MELPOWER_BINS), np.float32)
-        mel = np.concatenate([*self._frames, padding])
-        self._frames = []
-        mel *= np.float32(10.0 ** (self.LOUDNESS_DBFS / 10.0) * self._samples / max(self._energy, 1e-20))
-        starts = self._starts()
+        mel = np.concatenate([self._frames.joined(), padding])
+        self._frames.forget()
+        mel *= np.float32(10.0 ** (self.LOUDNESS_DBFS / 10.0) * samples / max(energy, 1e-20))
+        starts = self._starts(samples)
         windows = np.lib.stride_tricks.sliding_window_view(mel, self.WINDOW_FRAMES, axis=0)
         for i in range(0, len(starts), self.BATCH):
             batch = windows[starts[i : i + self.BATCH]].transpose(0, 2, 1)
             yield np.ascontiguousarray(batch), np.ones(len(batch), np.float32)
 
-    def _starts(self) -> list[int]:
-        frames = self._samples * 100 // SAMPLE_RATE + 1
+    def _starts(self, samples: int) -> list[int]:
+        frames = samples * 100 // SAMPLE_RATE + 1
         starts = list(range(0, max(1, frames - self.WINDOW_FRAMES + self.STEP_FRAMES + 1), self.STEP_FRAMES))
-        covered = self._samples - starts[-1] * HOP
+        covered = samples - starts[-1] * HOP
         if len(starts) > 1 and covered < self.MIN_COVERAGE * self.WINDOW_FRAMES * HOP:
             starts.pop()
         return starts
@@ -194,20 +215,21 @@ class Fbank80FrontEnd:
 
     def __init__(self) -> None:
         self._stream = FbankStream()
-        self._frames: list[Float32s] = []  # all, or those from the last window that `committed` gave on
+        self._frames = Rows(HOP, FBANK_BINS)  # all, or those from the last window that `committed` gave on
         self._next = 0  # where among them the next window starts
 
     def push(self, voiced: Float32s) -> None:
-        self._frames.append(self._stream.push(voiced))
+        self._frames.push(self._stream.push(voiced))
 
-    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
-        fbank = np.concatenate([np.zeros((0, FBANK_BINS), np.float32), *self._frames])
-        starts = list(range(self._next, len(fbank) - self.WINDOW_FRAMES, self.WINDOW_FRAMES))
+    def cut(self, start: int, end: int | None) -> None:
+        self._frames.cut(start, end)
+
+    def committed(self, until: int | None = None) -> Iterator[tuple[Float32s, Float32s]]:
+        fbank = self._frames.joined()
+        starts = _full(self._frames, self._next, self.WINDOW_FRAMES, until)
         if starts:
             self._next = self.WINDOW_FRAMES
-            self._frames = [fbank[starts[-1] :].copy()]
-        else:
-            self._frames = [fbank]
+            self._frames.forget(starts[-1])
         return self._windows(fbank, starts)
 
     def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
@@ -215,14 +237,15 @@ class Fbank80FrontEnd:
 
         Such embeddings are as near to the whole clip's as those of `inputs`, and on average cost half as much.
         """
-        fbank = np.concatenate([np.zeros((0, FBANK_BINS), np.float32), *self._frames])[self._next :]
+        fbank = self._frames.joined()[self._next :]
         if len(fbank) >= self.PREVIEW_FRAMES[0] or not self._next:
             window = fbank[-self.PREVIEW_FRAMES[1] :] if len(fbank) else np.zeros((1, FBANK_BINS), np.float32)
             yield (window - window.mean(axis=0))[None], np.array([len(window) / self.WINDOW_FRAMES], np.float32)
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
-        fbank = np.concatenate([*self._frames, self._stream.finish()])
-        self._frames = []
+        self._frames.push(self._stream.finish())
+        fbank = self._frames.joined()
+        self._frames.forget()
         fbank = repeat_to(fbank if len(fbank) else np.zeros((1, FBANK_BINS), np.float32), self.WINDOW_FRAMES)
         last = len(fbank) - self.WINDOW_FRAMES
         return self._windows(fbank, [*range(self._next, last, self.WINDOW_FRAMES), last])
@@ -244,28 +267,29 @@ class Stft257FrontEnd:
     WINDOW = int(STFT_SECONDS * SAMPLE_RATE)
 
     def __init__(self) -> None:
-        self._samples: list[Float32s] = []  # all, or those from the last window that `committed` gave on
+        self._samples = Rows(1)  # all, or those from the last window that `committed` gave on
         self._next = 0  # where among them the next window starts
 
     def push(self, voiced: Float32s) -> None:
-        self._samples.append(voiced)
+        self._samples.push(voiced)
 
-    def committed(self) -> Iterator[tuple[Float32s, Float32s]]:
-        sound = np.concatenate([np.zeros(0, np.float32), *self._samples])
-        starts = list(range(self._next, len(sound) - self.WINDOW, self.WINDOW))
+    def cut(self, start: int, end: int | None) -> None:
+        self._samples.cut(start, end)
+
+    def committed(self, until: int | None = None) -> Iterator[tuple[Float32s, Float32s]]:
+        sound = self._samples.joined()
+        starts = _full(self._samples, self._next, self.WINDOW, until)
         if starts:
             self._next = self.WINDOW
-            self._samples = [sound[starts[-1] :].copy()]
-        else:
-            self._samples = [sound]
+            self._samples.forget(starts[-1])
         return self._windows(sound, starts)
 
     def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
         return copy.deepcopy(self).inputs()
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
-        sound = np.concatenate([np.zeros(0, np.float32), *self._samples])
-        self._samples = []
+        sound = self._samples.joined()
+        self._samples.forget()
         last = max(0, len(sound) - self.WINDOW)
         return self._windows(sound, [*range(self._next, last, self.WINDOW), last])
 
@@ -274,6 +298,12 @@ class Stft257FrontEnd:
             window = sound[start : start + self.WINDOW]
             spectra = compressed_stft(window if len(window) else np.zeros(1, np.float32))
             yield np.ascontiguousarray(spectra[None]), np.ones(1, np.float32)
+
+
+def _full(rows: Rows, start: int, length: int, until: int | None) -> list[int]:
+    """Where windows begin that end before a voiced sample, and before the last row."""
+    latest = len(rows) - 1 if until is None else min(len(rows) - 1, rows.at(until))
+    return list(range(start, latest - length + 1, length))
 
 
 # What a manifest may name, with the shape of the network's input (None: any length).

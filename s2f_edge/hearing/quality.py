@@ -2,7 +2,8 @@
 
 WebRTC's detector answers "something is there": white noise, a beep and a song are speech to
 it. `SpeechMeter` therefore shows what the detector kept to the speech gate (speech_gate.py),
-and measures level, clipping and signal-to-noise ratio. Memory does not grow with the recording.
+which leaves out stretches that are something else, and measures level, clipping and signal-to-noise
+ratio of the speech and what is around it. Of an hour, it remembers two megabytes.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, WINDOW, Float32s, LogMelStream, logmel, repeat_to
+from s2f_edge.hearing.levels import LEVEL_FLOOR, SECOND, Levels, Power, decibels
 from s2f_edge.hearing.speech_gate import LEAST_FRAMES, WINDOW_FRAMES, Kind, Windows
+from s2f_edge.hearing.vad import parted
 
 WORK_S = 8  # sound is collected up to this before it is worked on
 HEARD_EVERY_S = 4  # of a recording without speech, one second in this many is looked at
 
-LEVEL_FLOOR = -120.0  # dBFS
 SILENCE_DBFS = -75.0  # the loudest 1 % of a silent recording is below
 DEAD_DBFS = -95.0
-QUIETEST_SHARE = 0.10  # frames that are taken for background noise
-QUIETEST_BIAS_DB = 2.0  # the quietest tenth of steady noise is 1 dB (white) to 3 dB (pink) below its mean
-CLIP_LEVEL = 0.999
 
 SHORT_SPEECH_S = 3.0
 LOW_SNR_DB = 10.0
@@ -50,14 +50,17 @@ class SpeechQuality:
 
     Attributes:
         heard_s: length of the recording in seconds.
-        speech_s: seconds that the voice activity detector kept.
-        snr_db: level of what was kept over the quietest tenth of the recording, in dB; None
+        speech_s: seconds of speech: what the voice activity detector kept, without stretches that are no speech
+            (with them, if nothing is speech).
+        snr_db: level of the speech over the quietest tenth of what is around it, in dB; None
             when that cannot be told (no speech, or less than a second heard).
-        level_dbfs: RMS level of what was kept (of all, if nothing was), 0 = full scale.
-        clipped_share: share of all samples that are at full scale.
+        level_dbfs: RMS level of the speech (of all, if the detector kept nothing), 0 = full scale.
+        clipped_share: share of the samples around the speech that are at full scale.
         speech_probability: 0 to 1; speech from 0.5 on.
         kind: speech, silence, noise, tone, music or unclear.
-        peak_dbfs: level of the loudest 1 % of all 10 ms frames.
+        peak_dbfs: level of the loudest 1 % of the 10 ms frames around the speech.
+
+    Around the speech are its pauses of up to 10 s, and a second beside it in longer ones; all, if there is no speech.
     """
 
     heard_s: float
@@ -158,55 +161,17 @@ def warnings(quality: SpeechQuality) -> list[QualityWarning]:
 # --------------------------------------------------------------------------- the meter
 
 
-class _Levels:
-    """Distribution of the levels of 10 ms frames, in steps of 1 dB; DC is left out."""
-
-    def __init__(self) -> None:
-        self._rest = np.zeros(0, np.float32)
-        self.counts = np.zeros(int(10 - LEVEL_FLOOR), np.int64)
-        self.powers = np.zeros(len(self.counts))  # sum of the powers in each step
-
-    def push(self, samples: Float32s) -> None:
-        x = np.concatenate([self._rest, samples]) if len(self._rest) else samples
-        count = len(x) // HOP
-        frames = x[: count * HOP].reshape(count, HOP)
-        means = frames.mean(axis=1, dtype=np.float64)
-        power = np.maximum(np.einsum("ij,ij->i", frames, frames).astype(np.float64) / HOP - np.square(means), 1e-12)
-        step = np.clip((_decibels(power) - LEVEL_FLOOR).astype(np.int64), 0, len(self.counts) - 1)
-        self.counts += np.bincount(step, minlength=len(self.counts))
-        self.powers += np.bincount(step, weights=power, minlength=len(self.counts))
-        self._rest = x[count * HOP :].copy()
-
-    def peak(self) -> float:
-        """Level that 1 % of the frames reach, dBFS."""
-        above = np.cumsum(self.counts[::-1])
-        if above[-1] == 0:
-            return LEVEL_FLOOR
-        return LEVEL_FLOOR + len(self.counts) - 1 - float(np.searchsorted(above, max(1.0, 0.01 * above[-1])))
-
-    def background(self) -> float | None:
-        """Power of the background, from the quietest tenth of the frames; None if less than 1 s was heard."""
-        total = int(self.counts.sum())
-        if total < SAMPLE_RATE // HOP:
-            return None
-        wanted = QUIETEST_SHARE * total
-        taken = np.clip(wanted - (np.cumsum(self.counts) - self.counts), 0, self.counts)
-        quietest = float((self.powers / np.maximum(self.counts, 1) * taken).sum() / wanted)
-        return float(quietest * 10.0 ** (QUIETEST_BIAS_DB / 10.0))
-
-
 class SpeechMeter:
     """Measures a recording that arrives in blocks; the result does not depend on the cut.
 
     Call `push` with each block and with what `SpeechFinder.push` gave for that block, then
-    `finish` once. State: at most some 10 s of sound and of frames, besides the last block.
+    `finish` once. State: at most some 10 s of sound and of frames, besides the last block, and levels.
     """
 
     def __init__(self) -> None:
         self._heard = 0
-        self._clipped = 0
-        self._levels = _Levels()
-        self._all, self._kept = _Power(), _Power()
+        self._levels = Levels()
+        self._all, self._kept = Power(), Power()
         self._voiced = Windows()
         self._stream = LogMelStream()
         self._unvoiced = Windows()  # looks at the recording itself, as long as there is no speech in it
@@ -242,12 +207,21 @@ class SpeechMeter:
         if self._blocks:
             self._work()
 
+    @property
+    def marks(self) -> list[bool]:
+        """Of each second of voiced sound that is decided: is it speech? What follows at the end is as the last one."""
+        return self._voiced.marks
+
+    def speaks(self) -> bool:
+        """Whether there is speech for certain in what has come so far."""
+        self.flush()
+        return self._voiced.kept.count > 0
+
     def _work(self) -> None:
         block, voiced = _joined(self._blocks), _joined(self._parts)
         self._levels.push(block)
         self._all.push(block)
         self._kept.push(voiced)
-        self._clipped += int(np.count_nonzero(np.abs(block) >= CLIP_LEVEL))
         if self._frames_given:
             self._voiced.push(np.concatenate([np.zeros((0, LOGMEL_BINS), np.float32), *self._frames]))
         else:
@@ -281,16 +255,26 @@ class SpeechMeter:
             self._unvoiced.judge(repeat_to(frames, WINDOW_FRAMES)[None, :WINDOW_FRAMES])
         self._sample = np.zeros(0, np.float32)
 
-    def finish(self) -> SpeechQuality:
-        """The result, once the recording has ended."""
+    def finish(self, segments: NDArray[np.int64] | None = None) -> SpeechQuality:
+        """The result, once the recording has ended.
+
+        Args:
+            segments: int64, (k, 2): what the voice detector kept, start and end in samples. None: levels are those of
+                all of the recording, not of what is around its speech.
+        """
         self._work()
-        if self._heard % (HEARD_EVERY_S * SAMPLE_RATE) >= LEAST_FRAMES * HOP and self._unvoiced.count == 0:
+        if self._heard % (HEARD_EVERY_S * SAMPLE_RATE) >= LEAST_FRAMES * HOP and self._unvoiced.all.count == 0:
             self._judge_sample()  # shorter than a second
         self._voiced.finish()
-        peak = self._levels.peak()
+        left_out = self.left_out()
+        levels = self._levels.all()
+        if segments is not None and self._voiced.kept.count:
+            levels = self._levels.around(*parted(segments, left_out))
+        peak = levels.peak()
         probability: float
         kind: Kind
-        verdicts = [windows.verdict() for windows in (self._voiced, self._unvoiced) if windows.count]
+        voiced = self._voiced.kept if self._voiced.kept.count else self._voiced.all
+        verdicts = [tally.verdict() for tally in (voiced, self._unvoiced.all) if tally.count]
         if not self._voiced.whole and verdicts:
             # Less than a second is thin ground, so either of the two may call it speech: a voice
             # of which the detector kept too little is told that, not that it is music.
@@ -302,46 +286,35 @@ class SpeechMeter:
         # Speech may be very quiet; below the second limit 16-bit samples hold nothing but rounding.
         if peak < DEAD_DBFS or (peak < SILENCE_DBFS and kind != "speech"):
             probability, kind = 0.0, "silence"
-        power = self._kept.mean() if self._kept.count else self._all.mean()
+        speech, speech_power = self._kept.without(left_out)
+        background = levels.background()
+        snr_db = None
+        if background is not None and kind == "speech" and speech >= LEAST_FRAMES * HOP:
+            # A voice that never pauses leaves no background: what is measured then is its own quiet frames.
+            ratio = max(speech_power - background, 1e-12) / max(background, 1e-12)
+            snr_db = float(np.clip(decibels(ratio), -10.0, 60.0))
+        power = speech_power if speech else self._all.without(left_out[:0])[1]
         return SpeechQuality(
             heard_s=self._heard / SAMPLE_RATE,
-            speech_s=self._kept.count / SAMPLE_RATE,
-            snr_db=self._snr(kind),
-            level_dbfs=max(LEVEL_FLOOR, float(_decibels(power))),
-            clipped_share=self._clipped / self._heard if self._heard else 0.0,
+            speech_s=speech / SAMPLE_RATE,
+            snr_db=snr_db,
+            level_dbfs=max(LEVEL_FLOOR, float(decibels(power))),
+            clipped_share=levels.clipped_share,
             speech_probability=probability,
             kind=kind,
             peak_dbfs=peak,
         )
 
-    def _snr(self, kind: Kind) -> float | None:
-        background = self._levels.background()
-        if background is None or kind != "speech" or self._kept.count < LEAST_FRAMES * HOP:
-            return None
-        # A voice that never pauses leaves no background: what is measured then is its own quiet frames.
-        speech = max(self._kept.mean() - background, 1e-12)
-        return float(np.clip(_decibels(speech / max(background, 1e-12)), -10.0, 60.0))
-
-
-class _Power:
-    """Mean power of samples without their DC."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = self._squares = 0.0
-
-    def push(self, samples: Float32s) -> None:
-        self.count += len(samples)
-        self._sum += float(samples.sum(dtype=np.float64))
-        self._squares += float(np.dot(samples, samples))
-
-    def mean(self) -> float:
-        return max(0.0, self._squares / self.count - (self._sum / self.count) ** 2) if self.count else 0.0
+    def left_out(self) -> NDArray[np.int64]:
+        """int64, (k, 2): stretches of the voiced sound that are no speech, in samples of it; none if all is none."""
+        if not self._voiced.kept.count:
+            return np.zeros((0, 2), np.int64)
+        changes = np.diff(np.array([True, *self._voiced.marks, True], np.int8))
+        spans = np.stack([np.flatnonzero(changes < 0), np.flatnonzero(changes > 0)], axis=1) * SECOND
+        if len(spans) and not self._voiced.marks[-1]:
+            spans[-1, 1] = self._kept.count
+        return spans
 
 
 def _joined(pieces: list[Float32s]) -> Float32s:
     return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.float32), *pieces])
-
-
-def _decibels(power: Any) -> Any:
-    return 10.0 * np.log10(np.maximum(power, 1e-12))

@@ -57,8 +57,12 @@ _stderr_lock = threading.Lock()
 
 @contextmanager
 def _stderr_kept() -> Iterator[list[bytes]]:
-    """Keeps what libmpg123 writes on standard error; what others write meanwhile is written afterwards."""
+    """Keeps what libmpg123 writes on standard error; what others write meanwhile is written afterwards. Nothing is
+    kept by Python 3.11 on Windows, whose pipes always block."""
     said: list[bytes] = []
+    if not hasattr(os, "set_blocking"):
+        yield said
+        return
     with _stderr_lock:
         try:
             before = os.dup(2)

@@ -30,6 +30,8 @@ LEAST_FRAMES = 30  # fewer voiced frames are no basis; the whole recording is lo
 BATCH = 8  # windows per pass: their arrays stay in the cache
 RANGE = 11.5  # nepers of power (50 dB) below the loudest cell; what is lower counts as silent
 LOGIT_LIMIT = 6.0  # one second, however sure, cannot outvote many
+ENOUGH_AGAINST = 5.0  # log odds that end a stretch of speech: a clear second; those of clean speech stay above 2
+ENOUGH_FOR = 8.0  # that begin one: two clear seconds
 
 
 # ------------------------------------------------------------------- statistics of a second
@@ -201,16 +203,53 @@ def speech_odds(log_probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.clip(log_probabilities[:, 0] - others, -LOGIT_LIMIT, LOGIT_LIMIT), np.float64)
 
 
-class Windows:
-    """Cuts frames into windows and sums up what the gate says about them."""
+class Tally:
+    """The sum of what the gate says about windows."""
 
     def __init__(self) -> None:
-        self.count = 0  # windows judged
-        self.whole = False  # has there been a window that did not have to be filled by repetition?
-        self._rest = np.zeros((0, LOGMEL_BINS), np.float32)  # not yet in a window
-        self._before = self._rest  # the window before
+        self.count = 0
         self._odds = 0.0
         self._classes = np.zeros(len(CLASSES))
+
+    def add(self, odds: float, classes: NDArray[np.float64]) -> None:
+        """The log odds of speech of a window, and its limited log probabilities, float64 (4,)."""
+        self.count += 1
+        self._odds += odds
+        self._classes += classes
+
+    def verdict(self) -> tuple[float, Kind]:
+        """Probability of speech and kind; needs at least one window."""
+        probability = float(1.0 / (1.0 + np.exp(SpeechGate.load().offset - self._odds / self.count)))
+        if probability >= 0.5:
+            return probability, "speech"
+        others = np.exp(self._classes[1:] / self.count - (self._classes[1:] / self.count).max())
+        best = int(np.argmax(others))
+        return probability, CLASSES[1 + best] if others[best] / others.sum() >= 0.5 else "unclear"
+
+
+class Windows:
+    """Cuts frames into windows, sums up what the gate says about them, and finds stretches that are no speech.
+
+    Log odds are added up until they are enough for the other kind of stretch, and anew from each window that speaks
+    clearly for the present one: Page's test (Biometrika 41, 1954). A stretch begins where its evidence began. What is
+    never decided counts as speech at the beginning and as a part of the stretch before it later, so that a recording of
+    one kind is one stretch.
+
+    Attributes:
+        all, kept: tallies of all windows, and of those in stretches of speech.
+        marks: of each window that is decided: is it speech?
+        whole: has there been a window that did not have to be filled by repetition?
+    """
+
+    def __init__(self) -> None:
+        self.all, self.kept = Tally(), Tally()
+        self.marks: list[bool] = []
+        self.whole = False
+        self._speech: bool | None = None  # the present stretch; None until the first is decided
+        self._evidence = 0.0
+        self._open: list[tuple[float, NDArray[np.float64]]] = []  # windows that are not decided
+        self._rest = np.zeros((0, LOGMEL_BINS), np.float32)  # not yet in a window
+        self._before = self._rest  # the window before
 
     def push(self, frames: Float32s) -> None:
         """float32 (n, 64)."""
@@ -225,26 +264,35 @@ class Windows:
         self._before, self._rest = self._rest[end - WINDOW_FRAMES : end].copy(), self._rest[end:].copy()
 
     def finish(self) -> None:
-        """Judges what is left: with frames of the window before, or repeated where there is none."""
+        """Judges what is left, with frames of the window before, or repeated where there is none; decides all."""
         if len(self._before) and len(self._rest) >= SPARE_FRAMES:
             self.judge(np.concatenate([self._before, self._rest])[None, -WINDOW_FRAMES:])
         elif not len(self._before) and len(self._rest) >= LEAST_FRAMES:
             self.judge(repeat_to(self._rest, WINDOW_FRAMES)[None, :WINDOW_FRAMES])
+        self._decide(self._speech is not False)
 
     def judge(self, windows: Float32s) -> None:
         """float32 (n, 100, 64)."""
         gate = SpeechGate.load()
         for start in range(0, len(windows), BATCH):
             logs = gate.log_probabilities(window_statistics(windows[start : start + BATCH]))
-            self._odds += float(speech_odds(logs).sum())
-            self._classes += np.maximum(logs, -2 * LOGIT_LIMIT).sum(axis=0)
-        self.count += len(windows)
+            limited = np.maximum(logs, -2 * LOGIT_LIMIT)
+            for odds, classes in zip(speech_odds(logs).tolist(), limited, strict=True):
+                self.all.add(odds, classes)
+                self._open.append((odds, classes))
+                self._weigh(odds - gate.offset)
 
-    def verdict(self) -> tuple[float, Kind]:
-        """Probability of speech and kind; needs at least one window."""
-        probability = float(1.0 / (1.0 + np.exp(SpeechGate.load().offset - self._odds / self.count)))
-        if probability >= 0.5:
-            return probability, "speech"
-        others = np.exp(self._classes[1:] / self.count - (self._classes[1:] / self.count).max())
-        best = int(np.argmax(others))
-        return probability, CLASSES[1 + best] if others[best] / others.sum() >= 0.5 else "unclear"
+    def _weigh(self, odds: float) -> None:
+        self._evidence += odds
+        if self._speech is not False and self._evidence <= -ENOUGH_AGAINST:
+            self._decide(False)
+        elif self._speech is not True and self._evidence >= ENOUGH_FOR:
+            self._decide(True)
+        elif self._speech is not None and (self._evidence >= 0.0) == self._speech:
+            self._decide(self._speech)
+
+    def _decide(self, speech: bool) -> None:
+        self.marks += [speech] * len(self._open)
+        for odds, classes in self._open if speech else []:
+            self.kept.add(odds, classes)
+        self._speech, self._evidence, self._open = speech, 0.0, []

@@ -46,22 +46,32 @@ class SpeechFinder:
     Args:
         gain: factor for what the detector hears (not for what is given back). The detector
             has an absolute threshold, so very quiet recordings need one above 1.
+        start: where the signal begins in the recording, in samples; segments count from the recording's beginning.
+        before: float32, (n,): sound before it, to which the detector gets used: it takes the first of any for speech.
     """
 
-    def __init__(self, gain: float = 1.0) -> None:
+    def __init__(self, gain: float = 1.0, start: int = 0, before: Float32s | None = None) -> None:
         self._vad = webrtcvad.Vad(AGGRESSIVENESS)
         self._gain = np.float32(gain * PCM_SCALE)
         self._rest = np.zeros(0, np.float32)
         self._before: tuple[bytes, Float32s] | None = None  # the ring's older frame
         self._open = False
-        self._position = 0  # first sample of the next frame
+        self._position = start  # first sample of the next frame
         self._segments: list[list[int]] = []
+        if before is not None:
+            pcm = self._pcm(before[len(before) % FRAME :])
+            for at in range(0, len(pcm), 2 * FRAME):
+                self._vad.is_speech(pcm[at : at + 2 * FRAME], SAMPLE_RATE)
+
+    def _pcm(self, samples: Float32s) -> bytes:
+        pcm: bytes = np.rint(np.clip(samples * self._gain, -32768, 32767)).astype("<i2").tobytes()
+        return pcm
 
     def push(self, samples: Float32s) -> Float32s:
         """float32 (n,) -> float32 (m,), the voiced samples among those seen so far."""
         x = np.concatenate([self._rest, np.asarray(samples, np.float32)])
         count = max(0, (len(x) - 1) // FRAME)  # strictly inside: the published loop's `<`
-        pcm = np.rint(np.clip(x[: count * FRAME] * self._gain, -32768, 32767)).astype("<i2").tobytes()
+        pcm = self._pcm(x[: count * FRAME])
         is_speech = self._vad.is_speech
         voiced: list[Float32s] = []
         older = self._before[0] if self._before else None
@@ -109,13 +119,32 @@ def find_speech(samples: Float32s, gain: float = 1.0) -> Speech:
     return Speech(voiced, finder.segments)
 
 
+def parted(segments: NDArray[np.int64], spans: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Segments, parted by stretches of their joined samples.
+
+    Args:
+        segments: int64, (k, 2): start and end in the waveform, in samples.
+        spans: int64, (m, 2): start and end of each stretch in the joined samples, in order.
+
+    Returns:
+        int64, (n, 2), twice: what is outside of the stretches, and what is in them.
+    """
+    if not len(spans):
+        return segments, segments[:0]
+    lengths = segments[:, 1] - segments[:, 0]
+    starts = np.cumsum(lengths) - lengths
+    edges = np.unique(np.concatenate([starts, [lengths.sum()], spans.ravel()]))
+    at = edges[:-1]
+    outside = np.searchsorted(spans[:, 0], at, "right") == np.searchsorted(spans[:, 1], at, "right")
+    segment = np.searchsorted(starts, at, "right") - 1
+    pieces: NDArray[np.int64] = np.stack([at, edges[1:]], axis=1) + (segments[:, 0] - starts)[segment][:, None]
+    return pieces[outside], pieces[~outside]
+
+
 QUIET_DBFS = -40.0  # below, the detector loses speech: it keeps 87 % at -20, 76 % at -50, 52 % at -60 dBFS
 HEARING_DBFS = -26.0
 MAX_GAIN_DB = 50.0
 DEAD_DBFS = -90.0  # frames below are digital silence, and say nothing of the recording's level
-UNIT = 10 * SAMPLE_RATE  # the level is looked at in stretches of 10 s
-UNIT_FRAMES = UNIT // FRAME
-MOST_UNITS = 6  # a recording that has been quiet for a minute is a quiet one
 
 
 def hearing_gain(samples: Float32s) -> float:
@@ -128,24 +157,20 @@ def hearing_gain(samples: Float32s) -> float:
         1.0 for sound of usual level, which is then treated exactly as the published
         pipeline does; up to 50 dB more for a quiet one. Digital silence gets 1.0.
     """
-    return _gain(_powers(samples))
+    return gain_of(level_of(samples))
 
 
-def _gain(powers: Float32s) -> float:
-    level = _level(powers)
+def gain_of(level: float) -> float:
+    """The gain for a level in dBFS."""
     if level >= QUIET_DBFS or level <= DEAD_DBFS:
         return 1.0
     return float(10.0 ** (min(HEARING_DBFS - level, MAX_GAIN_DB) / 20.0))
 
 
-def _powers(samples: Float32s) -> Float32s:
-    """Mean power of each whole frame, float32."""
-    count = len(samples) // FRAME
-    return np.asarray(np.square(samples[: count * FRAME].reshape(count, FRAME)).mean(axis=1), np.float32)
-
-
-def _level(powers: Float32s) -> float:
+def level_of(samples: Float32s) -> float:
     """Level that a tenth of the frames reach, in dBFS; digital silence is left out."""
+    count = len(samples) // FRAME
+    powers = np.asarray(np.square(samples[: count * FRAME].reshape(count, FRAME)).mean(axis=1), np.float32)
     loud = powers[powers > 10.0 ** (DEAD_DBFS / 10.0)]
     if not len(loud):
         return -np.inf
@@ -154,82 +179,3 @@ def _level(powers: Float32s) -> float:
     below, share = divmod(0.9 * (len(ordered) - 1), 1.0)
     low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
     return 10.0 * float(np.log10(low + share * (high - low)))
-
-
-class GainFinder:
-    """Finds the gain with which a recording is heard, and holds its sound until then.
-
-    10 s of usual level, which most recordings begin with, give 1. If none come in a minute, or
-    before the end, the gain follows from all that was held.
-    """
-
-    def __init__(self) -> None:
-        self._blocks: list[Float32s] = []
-        self._powers = np.zeros(0, np.float32)  # of the whole frames, at most those of a minute
-        self._rest = np.zeros(0, np.float32)  # not yet a frame
-        self._units = 0  # stretches that have been looked at
-
-    @property
-    def held(self) -> Float32s:
-        """All sound so far, float32 (n,)."""
-        self._blocks = [np.concatenate([np.zeros(0, np.float32), *self._blocks])]
-        return self._blocks[0]
-
-    def push(self, samples: Float32s) -> float | None:
-        """Takes float32 (n,); gives the gain once it is known."""
-        self._blocks.append(np.array(samples, np.float32))  # a copy: the caller may use its buffer again
-        rest = np.concatenate([self._rest, samples])
-        self._powers = np.concatenate([self._powers, _powers(rest)])[: MOST_UNITS * UNIT_FRAMES]
-        self._rest = rest[len(rest) // FRAME * FRAME :].copy()
-        while len(self._powers) >= (self._units + 1) * UNIT_FRAMES:
-            unit = self._powers[self._units * UNIT_FRAMES : (self._units + 1) * UNIT_FRAMES]
-            self._units += 1
-            if _level(unit) >= QUIET_DBFS:
-                return 1.0
-            if self._units == MOST_UNITS:
-                return _gain(self._powers)
-        return None
-
-    def at_end(self) -> float:
-        """The gain if no more sound comes."""
-        # A last stretch of usual level, too short to have been looked at, is no reason for a gain.
-        last = self._powers[self._units * UNIT_FRAMES :]
-        return 1.0 if _level(last) >= QUIET_DBFS else _gain(self._powers)
-
-
-class SpeechStream:
-    """`SpeechFinder` for recordings of any level: quiet ones are made louder for the detector.
-
-    Sound is held back until its gain is known, 10 s as a rule. The result does not depend on
-    how the recording is cut into blocks.
-
-    Args:
-        gain: where it is known already: nothing is held back.
-    """
-
-    def __init__(self, gain: float | None = None) -> None:
-        self._finder = None if gain is None else SpeechFinder(gain)
-        self._gain = GainFinder()
-
-    def push(self, samples: Float32s) -> tuple[Float32s, Float32s]:
-        """Takes float32 (n,) and gives (samples, voiced samples among them), both of which may come later."""
-        if self._finder is not None:
-            return samples, self._finder.push(samples)
-        gain = self._gain.push(samples)
-        return (np.zeros(0, np.float32), np.zeros(0, np.float32)) if gain is None else self._begin(gain)
-
-    def finish(self) -> tuple[Float32s, Float32s]:
-        """What is still held: (samples, voiced samples)."""
-        if self._finder is not None:
-            return np.zeros(0, np.float32), np.zeros(0, np.float32)
-        return self._begin(self._gain.at_end())
-
-    def _begin(self, gain: float) -> tuple[Float32s, Float32s]:
-        held, self._gain = self._gain.held, GainFinder()  # which lets the sound go
-        self._finder = SpeechFinder(gain)
-        return held, self._finder.push(held)
-
-    @property
-    def segments(self) -> NDArray[np.int64]:
-        """int64, (k, 2): the segments so far, start and end in samples."""
-        return self._finder.segments if self._finder else np.zeros((0, 2), np.int64)

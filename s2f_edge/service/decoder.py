@@ -45,6 +45,7 @@ from s2f_edge.errors import (
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.soundfile_reader import BLOCK_SECONDS
+from s2f_edge.interrupts import started_apart
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ MOST_OUT = BLOCK_SECONDS * SAMPLE_RATE * 4 * 2  # bytes of one block, resampled;
 MOST_PACKET_S = 0.12  # RFC 6716
 OPUS_RATE = 48_000
 
+LIMITS_MEMORY = sys.platform == "linux"
 RAISED = (UnreadableAudioError, MissingDecoderError, InvalidSamplesError, TooLongError, ProvenanceError)
 
 
@@ -76,7 +78,7 @@ class Decoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # libraries write what they find in a file
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # a terminal's Ctrl-C ends the service, which first finishes what it has begun
+            **started_apart(),  # a terminal's Ctrl-C ends the service, which first finishes what it has begun
         )
         self._over = threading.Event()
 
@@ -214,6 +216,8 @@ class DecoderPool:
     def __init__(self, size: int, megabytes: int) -> None:
         self._megabytes = megabytes
         self._closed = False
+        if not LIMITS_MEMORY:
+            log.warning("Decoders have no memory limit on this system; keep max_bytes and max_seconds small.")
         self._idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
         self._busy: set[Decoder] = set()
         for _ in range(size):
@@ -283,16 +287,28 @@ def _confine(megabytes: int) -> None:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if sys.platform == "linux":
-        pages = int(open("/proc/self/statm").read().split()[0])  # noqa: PTH123, SIM115
+    if LIMITS_MEMORY:
+        pages = int(open("/proc/self/statm", "rb").read().split()[0])  # noqa: PTH123, SIM115
         limit = pages * resource.getpagesize() + (megabytes << 20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+_watch: threading.Timer | None = None
+
+
 def _alarm(seconds: float) -> None:
-    """The kernel ends this process then, also where the parent is gone and this one hangs; 0 calls it off."""
+    """The kernel ends this process then, also where the parent is gone and this one hangs; 0 calls it off. On Windows
+    a thread does it."""
+    global _watch
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
+        return
+    if _watch:
+        _watch.cancel()
+    _watch = threading.Timer(seconds, os._exit, (1,)) if seconds else None
+    if _watch:
+        _watch.daemon = True
+        _watch.start()
 
 
 def _answer(pipe: IO[bytes], kind: bytes, payload: bytes = b"") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import mimetypes
 from pathlib import Path
 
 import fastapi_offline
@@ -43,6 +44,14 @@ DOCS_PAGE = """<!doctype html>
 <script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>
 </body></html>
 """
+# Windows keeps types in its registry, where another program may have made text/plain of a script.
+TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+}
 DOCS_START = "SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true })\n"
 
 STATUS_PATHS = APIRouter(tags=["running it"])
@@ -83,6 +92,8 @@ def version(state: State) -> schemas.Version:
 
 def _serve_page(app: FastAPI, on_device: bool) -> None:
     """One route per file: a mount at / would also take what has another method than the API's."""
+    for suffix, kind in TYPES.items():
+        mimetypes.add_type(kind, suffix)
     files = StaticFiles(directory=WEB)
 
     def add(address: str, file: str) -> None:

@@ -90,7 +90,7 @@ def evaluate(
         _realism(metavar="NAME[+NAME]", help="Sets of these that count as photographs (default: all, each alone)."),
     ] = None,
     talk: Annotated[
-        bool, _running("--talk", help="Measure the packs' motion instead, on the store's talking heads.")
+        bool, _running("--talk", help="Measure the packs' speaking faces instead, on the store's talking heads.")
     ] = False,
     pairs: Annotated[int, _realism(min=0, help="Pairs on the page on which people tell them apart; 0: no page.")] = 40,
     seed: Annotated[int, _running(min=0, help="Of every choice and every trial.")] = 0,
@@ -120,12 +120,12 @@ def evaluate(
 
     try:
         check_replaceable(out, is_report)  # before the work, and again after it
-        packs = {n: _pack(p) for n, p in _named(pack, "pack")}
+        packs = {n: pack_of(p) for n, p in named(pack, "pack")}
         if talk:
-            result, listed = evaluate_talk(store, packs, draws, seed, cache.parent)
+            result, listed = evaluate_talk(store, packs, open_recogniser(recogniser), draws, seed, cache.parent)
         else:
             settings = EvaluationSettings(
-                store=store, packs=packs, pictures=dict(_pictures(pictures)),
+                store=store, packs=packs, pictures=dict(named_pictures(pictures)),
                 references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()),
                 oracle=oracle, people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,
                 trained_with=_hashes(trained_with or []), trials=trials, draws=draws, voice_side=voice_side, seed=seed,
@@ -149,7 +149,7 @@ def evaluate(
         _print(result, out)
 
 
-def _named(given: list[str] | None, kind: str) -> list[tuple[str, str]]:
+def named(given: list[str] | None, kind: str) -> list[tuple[str, str]]:
     """(name, folder) of each NAME=FOLDER or FOLDER."""
     from s2f_train.evaluate.systems import EvaluateError
 
@@ -166,12 +166,12 @@ def _named(given: list[str] | None, kind: str) -> list[tuple[str, str]]:
     return found
 
 
-def _pack(folder: str) -> Path | None:
+def pack_of(folder: str) -> Path | None:
     return None if folder == "default" and not Path(folder).exists() else Path(folder)
 
 
-def _pictures(given: list[str] | None) -> list[tuple[str, Path]]:
-    return [(name, Path(folder)) for name, folder in _named(given, "pictures")]
+def named_pictures(given: list[str] | None) -> list[tuple[str, Path]]:
+    return [(name, Path(folder)) for name, folder in named(given, "pictures")]
 
 
 def _hashes(given: list[str]) -> dict[str, frozenset[str]]:

@@ -6,12 +6,13 @@ import logging
 
 import typer
 
-from s2f_train.cli import evaluate, fit, prepare
+from s2f_train.cli import evaluate, fit, prepare, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 prepare.register(app)
 fit.register(app)
 evaluate.register(app)
+study.register(app)
 
 
 @app.callback()

@@ -6,10 +6,14 @@ import numpy as np
 
 from s2f_edge.hearing.features import Float32s
 from s2f_train.config import AugmentSettings
-from s2f_train.data.degrade import add_noise, reverberate, telephone, vorbis
+from s2f_train.data.degrade import add_noise, mp3, reverberate, telephone, vorbis
 from s2f_train.gate.sounds import Rng, Sound
 
 GAIN_DB = (-30.0, 12.0)
+# Recordings as people have them: most with noise, many through a codec, a telephone or a room.
+ELSEWHERE = AugmentSettings(
+    noise_share=0.5, noise_db=(3.0, 25.0), gain_share=0.3, telephone_share=0.35, room_share=0.25, codec_share=0.6
+)
 
 
 def augment(rng: Rng, samples: Float32s, settings: AugmentSettings) -> Float32s:
@@ -32,7 +36,7 @@ def augment(rng: Rng, samples: Float32s, settings: AugmentSettings) -> Float32s:
     if chance[3] < settings.telephone_share:
         x = telephone(x)
     if chance[4] < settings.codec_share:
-        x = vorbis(rng, x)
+        x = (mp3 if rng.random() < 0.5 else vorbis)(rng, x)
     return np.clip(x, -1, 1).astype(np.float32)
 
 

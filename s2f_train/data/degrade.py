@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import soundfile
 
-from s2f_edge.hearing.features import SAMPLE_RATE
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_train.gate.sounds import Rng, Sound, coloured, fft_shape
+
+MP3_LEVELS = (0.6, 0.93)  # of libsndfile: 64 and 16 kbit/s at 16 kHz
+CODEC_BLOCK = 4_096  # libsndfile's Vorbis overflows the stack when it is given a long recording at once
 
 
 def telephone(x: Sound) -> Sound:
@@ -36,10 +40,31 @@ def add_noise(rng: Rng, x: Sound, snr_db: float) -> Sound:
 
 def vorbis(rng: Rng, x: Sound) -> Sound:
     """Through the codec that the speech has been through, so that its traces tell nothing."""
-    file = io.BytesIO()
+    return _compressed(x, "OGG", "VORBIS")
+
+
+def mp3(rng: Rng, x: Sound) -> Sound:
+    """Through MP3 of 16 to 64 kbit/s."""
+    return _compressed(x, "MP3", "MPEG_LAYER_III", compression_level=rng.uniform(*MP3_LEVELS), bitrate_mode="CONSTANT")
+
+
+def _compressed(x: Sound, container: str, codec: str, **how: Any) -> Sound:
     peak = np.abs(x).max() + 1e-9
-    soundfile.write(file, (x / peak * 0.8).astype(np.float32), SAMPLE_RATE, format="OGG", subtype="VORBIS")
-    return soundfile.read(io.BytesIO(file.getvalue()))[0][: len(x)] * peak / 0.8
+    decoded, _ = through_codec((x / peak * 0.8).astype(np.float32), SAMPLE_RATE, container, codec, **how)
+    fitted = np.zeros(len(x))
+    fitted[: len(decoded)] = decoded[: len(x)]
+    return fitted * peak / 0.8
+
+
+def through_codec(samples: Float32s, rate: int, container: str, codec: str, **how: Any) -> tuple[Float32s, int]:
+    """Sound and its rate after a codec of libsndfile, perhaps a little longer or shorter; `how` is for `SoundFile`."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", rate, 1, format=container, subtype=codec, **how) as written:
+        for begin in range(0, len(samples), CODEC_BLOCK):
+            written.write(samples[begin : begin + CODEC_BLOCK])
+    file.seek(0)
+    decoded, rate = soundfile.read(file, dtype="float32")
+    return decoded, rate
 
 
 def recorded(rng: Rng, x: Sound) -> Sound:

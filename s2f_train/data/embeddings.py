@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from s2f_edge.hearing import audio, fbank, features, frontend
 from s2f_edge.hearing.features import Float32s, repeat_to
 from s2f_edge.hearing.frontend import FRONT_ENDS, LogMel64FrontEnd
 from s2f_edge.interrupts import children_without_ctrl_c
+from s2f_edge.processes import at_most
+from s2f_train.data import augment, degrade
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models import campplus, light, voice
 from s2f_train.models.projected import ProjectedEncoder
@@ -34,7 +37,7 @@ _store: Store
 
 
 def embed(
-    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path, jobs: int | None = None
+    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path, jobs: int | None = None, copy: int = 0
 ) -> list[Tensor]:
     """Embeddings of every window of every voice, by the runtime's own front end, on all cores.
 
@@ -43,6 +46,8 @@ def embed(
         encoder: a voice network on the CPU; `features` names its front end.
         cache: folder; embeddings of the same voices by the same weights are taken from there.
         jobs: processes; None: one a core.
+        copy: 0: voices as they are stored; any other number: as if recorded elsewhere (`augment.ELSEWHERE`), each
+            number in another way.
 
     Returns:
         In the order of `samples`, float32 (windows, embedding).
@@ -52,11 +57,11 @@ def embed(
     """
     if isinstance(encoder, ProjectedEncoder):  # what is kept serves every projection
         with torch.inference_mode():
-            return [encoder.project(w).clone() for w in embed(store, samples, encoder.encoder, cache, jobs)]
-    path = cache / f"embeddings-{_digest(store, samples, encoder)}.safetensors"
+            return [encoder.project(w).clone() for w in embed(store, samples, encoder.encoder, cache, jobs, copy)]
+    path = cache / f"embeddings-{_digest(store, samples, encoder, copy)}.safetensors"
     if not path.exists():
         log.info("embedding %d voices by %s", len(samples), encoder.kind)
-        windows = _embed_all(store, samples, encoder, jobs)
+        windows = _embed_all(store, samples, encoder, jobs, copy)
         joined = torch.from_numpy(np.concatenate(windows))
         counts = torch.tensor([len(w) for w in windows])
         cache.mkdir(parents=True, exist_ok=True)
@@ -67,14 +72,16 @@ def embed(
     return list(torch.split(found["windows"], found["counts"].tolist()))
 
 
-def embed_once(store: Store, samples: list[Sample], encoder: nn.Module, cache: Path, fabric: Fabric) -> list[Tensor]:
+def embed_once(
+    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path, fabric: Fabric, copy: int = 0
+) -> list[Tensor]:
     """`embed` by the first process of each machine; the others take what it kept."""
-    first = embed(store, samples, encoder, cache) if fabric.local_rank == 0 else None
+    first = embed(store, samples, encoder, cache, copy=copy) if fabric.local_rank == 0 else None
     fabric.barrier()
-    return embed(store, samples, encoder, cache) if first is None else first
+    return embed(store, samples, encoder, cache, copy=copy) if first is None else first
 
 
-def _digest(store: Store, samples: list[Sample], encoder: nn.Module) -> str:
+def _digest(store: Store, samples: list[Sample], encoder: nn.Module, copy: int) -> str:
     """Of what the embeddings depend on: weights, voices, and the code of the front end."""
     digest = hashlib.sha256()
     for name, tensor in encoder.state_dict().items():
@@ -82,18 +89,21 @@ def _digest(store: Store, samples: list[Sample], encoder: nn.Module) -> str:
     for module in (audio, features, fbank, frontend, voice, campplus, light):
         digest.update(Path(module.__file__ or "").read_bytes())
     digest.update(Path(__file__).read_bytes())
-    digest.update(json.dumps([store.facts, [s.key for s in samples]]).encode())
+    if copy:
+        for module in (augment, degrade):
+            digest.update(Path(module.__file__ or "").read_bytes())
+    digest.update(json.dumps([store.facts, [s.key for s in samples], *([copy] if copy else [])]).encode())
     return digest.hexdigest()[:20]
 
 
-def _embed_all(store: Store, samples: list[Sample], encoder: nn.Module, jobs: int | None) -> list[Float32s]:
+def _embed_all(store: Store, samples: list[Sample], encoder: nn.Module, jobs: int | None, copy: int) -> list[Float32s]:
     found = []
     if len(samples) < FEW:  # processes take longer to start
-        return [windows_of(store, sample, encoder) for sample in samples]
+        return [windows_of(store, sample, encoder, copy) for sample in samples]
     context = multiprocessing.get_context("spawn")  # forking a process that has threads, or a GPU, goes wrong
-    with ProcessPoolExecutor(jobs or os.cpu_count(), context, _start, (store, encoder)) as pool:
+    with ProcessPoolExecutor(at_most(jobs), context, _start, (store, encoder)) as pool:
         with children_without_ctrl_c():
-            results = pool.map(_embed, samples, chunksize=32)
+            results = pool.map(_embed, samples, [copy] * len(samples), chunksize=32)
         for done, windows in enumerate(results, 1):
             found.append(windows)
             if done % 1000 == 0:
@@ -107,14 +117,14 @@ def _start(store: Store, encoder: nn.Module) -> None:
     _encoder, _store = encoder, store
 
 
-def _embed(sample: Sample) -> Float32s:
-    return windows_of(_store, sample, _encoder)
+def _embed(sample: Sample, copy: int) -> Float32s:
+    return windows_of(_store, sample, _encoder, copy)
 
 
-def windows_of(store: Store, sample: Sample, encoder: nn.Module) -> Float32s:
-    """Embeddings of every window of a voice, float32 (windows, embedding)."""
+def windows_of(store: Store, sample: Sample, encoder: nn.Module, copy: int = 0) -> Float32s:
+    """Embeddings of every window of a voice, float32 (windows, embedding); `copy` is as of `embed`."""
     windows: Float32s
-    if encoder.features == "logmel-64":
+    if encoder.features == "logmel-64" and not copy:
         logmel = repeat_to(store.logmel(sample).astype(np.float32), LogMel64FrontEnd.MIN_FRAMES)
         with torch.inference_mode():
             windows = encoder(torch.from_numpy(np.ascontiguousarray(logmel.T))[None]).numpy()
@@ -123,6 +133,9 @@ def windows_of(store: Store, sample: Sample, encoder: nn.Module) -> Float32s:
         speech = audio.read(store.read(sample, "flac")).samples
     except AudioError as error:
         raise StoreError(f"{store.folder / sample.shard}: {sample.key}: {error}") from None
+    if copy:
+        rng = np.random.default_rng([copy, zlib.crc32(sample.key.encode())])
+        speech = augment.augment(rng, speech, augment.ELSEWHERE)
     windows = windows_of_speech(speech, encoder).numpy()
     return windows
 

@@ -27,6 +27,7 @@ from s2f_edge.hearing.frontend import Fbank80FrontEnd
 from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
+from s2f_edge.processes import at_most
 from s2f_train.config import LightSettings
 from s2f_train.data.augment import augment
 from s2f_train.data.store import Sample, Store
@@ -128,7 +129,7 @@ def _piece(first: int, count: int, frames: int) -> tuple[NDArray[np.float16], Fl
 
 def _processes(maker: _Maker) -> ProcessPoolExecutor:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each process has a core
-    return ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), _start, (maker,))
+    return ProcessPoolExecutor(at_most(None), multiprocessing.get_context("spawn"), _start, (maker,))
 
 
 def _is_ours(folder: Path) -> bool:

@@ -76,7 +76,7 @@ def members(archive: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

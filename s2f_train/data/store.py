@@ -236,7 +236,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         StoreError: it is missing, or a line is no JSON.
     """
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             for line in file:
                 yield json.loads(line)
     except (OSError, ValueError) as error:

@@ -30,6 +30,12 @@ def cautions(scene: Scene, split: str, store: Store, models: dict[str, Speech2Fa
         found.append(f"The gallery holds {people} people; others state figures for 100.")
     if labelled < FEW_LABELS:
         found.append(f"The data say the gender of {labelled} of {people} people: gender figures are rough.")
+    return found + training_cautions(store, models)
+
+
+def training_cautions(store: Store, models: dict[str, Speech2Face]) -> list[str]:
+    """Of packs that have no general generator, or whose training may have known the people of a store."""
+    found = []
     rule = store.made_of["split"]
     for name, model in models.items():
         if main_generator(model) != "general":

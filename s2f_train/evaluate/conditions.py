@@ -7,7 +7,6 @@ The signal-to-noise ratio is that of mean powers, of speech without pauses.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
@@ -19,12 +18,12 @@ import soxr
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.vad import FRAME, RING_FRAMES, find_speech, hearing_gain
 from s2f_train.data.degrade import telephone as telephone_band
+from s2f_train.data.degrade import through_codec
 from s2f_train.gate.sounds import coloured
 
 Change = Callable[[Float32s, int], Float32s | None]
 PINK = 1.0
 TELEPHONE_RATE = 8_000
-CODEC_BLOCK = 4_096  # libsndfile's Vorbis overflows the stack when it is given a long recording at once
 
 
 class Condition(NamedTuple):
@@ -81,13 +80,8 @@ def telephone(samples: Float32s, seed: int) -> Float32s:
 
 def coded(samples: Float32s, seed: int, container: str, codec: str, rate: int = SAMPLE_RATE) -> Float32s:
     """Through a codec of libsndfile at its default quality, and back."""
-    file = io.BytesIO()
     sound = samples if rate == SAMPLE_RATE else soxr.resample(samples, SAMPLE_RATE, rate)
-    with soundfile.SoundFile(file, "w", rate, 1, format=container, subtype=codec) as written:
-        for begin in range(0, len(sound), CODEC_BLOCK):
-            written.write(sound[begin : begin + CODEC_BLOCK])
-    file.seek(0)
-    decoded, rate = soundfile.read(file, dtype="float32")
+    decoded, rate = through_codec(sound, rate, container, codec)
     return _fitted(decoded if rate == SAMPLE_RATE else soxr.resample(decoded, rate, SAMPLE_RATE), len(samples))
 
 

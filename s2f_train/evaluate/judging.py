@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge.interrupts import children_without_ctrl_c
+from s2f_edge.processes import at_most
 from s2f_train.evaluate.cache import Vector, VectorCache, key_of
 from s2f_train.evaluate.progress import each
 from s2f_train.evaluate.tables import Picture
@@ -99,7 +100,7 @@ def _looked(
     items = list(new.items())
     chunks = [items[begin : begin + CHUNK] for begin in range(0, len(items), CHUNK)]
     shown = [[picture for _, picture in chunk] for chunk in chunks]
-    jobs = min(jobs or os.cpu_count() or 1, len(chunks)) if len(new) > FEW else 1
+    jobs = min(at_most(jobs), len(chunks)) if len(new) > FEW else 1
     with closing(_in_processes(judge, shown, jobs) if jobs > 1 else _here(judge, shown)) as told:
         for chunk, vectors in zip(chunks, told, strict=True):
             for vector in vectors:

@@ -45,16 +45,22 @@ def pairs_of(scene: Scene, row: Row, photographs: Photographs, count: int) -> li
     """
     rng = np.random.default_rng([scene.seed, 46])
     voices = _people_first(rng, [(int(i), str(scene.person[i])) for i in np.flatnonzero(row.system.there)])
+    real = in_turn(photographs, rng)
+    framer = Framer()
+    chosen = voices[: min(count, len(real))]
+    made = [framer(picture)[0] for i in chosen if (picture := row.system.pictures[i]) is not None]
+    return paired(real[: len(made)], made, scene.seed)
+
+
+def in_turn(photographs: Photographs, rng: np.random.Generator) -> list[Picture]:
+    """All of them, one of each set in turn, and of everyone before anyone's second."""
     sets = [photographs.sets[i] for i in rng.permutation(len(photographs.sets)).tolist()]
     turns = [_people_first(rng, list(enumerate(one.person))) for one in sets]
     real: list[Picture] = []
     for turn in range(max(map(len, turns))):
         for places, one in zip(turns, sets, strict=True):
             real += [one.pictures[places[turn]]] if turn < len(places) else []
-    framer = Framer()
-    chosen = voices[: min(count, len(real))]
-    made = [framer(picture)[0] for i in chosen if (picture := row.system.pictures[i]) is not None]
-    return paired(real[: len(made)], made, scene.seed)
+    return real
 
 
 def paired(real: Sequence[Picture], made: Sequence[Picture], seed: int) -> list[Pair]:

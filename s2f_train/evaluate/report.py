@@ -34,36 +34,44 @@ STACKED = 4  # measured columns from which ranges stand below their values
 
 
 def write_report(evaluation: Evaluation, folder: Path, trials_csv: str | bytes) -> None:
-    """Writes `report.html`, `report.json`, `trials.csv` and the evaluation's own pages, all of them or none.
+    """Writes `trials.csv` beside the files of `write_files`.
+
+    Args:
+        trials_csv: all trials, as the file shall be.
+    """
+    write_files(evaluation, folder, {"trials.csv": trials_csv})
+
+
+def write_files(evaluation: Evaluation, folder: Path, beside: Mapping[str, str | bytes]) -> None:
+    """Writes `report.html`, `report.json`, what is beside and the evaluation's own pages, all of them or none.
 
     The same evaluation gives the same bytes.
 
     Args:
-        folder: new, empty, or of an earlier report, which is replaced.
-        trials_csv: all trials, as the file shall be.
+        folder: new, empty, or of an earlier report of the same kind, which is replaced.
+        beside: name of a file -> what is in it.
 
     Raises:
         FileExistsError: the folder is something else.
         OSError: it cannot be written.
     """
-    files = {
-        "report.html": page(evaluation).encode("utf-8", "replace"),
-        "report.json": as_json(evaluation).encode("utf-8", "replace"),
-        "trials.csv": trials_csv.encode("utf-8", "replace") if isinstance(trials_csv, str) else trials_csv,
-        **{name: text.encode("utf-8", "replace") for name, text in evaluation.pages.items()},
-    }
-    with written_whole(folder, is_report) as new:
-        for name, data in files.items():
-            (new / name).write_bytes(data)
+    texts = {"report.html": page(evaluation), "report.json": as_json(evaluation), **beside, **evaluation.pages}
+    with written_whole(folder, lambda old: is_report(old, evaluation.kind)) as new:
+        for name, text in texts.items():
+            (new / name).write_bytes(text.encode("utf-8", "replace") if isinstance(text, str) else text)
 
 
-def is_report(folder: Path) -> bool:
-    """Whether a folder is what `write_report` makes."""
+def is_report(folder: Path, kind: str = "evaluation") -> bool:
+    """Whether a folder is what `write_files` makes of an evaluation of a kind."""
     try:
         facts = json.loads((folder / "report.json").read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(facts, dict) and facts.get("format") == FORMAT
+    return isinstance(facts, dict) and facts.get("format") == _format(kind)
+
+
+def _format(kind: str) -> str:
+    return FORMAT.replace("evaluation", kind)
 
 
 # ----------------------------------------------------------------------------- for programs
@@ -72,7 +80,7 @@ def is_report(folder: Path) -> bool:
 def as_json(evaluation: Evaluation) -> str:
     """All facts, tables and charts as strict JSON: a figure is an object, what is not finite is null."""
     whole = {
-        "format": FORMAT,
+        "format": _format(evaluation.kind),
         "made_by": MADE_BY,
         "title": evaluation.title,
         "notice": NOTICE,
@@ -116,17 +124,21 @@ def page(evaluation: Evaluation) -> str:
     """The page as HTML that needs nothing from elsewhere, pictures included."""
     sections = [_section(section, i) for i, section in enumerate(evaluation.sections, 1)]
     body = (
-        f"<header><h1>{escape(evaluation.title)}</h1><p>An evaluation, made by {escape(MADE_BY)}.</p>",
+        f"<header><h1>{escape(evaluation.title)}</h1><p>{_article(evaluation.kind)}, made by {escape(MADE_BY)}.</p>",
         f"<p class='promise'>{NOTICE}</p></header>",
         _warnings(evaluation.warnings),
         _tiles(evaluation.summary),
         _links(evaluation.pages),
         _facts(evaluation.facts),
-        f"<p class='reading'>{READING}</p>",
+        f"<p class='reading'>{escape(evaluation.reading or READING)}</p>",
         f"<div class='with-contents'>{_contents(evaluation.sections)}",
         f"<main>{''.join(sections)}</main></div><footer><p>{NOTICE}</p></footer>",
     )
     return document(evaluation.title, "".join(body), STYLE.read_text(encoding="utf-8"))
+
+
+def _article(kind: str) -> str:
+    return f"A{'n' if kind[0] in 'aeiou' else ''} {kind}"
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def summary(scene: Scene, rows: list[Row], sections: list[Section]) -> list[tupl
                 continue
             if np.isfinite(figure.value):
                 of = f", {tables[key].title[0].lower()}{tables[key].title[1:]}" if key.startswith("retrieval") else ""
-                tiles.append((_words(figure, kind == "share figure"), f"{what}{of}: {first}"))
+                tiles.append((words(figure, kind == "share figure"), f"{what}{of}: {first}"))
     return tiles
 
 
@@ -70,7 +70,8 @@ def trials_csv(scene: Scene, given: dict[str, Rights], voices: dict[str, list[Vo
     return file.getvalue().encode()
 
 
-def _words(figure: Figure, share: bool) -> str:
+def words(figure: Figure, share: bool) -> str:
+    """A figure with its interval as text."""
     scale, digits, unit = (100, 1, " %") if share else (1, 2, "")
     said = f"{scale * figure.value:.{digits}f}{unit}"
     if figure.low is None or figure.high is None:

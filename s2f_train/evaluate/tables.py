@@ -137,6 +137,8 @@ class Evaluation:
         warnings: sentences that a reader must see first.
         sections: in the order of the report.
         pages: name of a file beside the report -> its HTML.
+        kind: what it is, in its words and in the format of its JSON.
+        reading: how its figures are read; "": as those of an evaluation.
     """
 
     title: str
@@ -145,6 +147,8 @@ class Evaluation:
     warnings: list[str] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
     pages: dict[str, str] = field(default_factory=dict)
+    kind: str = "evaluation"
+    reading: str = ""
 
 
 def finite(value: float | None) -> float | None:

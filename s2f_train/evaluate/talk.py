@@ -13,14 +13,17 @@ import numpy as np
 
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.pack.pack import Pack
+from s2f_edge.pipeline import Speech2Face
 from s2f_edge.talk.motion import MotionNetwork, motion_of
 from s2f_train.data.store import Sample, Store
 from s2f_train.data.talks import CLOSED, CLOSURE_S, NEAR_S, Speaker, Talk, read_talk, speakers_of, split, talks_of
 from s2f_train.evaluate.intervals import Bootstrap
+from s2f_train.evaluate.judging import FaceFeatures
 from s2f_train.evaluate.systems import EvaluateError
 from s2f_train.evaluate.tables import Column, Evaluation, Figure, Section, Table
 from s2f_train.evaluate.talk_baselines import RIDGE_SECONDS, Baselines
 from s2f_train.evaluate.talk_measures import LAGS, MEASURES, best_lag, measured
+from s2f_train.evaluate.talk_pictures import picture_section
 
 GROUPS = ("new sentences", "new speakers, women", "new speakers, men", "new speakers, gender unknown")
 NOTE = (
@@ -47,9 +50,14 @@ Mover = Callable[[Float32s], Float32s]  # sound to offsets
 
 
 def evaluate_talk(
-    store_place: str, packs: dict[str, Path | None], draws: int = 1000, seed: int = 0, cache: Path = Path("runs/cache")
+    store_place: str,
+    packs: dict[str, Path | None],
+    recogniser: FaceFeatures,
+    draws: int = 1000,
+    seed: int = 0,
+    cache: Path = Path("runs/cache"),
 ) -> tuple[Evaluation, bytes]:
-    """Evaluates the motion of packs on talking heads of a store.
+    """Evaluates the motion of packs on talking heads of a store, and the pictures that they make of it.
 
     What a pack did not learn from follows from what its manifest says of the fit: the speakers that were held out, and
     the share of the others' sentences.
@@ -93,6 +101,9 @@ def evaluate_talk(
             trials += [[name, group, *line] for line in lines]
             summary.append((f"{rows[0]['opening'].value:.2f}", f"opening, {group}: {name}"))
         sections.append(Section(f"Motion of {name}", NOTE, tables))
+        if pack.manifest.animator:
+            seen = [sample for samples in groups.values() for sample in samples]
+            sections.append(picture_section(name, Speech2Face(folder), store, seen, recogniser))
         facts["packs"][name] = {"pack": pack.sha256, "fit": told, "ridge learnt from": f"{RIDGE_SECONDS:.0f} s"}
     return Evaluation(f"Motion of {', '.join(packs)}", summary, facts, warnings, sections), _csv(trials)
 

@@ -67,7 +67,7 @@ class AppearanceTask(Task):
         if settings.directions and not isinstance(voice, ProjectedEncoder):
             voice = speakers.projected_encoder(settings.directions)
             speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
-        traits, heard = speakers.traits(), speakers.traits(HEARD_DECAY)
+        traits, heard = speakers.traits(copies=speakers.elsewhere()), speakers.traits(HEARD_DECAY)
         if traits is None or heard is None:
             raise StoreError(f"{store.folder} has too few voices of known gender: two women and two men are needed.")
         voices = store.of_split("train", "voices", settings.sources)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from s2f_train.models.voice import unit
 
 # With it probabilities of the gender are nearest to the truth: log loss, cross-validation over 606 speakers, CAM++.
 WEIGHT_DECAY = 12.0
+MOST_WEIGHT = 10.0  # of a voice: a single one does not outweigh a data set
 
 
 class VoiceTraits(nn.Module):
@@ -36,37 +39,68 @@ class VoiceTraits(nn.Module):
         surprise = ((embedding - self.mean) @ self.whiten).square().mean(dim=1)
         return male, surprise
 
-    def fit(self, embeddings: Tensor, male: Tensor, weight_decay: float = WEIGHT_DECAY, floor: float = 1e-4) -> None:
+    def fit(
+        self,
+        embeddings: Tensor,
+        male: Tensor,
+        weight_decay: float = WEIGHT_DECAY,
+        floor: float = 1e-4,
+        sources: Sequence[str] = (),
+        copies: Tensor | None = None,
+    ) -> None:
         """Fits both readings.
 
         Args:
             embeddings: (n, embedding), of unit length.
             male: (n,): 1 male, 0 female, NaN unknown (then used for `surprise` alone).
-            weight_decay: of the logistic regression, in hundredths of an example.
+            weight_decay: of the logistic regression, in hundredths of an example; a voice and its copies are one.
             floor: smallest variance of a direction.
+            sources: of each voice the data set, in each of which women and men count alike; empty: all are of one.
+            copies: (k, n with known gender, embedding): the same voices as they sound elsewhere, for the gender alone.
         """
         known = ~male.isnan()
         if known.any():
-            self._fit_gender(embeddings[known], male[known], weight_decay)
+            heard = embeddings[known][None] if copies is None else torch.cat([embeddings[known][None], copies])
+            weights = balanced(male[known], [sources[i] for i in known.nonzero().flatten()] if sources else ())
+            self._fit_gender(heard, male[known].expand(heard.shape[:2]), weights / len(heard), weight_decay)
         mean = embeddings.mean(dim=0)
         _, values, directions = torch.linalg.svd(embeddings - mean, full_matrices=False)
         kept = self.settings["directions"]
         variance = (values[:kept] ** 2 / len(embeddings)).clamp_min(floor)
         self.mean, self.whiten = mean, directions[:kept].T / variance.sqrt()
 
-    def _fit_gender(self, x: Tensor, y: Tensor, weight_decay: float) -> None:
-        balance = torch.where(y > 0.5, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
+    def _fit_gender(self, x: Tensor, y: Tensor, weights: Tensor, weight_decay: float) -> None:
         optimiser = torch.optim.LBFGS(self.gender.parameters(), max_iter=500, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            logits = self.gender(x).flatten()
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, y, balance, reduction="sum")
+            logits = self.gender(x).squeeze(-1)
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, y, weights, reduction="sum")
             loss = loss + 0.5 * weight_decay * self.gender.weight.square().sum() / 100
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
         optimiser.step(closure)  # type: ignore[no-untyped-call]
+
+
+def balanced(male: Tensor, sources: Sequence[str] = ()) -> Tensor:
+    """Weights with which women and men count alike in each source: where women are few, a voice is no more a man's.
+
+    Args:
+        male: (n,): 1 male, 0 female.
+        sources: of each voice; empty: all are of one.
+
+    Returns:
+        (n,), on average 1 where both genders are there, and at most `MOST_WEIGHT`.
+    """
+    weights = torch.zeros_like(male)
+    number = {source: i for i, source in enumerate(dict.fromkeys(sources))}
+    of = torch.tensor([number[source] for source in sources]) if sources else torch.zeros(len(male))
+    for source in range(max(len(number), 1)):
+        for gender in (0.0, 1.0):
+            mine = (of == source) & (male == gender)
+            weights[mine] = 0.5 * (of == source).sum() / mine.sum().clamp_min(1)
+    return weights.clamp_max(MOST_WEIGHT)
 
 
 def mean_embedding(windows: Tensor) -> Tensor:

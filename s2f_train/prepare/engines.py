@@ -6,7 +6,7 @@ early, they end what they have begun. The shards are the same bytes.
 
 from __future__ import annotations
 
-import os
+import platform
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -39,7 +39,7 @@ def local(
             idle.put(worker)
         return unit
 
-    count = min(jobs or os.cpu_count() or 1, len(units))
+    count = min(processes.at_most(jobs), len(units))
     with ThreadPoolExecutor(max(1, count)) as threads:  # they only wait for the processes and write
         futures = []
         try:
@@ -86,7 +86,7 @@ def _on_node(unit: Unit, shared: tuple[str, PrepareSettings]) -> tuple[int, floa
     """Runs in a Ray task; what `tick` is told of the whole unit."""
     folder, settings = Path(shared[0]), shared[1]
     if not (folder / unit.shard).parent.is_dir():
-        raise PrepareError(f"{os.uname().nodename} does not see {folder}: the store must be on a disk of all nodes.")
+        raise PrepareError(f"{platform.node()} does not see {folder}: the store must be on a disk of all nodes.")
     told: list[tuple[int, float, int]] = []
     worker = Worker(settings)
     try:

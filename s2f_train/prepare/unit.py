@@ -153,7 +153,7 @@ def _write_index(unit: Unit, results: list[Prepared | Skipped], shard: Path, pat
         "cut": sum(made.cut for made in good),
     }
     members = _members(shard)
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head) + "\n")
         for job, made in zip(unit.jobs, results, strict=True):
             row = _sample_row(job, made, members[job.key]) if isinstance(made, Prepared) else _skipped_row(job, made)
@@ -192,7 +192,7 @@ def _skipped_row(job: Job, skipped: Skipped) -> dict[str, Any]:
 def head_of(index: Path) -> dict[str, Any] | None:
     """The first line of an index; None where it is missing or can't be read."""
     try:
-        with index.open() as file:
+        with index.open(encoding="utf-8") as file:
             head = json.loads(file.readline())
     except (OSError, ValueError):
         return None

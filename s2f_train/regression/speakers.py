@@ -22,6 +22,7 @@ from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.regression.ridge import Ridge, some
 
+COPIES = 3  # of each voice as if recorded elsewhere, from which the gender is learnt too
 CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
 TRAIT_DIRECTIONS = 64
 RIDGE_WIDTH, RIDGE_SHRINKAGE = 0.5, 0.3
@@ -35,7 +36,7 @@ class SpeakerVoices:
     encoder: nn.Module
     cache: Path | None  # None: for a plan, which needs the shapes alone
     fabric: Fabric
-    names: list[str]  # of the speaker of each clip
+    samples: list[Sample]  # the clips
     embeddings: Tensor  # (clips, embedding), of unit length
     male: Tensor  # (clips,): 1, 0, or NaN where it is not known
 
@@ -50,11 +51,9 @@ class SpeakerVoices:
             known = ", ".join(sorted({voice.source for voice in store.voices})) or "none"
             raise StoreError(f"{store.folder} has no voices to train with; its sources are {known} (setting: sources).")
         cache = None if for_plan else settings.cache
-        windows = _embedded(store, samples, encoder, cache, fabric)
         male = [{"m": 1.0, "f": 0.0, "": float("nan")}[store.identities[voice.identity].gender] for voice in samples]
-        names = [voice.identity for voice in samples]
-        embeddings = torch.stack([mean_embedding(w) for w in windows])
-        return cls(store, encoder, cache, fabric, names, embeddings, torch.tensor(male))
+        embeddings = torch.stack([mean_embedding(w) for w in _embedded(store, samples, encoder, cache, fabric)])
+        return cls(store, encoder, cache, fabric, samples, embeddings, torch.tensor(male))
 
     def windows_of(self, samples: list[Sample]) -> list[Tensor]:
         """Embeddings of the windows of voices, each (windows, embedding)."""
@@ -72,8 +71,25 @@ class SpeakerVoices:
             )
         return ProjectedEncoder.fit(self.encoder, self.embeddings, directions)
 
-    def traits(self, weight_decay: float = WEIGHT_DECAY) -> tuple[VoiceTraits, dict[str, Any]] | None:
-        """Gender and typicality, fitted, with how well; None where a gender is missing."""
+    def elsewhere(self) -> Tensor | None:
+        """The clips of known gender as if recorded elsewhere, (copies, clips, embedding); None for stored features."""
+        known = [sample for sample, male in zip(self.samples, self.male.tolist(), strict=True) if male == male]
+        if self.encoder.features == "logmel-64" or not known:
+            return None
+        copies = (
+            _embedded(self.store, known, self.encoder, self.cache, self.fabric, copy) for copy in range(1, COPIES + 1)
+        )
+        return torch.stack([torch.stack([mean_embedding(w) for w in windows]) for windows in copies])
+
+    def traits(
+        self, weight_decay: float = WEIGHT_DECAY, copies: Tensor | None = None
+    ) -> tuple[VoiceTraits, dict[str, Any]] | None:
+        """Gender and typicality, fitted, with how well; None where a gender is missing.
+
+        Args:
+            weight_decay: of the gender.
+            copies: what `elsewhere` gives: the gender is learnt from these too, women and men alike in each source.
+        """
         known = ~self.male.isnan()
         if min((self.male == 1).sum(), (self.male == 0).sum()) < 2:
             return None
@@ -81,7 +97,8 @@ class SpeakerVoices:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             traits = VoiceTraits(self.embeddings.shape[1], directions)
-            traits.fit(self.embeddings, self.male, weight_decay)
+            sources = [sample.source for sample in self.samples] if copies is not None else ()
+            traits.fit(self.embeddings, self.male, weight_decay, sources=sources, copies=copies)
             surprise = unseen_surprise(self.embeddings, directions)
         with torch.no_grad():
             male, _ = traits(self.embeddings)
@@ -102,13 +119,13 @@ def few_of_each(voices: list[Sample], most: int) -> list[Sample]:
 
 
 def _embedded(
-    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path | None, fabric: Fabric
+    store: Store, samples: list[Sample], encoder: nn.Module, cache: Path | None, fabric: Fabric, copy: int = 0
 ) -> list[Tensor]:
     """Embeddings of the windows of voices; of a plan, made-up ones."""
     if cache is None:
         size = int(encoder.settings["embedding_size"])  # type: ignore[index]
         return list(unit(torch.randn(len(samples), size))[:, None])
-    return embed_once(store, samples, encoder, cache, fabric)
+    return embed_once(store, samples, encoder, cache, fabric, copy)
 
 
 def unseen_surprise(embeddings: Tensor, directions: int, folds: int = 5) -> Tensor:

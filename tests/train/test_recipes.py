@@ -319,6 +319,7 @@ FREE = {
     "light": ["store", "runs", "pack", "rate", "width", "last", "steps", "seed", "compile"],
     "renderer": ["store", "runs", "start", "rate", "sketch_weight", "jitter", "steps", "seed", "compile"],
     "appearance": ["store", "runs", "voice", "renderer", "rate", "stretch", "own_directions", "steps", "seed"],
+    "talk": ["store", "runs", "rate", "throat", "pace_weight", "components", "versions", "steps", "seed"],
 }
 
 

@@ -48,7 +48,7 @@ def s2f_tars(root: Path) -> list[Source]:
 
 def _ages(path: Path) -> dict[str, float]:
     """Clip -> age where it is known."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         rows = [(row["clip"], row.get("age_face") or row.get("age")) for row in csv.DictReader(file)]
     return {clip: float(age) for clip, age in rows if age}
 

@@ -167,9 +167,7 @@ def resemblyzer_starts(samples: int) -> list[int]:
 
 
 def melpower_starts(samples: int) -> list[int]:
-    front_end = MelPower40FrontEnd()
-    front_end._samples = samples
-    return front_end._starts()
+    return MelPower40FrontEnd()._starts(samples)
 
 
 @settings(max_examples=300, deadline=None)

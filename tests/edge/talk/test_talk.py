@@ -127,6 +127,7 @@ def test_the_first_frame_is_the_face_of_infer(model: Speech2Face, clip: Path) ->
     assert np.array_equal(talk.still, face)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_frames(model: Speech2Face, clip: Path) -> None:
     talk = model.talk(clip, seed=1)
     frames = list(talk)
@@ -136,6 +137,7 @@ def test_the_same_seed_gives_the_same_frames(model: Speech2Face, clip: Path) -> 
     assert not same(frames, list(model.talk(clip, seed=1, head=0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fps", "count"), [(50, 126), (10, 26), (29.97, 76), (60, 151), (1, 3)])
 def test_other_rates_are_frames_between(model: Speech2Face, clip: Path, fps: float, count: int) -> None:
     usual = list(model.talk(clip, head=0))
@@ -207,6 +209,7 @@ def test_packs_without_a_renderer_cannot(tiny_pack: Path, clip: Path) -> None:
 # ------------------------------------------------------------------------------------- files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["mp4", "webm", "gif", "webp"])
 def test_files_say_where_they_come_from(model: Speech2Face, clip: Path, tmp_path: Path, form: str) -> None:
     talk = model.talk(clip, fps=10)
@@ -223,6 +226,7 @@ def test_files_say_where_they_come_from(model: Speech2Face, clip: Path, tmp_path
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_the_recording_is_the_sound(model: Speech2Face, clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     model.talk(clip).save(path)
@@ -341,6 +345,7 @@ def run(tiny_drawn_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return call
 
 
+@pytest.mark.slow
 def test_the_command(run, clip: Path, tmp_path: Path) -> None:
     done = run(clip, "--fps", 5)
     assert done.exit_code == 0, done.output
@@ -359,6 +364,7 @@ def test_the_command(run, clip: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine.mp4").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_pipes(run, clip: Path) -> None:
     done = run("-", "--out", "-", "--fps", 5, stdin=clip.read_bytes())
     assert done.exit_code == 0, done.output

@@ -113,6 +113,7 @@ def test_a_webm_has_vp9_and_opus(tmp_path: Path) -> None:
     assert read_metadata(path)["generator"] == "male"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["mp4", "webm"])
 def test_a_pipe_gets_pieces_as_they_are_made(form: str) -> None:
     pipe = Unseekable()

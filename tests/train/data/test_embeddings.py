@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import zlib
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
 
@@ -15,8 +17,10 @@ import torch
 from s2f_edge.hearing import audio, fbank, features, frontend
 from s2f_edge.hearing.features import LOGMEL_BINS
 from s2f_edge.hearing.frontend import LogMel64FrontEnd, MelPower40FrontEnd
-from s2f_train.data import embeddings
-from s2f_train.data.embeddings import embed, windows_of
+from s2f_train.data import augment as augment_module
+from s2f_train.data import degrade, embeddings
+from s2f_train.data.augment import ELSEWHERE, augment
+from s2f_train.data.embeddings import embed, windows_of, windows_of_speech
 from s2f_train.data.store import Store, StoreError
 from s2f_train.models import campplus, voice
 from s2f_train.models.projected import ProjectedEncoder
@@ -83,6 +87,39 @@ def test_they_come_in_order_and_again_from_the_cache(
     monkeypatch.setattr(embeddings, "windows_of", fail)
     again = embed(store, samples, encoder, tmp_path / "cache")
     assert [w.tolist() for w in again] == [w.tolist() for w in first]
+
+
+@pytest.mark.parametrize("kind", ["wen-cnn", "ge2e-lstm"])
+def test_copies_are_of_the_same_voices_recorded_elsewhere(store: Store, tmp_path: Path, kind: str) -> None:
+    """Each number is another recording, the same at each call; 0 is the voice as it is stored."""
+    encoder = network() if kind == "wen-cnn" else GE2EEncoder(16, 12, 1).eval()
+    cache = tmp_path / "cache"
+    plain, first, second = (embed(store, store.voices, encoder, cache, copy=copy) for copy in (0, 1, 2))
+    assert len(list(cache.iterdir())) == 3
+    assert all(not torch.equal(torch.cat(a), torch.cat(b)) for a, b in combinations((plain, first, second), 2))
+    for sample, windows in zip(store.voices, second, strict=True):
+        speech = soundfile.read(io.BytesIO(store.read(sample, "flac")), dtype="float32")[0]
+        rng = np.random.default_rng([2, zlib.crc32(sample.key.encode())])
+        expected = windows_of_speech(augment(rng, speech, ELSEWHERE), encoder)
+        torch.testing.assert_close(windows, expected)
+    shutil.rmtree(cache)
+    assert [w.tolist() for w in embed(store, store.voices, encoder, cache, copy=1)] == [w.tolist() for w in first]
+
+
+@pytest.mark.parametrize("module", [augment_module, degrade], ids=lambda m: m.__name__)
+def test_copies_that_are_kept_are_of_the_code_that_makes_them(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    counts = []
+    for _ in range(2):
+        for copy in (0, 1):
+            embed(store, store.voices[:1], network(), tmp_path, copy=copy)
+        counts.append(len(list(tmp_path.glob("embeddings-*"))))
+        assert module.__file__
+        changed = tmp_path / "changed.py"
+        changed.write_bytes(Path(module.__file__).read_bytes() + b"# changed")
+        monkeypatch.setattr(module, "__file__", str(changed))
+    assert counts == [2, 3]  # the voices as they are stored are not heard again
 
 
 def test_the_cache_is_of_these_weights_voices_and_store(store: Store, tmp_path: Path) -> None:

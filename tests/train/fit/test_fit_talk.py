@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.add_motion import main as add_motion
+from export.add_talk import main as add_talk
 from s2f_edge.pack.pack import Pack
 from s2f_edge.talk.motion import MotionNetwork, motion_of
 from s2f_train import checkpoint
@@ -73,7 +73,7 @@ def run(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def pack(run: Path, place: Path) -> Path:
     folder = make_pack(place / "pack")
-    assert add_motion(["--pack", str(folder), "--run", str(run)]) == 0
+    assert add_talk(["--pack", str(folder), "--run", str(run)]) == 0
     return folder
 
 
@@ -166,9 +166,9 @@ def test_what_cannot_be_added_to_a_pack_is_said(
 ) -> None:
     folder = make_pack(tmp_path / "pack")
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert add_motion(["--pack", str(folder), "--run", str(tmp_path)]) == 1
-    assert "no run" in capsys.readouterr().err
-    assert add_motion(["--pack", str(place), "--run", str(tmp_path)]) == 1
+    assert add_talk(["--pack", str(folder), "--run", str(tmp_path)]) == 1
+    assert "nor a run" in capsys.readouterr().err
+    assert add_talk(["--pack", str(place), "--run", str(tmp_path)]) == 1
     assert "is not a model pack" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 

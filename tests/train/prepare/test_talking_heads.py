@@ -116,7 +116,7 @@ class MadeMesh:
 
 
 def moved(path: Path, mesh: Any, sound: Path | None = None, seconds: float = 60.0) -> NDArray[np.float32]:
-    return motion_of(Place(str(path)), Place(str(sound or path)), mesh, seconds)
+    return motion_of(Place(str(path)), Place(str(sound or path)), mesh, seconds)[0]
 
 
 # ------------------------------------------------------------------------- sources

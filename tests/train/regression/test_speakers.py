@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +17,9 @@ from s2f_train.config import GanSettings
 from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
 from s2f_train.evaluate.error_rate import equal_error_rate
-from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits
-from s2f_train.models.voice import VoiceEmbeddingNetwork, unit
-from s2f_train.regression.speakers import SpeakerVoices, nearest_targets, unseen_surprise
+from s2f_train.models.traits import MOST_WEIGHT, WEIGHT_DECAY, VoiceTraits, balanced
+from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork, unit
+from s2f_train.regression.speakers import COPIES, SpeakerVoices, nearest_targets, unseen_surprise
 from tests.train.made_store import Person, made_store
 
 SHORT = (60, 80)
@@ -80,7 +83,8 @@ def test_only_the_sources_that_are_asked_for(store: Store, encoder: VoiceEmbeddi
 
 def of_embeddings(embeddings: torch.Tensor, male: list[float]) -> SpeakerVoices:
     nothing: object = None
-    return SpeakerVoices(nothing, nothing, Path(), nothing, [], embeddings, torch.tensor(male))  # type: ignore[arg-type]
+    samples = [SimpleNamespace(source="made")] * len(male)
+    return SpeakerVoices(nothing, nothing, Path(), nothing, samples, embeddings, torch.tensor(male))  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------- gender and typicality
@@ -123,6 +127,77 @@ def test_traits_are_the_same_each_time_and_leave_the_dice() -> None:
     assert made[1] is not None
     for key, tensor in made[0][0].state_dict().items():
         assert torch.equal(made[1][0].state_dict()[key], tensor)
+
+
+def test_copies_from_elsewhere_teach_what_stays_of_the_gender() -> None:
+    """What tells genders apart in the stored voices alone is of no use where it is lost."""
+    embeddings, male = crowd_of_embeddings()
+    generator = torch.Generator().manual_seed(3)
+
+    def elsewhere(embeddings: torch.Tensor, male: list[float]) -> torch.Tensor:
+        copy = embeddings + 0.02 * torch.randn(embeddings.shape, generator=generator)
+        copy[:, 0] = 0.0
+        copy[:, 1] += 0.3 * (2 * torch.tensor(male) - 1)
+        return unit(copy)
+
+    speakers = of_embeddings(embeddings, male)
+    copies = torch.stack([elsewhere(embeddings, male) for _ in range(2)])
+    plain, taught = speakers.traits(), speakers.traits(copies=copies)
+    assert plain
+    assert taught
+    new, truth = crowd_of_embeddings(60, seed=9)
+    right = []
+    for traits, _ in (plain, taught):
+        with torch.no_grad():
+            told = [traits(x)[0] > 0.5 for x in (new, elsewhere(new, truth))]
+        right.append([float((x == (torch.tensor(truth) > 0.5)).float().mean()) for x in told])
+    assert right[0][0] == right[1][0] == 1
+    assert right[0][1] < 0.8
+    assert right[1][1] > 0.95
+    assert torch.equal(plain[0].whiten, taught[0].whiten)  # what is usual is as before
+
+
+def test_women_and_men_weigh_alike_in_each_source() -> None:
+    male = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0])
+    torch.testing.assert_close(balanced(male[:4]), torch.tensor([2 / 3, 2 / 3, 2 / 3, 2.0]))
+    found = balanced(male, ["a", "a", "a", "a", "b", "b", "c"])
+    torch.testing.assert_close(found, torch.tensor([2 / 3, 2 / 3, 2 / 3, 2.0, 1.0, 1.0, 0.5]))
+    lonely = balanced(torch.tensor([0.0] + [1.0] * 99))
+    assert lonely[0] == MOST_WEIGHT
+
+
+def test_where_women_are_few_a_voice_is_no_more_a_mans() -> None:
+    """A data set with hardly any women says nothing of a voice that sounds like its recordings."""
+    embeddings, male = crowd_of_embeddings(400)
+    embeddings[200:, 2] += 0.5  # how the other set sounds
+    kept = [i for i in range(400) if i < 200 or male[i] == 1 or i % 20 == 0]
+    embeddings, male = unit(embeddings)[kept], [male[i] for i in kept]
+    sources = ["even" if i < 200 else "other" for i in kept]
+    leaning = []
+    for known in ((), sources):
+        traits = VoiceTraits(16, 8)
+        traits.fit(embeddings, torch.tensor(male), sources=known)
+        leaning.append(float(traits.gender.weight[0, 2].detach()))
+    assert leaning[0] > 0.5
+    assert abs(leaning[1]) < 0.5 * leaning[0]
+
+
+def test_copies_are_of_voices_of_known_gender(tmp_path: Path) -> None:
+    store = made_store(tmp_path / "sounds", PEOPLE, flac=True)
+    torch.manual_seed(0)
+    found = speakers(store, GE2EEncoder(16, 12, 1).eval(), tmp_path)
+    copies = found.elsewhere()
+    assert copies is not None
+    assert copies.shape == (COPIES, 6, 12)  # Amy 2, Bob 1, Dan 3; of Cat nothing is known
+    assert all(not torch.equal(a, b) for a, b in combinations([found.embeddings[~found.male.isnan()], *copies], 2))
+    torch.testing.assert_close(copies.norm(dim=2), torch.ones(COPIES, 6))
+    planned = dataclasses.replace(found, cache=None).elsewhere()
+    assert planned is not None
+    assert planned.shape == copies.shape
+
+
+def test_stored_features_have_no_copies(store: Store, encoder: VoiceEmbeddingNetwork, tmp_path: Path) -> None:
+    assert speakers(store, encoder, tmp_path).elsewhere() is None
 
 
 def test_more_decay_makes_the_gender_less_sure() -> None:
