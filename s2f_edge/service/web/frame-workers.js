@@ -10,9 +10,19 @@ export class FrameWorkers {
     this.workers = Array.from({ length: count }, () => new Task(new URL("device/frames.js", document.baseURI)));
   }
 
-  /** @param {object} face manifest, base, animator, texture, shape, levels: see device/frames.js */
-  load(face) {
-    return Promise.all(this.workers.map((worker) => worker.ask({ task: "load", ...face })));
+  /** Once. @param {() => Promise<{manifest: object, base: string, animator: ArrayBuffer}>} parts */
+  load(parts) {
+    this.loaded ??= parts().then((given) => this.all({ task: "load", ...given }));
+    return this.loaded;
+  }
+
+  /** Whose frames come from now on. @param {{texture: object, shape: object, levels: Int8Array}} face */
+  take(face) {
+    return this.all({ task: "take", ...face });
+  }
+
+  all(task) {
+    return Promise.all(this.workers.map((worker) => worker.ask(task)));
   }
 
   get idle() {

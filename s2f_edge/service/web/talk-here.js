@@ -53,12 +53,11 @@ export class HereTalk {
   async make() {
     const { look, generator, level, seed } = this.face;
     workers ??= new FrameWorkers();
-    const [{ waveform, ...still }, parts] = await Promise.all([
-      speech.still(this.clip.blob, look, generator),
-      speech.animator(),
-    ]);
+    const loading = workers.load(speech.animator);
+    loading.catch(() => {}); // it is met below
+    const { waveform, ...still } = await speech.still(this.clip.blob, look, generator);
     this.motion = new Motion(waveform, speech.about(), gainOf(level), speech.motion, seed);
-    await Promise.all([workers.load({ ...parts, ...still }), this.motion.hear(0)]);
+    await Promise.all([loading.then(() => workers.take(still)), this.motion.hear(0)]);
     if (this.ended) throw new Problem("cancelled");
     this.show = new Show(this.motion, workers, this.canvas, () => this.media.currentTime);
     this.media.addEventListener("seeking", this.leap);

@@ -12,6 +12,8 @@ self.onmessage = async ({ data: { task, ...given } }) => {
       ort ??= await runtime(given.manifest, given.base);
       ort.env.wasm.numThreads = 1; // there are as many of these workers as are of use
       session ??= await sessionOf(ort, given.animator);
+      self.postMessage({ done: {} });
+    } else if (task === "take") {
       face = { levels: given.levels, texture: tensor(given.texture), shape: tensor(given.shape) };
       self.postMessage({ done: {} });
     } else {

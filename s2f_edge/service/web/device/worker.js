@@ -113,11 +113,12 @@ async function faces({ samples: given, rate, gender, count, others }) {
   );
   const facts = factsOf(found, made, generator, gender);
   const looks = looksOf(made, count);
-  const drawn = looks ? await Promise.all(looks.map(draw)) : piecesOf(made.faces, count);
+  const drawn = looks ? await drawnOf(looks) : piecesOf(made.faces, count);
   lap("renderer");
   const files = await pictures(drawn, generator);
   lap("pictures");
-  return { facts: { ...facts, timings_ms: timings }, pictures: files, looks: ready.manifest.talk ? looks : null };
+  const moving = looks && ready.manifest.talk ? looks.map((look, i) => ({ look, drawn: drawn[i] })) : null;
+  return { facts: { ...facts, timings_ms: timings }, pictures: files, looks: moving };
 }
 
 function factsOf(found, made, generator, asked) {
@@ -156,10 +157,14 @@ function looksOf(made, count) {
   return inner.map((_, i) => ({ inner: inner[i], outer: outer[i], shape: shape[i] }));
 }
 
-/** The picture of a look: RGB, with its dimensions. */
-async function draw(look) {
-  const { face } = await rendered(look);
-  return { data: pixelsOf(face, 3), dims: [1, face.dims[2], face.dims[3], 3] };
+/** The pictures of looks: RGB, with their dimensions. */
+async function drawnOf(looks) {
+  const drawn = [];
+  for (const look of looks) {
+    const { face } = await rendered(look);
+    drawn.push({ data: pixelsOf(face, 3), dims: [1, face.dims[2], face.dims[3], 3] });
+  }
+  return drawn;
 }
 
 function rendered(look) {
@@ -182,12 +187,12 @@ async function pictures(faces, generator) {
  * What a face needs to speak: the sound at our rate, and the face on the mean shape, from which all frames are made.
  * The watermark of all frames is that of the first one.
  */
-async function still({ samples, rate, look, generator }) {
+async function still({ samples, rate, look: { look, drawn }, generator }) {
   const { manifest, marks } = ready;
   const mean = { data: Float32Array.from(manifest.talk.mean_shape.flat()), dims: look.shape.dims };
   const { face: texture } = await rendered({ ...look, shape: mean });
-  const { data, dims } = await draw(look);
-  const levels = levelsOf(data, patternOf(marks, manifest.marks, generator, dims[1]), IN_VIDEO);
+  const pattern = patternOf(marks, manifest.marks, generator, drawn.dims[1]);
+  const levels = levelsOf(drawn.data, pattern, IN_VIDEO);
   return { waveform: atOurRate(samples, rate), texture: { data: texture.data, dims: texture.dims }, shape: look.shape, levels };
 }
 
