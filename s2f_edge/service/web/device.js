@@ -63,16 +63,18 @@ function supported() {
  * @param {object} on
  * @param {(share: number, loaded: number, total: number) => void} on.progress of the download
  * @param {AbortSignal} on.signal
+ * @param {() => void} [on.loaded] called when all is there and faces are begun
  * @returns {Promise<{facts: Record<string, any>, pictures: Blob[], looks: object[] | null}>} looks are what `Speech`
  *   makes faces speak from, where the pack can
  * @throws {Problem}
  */
-export async function facesHere(blob, wish, { progress, signal }) {
+export async function facesHere(blob, wish, { progress, signal, loaded = () => {} }) {
   if (!supported()) throw new Problem("device-unsupported");
   const sound = await decoded(blob);
   await ask({ task: "load", manifest, base: BASE }, signal, progress);
   kept = await isKept(manifest, BASE);
   progress(1, 0, 0);
+  loaded();
   return ask({ task: "faces", ...wish, ...sound }, signal, progress);
 }
 

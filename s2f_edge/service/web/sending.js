@@ -8,6 +8,7 @@ import { blobOf } from "./pictures.js";
 import { showProblem } from "./problem.js";
 import { back, define, go, replace } from "./screens.js";
 import { keepAnswer, session } from "./session.js";
+import { expectTalk } from "./talk.js";
 
 const FACES = 4;
 const SIZE = 512;
@@ -60,7 +61,7 @@ async function run() {
   };
   try {
     const { facts, blobs, looks } = wish.here
-      ? await made(clip, { gender, count: FACES, others: Boolean(others) }, { progress, signal })
+      ? await made(clip, { gender, count: FACES, others: Boolean(others) }, { progress, signal, loaded: expectTalk })
       : await sent(clip, options, { progress, signal });
     const left = blobs.slice(wish.here ? 0 : skipped);
     const faces = left.map((blob, i) => ({ blob, url: URL.createObjectURL(blob), look: looks?.[i] }));

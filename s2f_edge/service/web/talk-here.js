@@ -17,6 +17,14 @@ export const canSave = () => Boolean(recordable() && HTMLCanvasElement.prototype
 // Kept for the next face, since they take a while to load.
 let workers = null;
 
+/** Begins to load them, so that the face speaks soon after it is there. */
+export function loadWorkers() {
+  workers ??= new FrameWorkers();
+  const loading = workers.load(speech.animator);
+  loading.catch(() => {}); // whoever needs them meets it
+  return loading;
+}
+
 export function letWorkersGo() {
   workers?.close();
   workers = null;
@@ -52,9 +60,7 @@ export class HereTalk {
 
   async make() {
     const { look, generator, level, seed } = this.face;
-    workers ??= new FrameWorkers();
-    const loading = workers.load(speech.animator);
-    loading.catch(() => {}); // it is met below
+    const loading = loadWorkers();
     const { waveform, ...still } = await speech.still(this.clip.blob, look, generator);
     this.motion = new Motion(waveform, speech.about(), gainOf(level), speech.motion, seed);
     await Promise.all([loading.then(() => workers.take(still)), this.motion.hear(0)]);

@@ -6,7 +6,7 @@ import { speech } from "./device.js";
 import { duration, has, t } from "./i18n.js";
 import { fileName, save } from "./pictures.js";
 import { Player } from "./player.js";
-import { canSave, HereTalk, letWorkersGo } from "./talk-here.js";
+import { canSave, HereTalk, letWorkersGo, loadWorkers } from "./talk-here.js";
 import { playable, SentTalk } from "./talk-sent.js";
 
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
@@ -33,6 +33,11 @@ export function startTalk() {
     media.addEventListener("play", () => setBegun(moves()));
     media.addEventListener("ended", () => setBegun(false));
   }
+}
+
+/** Gets ready while faces are still made on this device. */
+export function expectTalk() {
+  if ($("#talk-on").checked && speech.can()) loadWorkers();
 }
 
 /** Shows it for the chosen face of an answer. @param {import("./session.js").Answer} given */
