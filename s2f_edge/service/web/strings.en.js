@@ -61,7 +61,7 @@ export default {
   "device.downloading": "Downloading what is needed, once…",
   "device.loaded": "{loaded} of {total}",
   "device.made":
-    "Made on this device; your sound was not sent. The pictures carry an invisible mark and a note that the face is invented, but no signature of the server.",
+    "Made on this device; your sound was not sent. The pictures carry an invisible mark and a note that the face is invented, videos the mark alone; none has a signature of the server.",
 
   "player.play": "Play",
   "player.pause": "Pause",
@@ -106,7 +106,7 @@ export default {
   "result.legend": "Four faces that would suit the voice",
   "result.face": "Face {index} of {count}",
   "result.alt": "Invented face, {index} of {count}",
-  "result.save": "Save",
+  "result.save": "Save picture",
   "result.share": "Share",
   "result.saved": "The picture was handed to your browser to save.",
   "result.facts": "About the voice",

@@ -106,6 +106,7 @@ function made() {
 }
 
 async function before() {
+  if (here()) saving?.abort(); // a video is recorded while nothing else plays
   if (!moves()) return;
   const waiting = made().prepare();
   renderTalk();
