@@ -31,7 +31,7 @@ SPEAK = """async letters => {
     await device.look();
     const blob = new Blob([Uint8Array.from(atob(letters), letter => letter.charCodeAt(0))]);
     const on = { progress() {}, signal: new AbortController().signal, loaded: loadWorkers };
-    const made = await device.facesHere(blob, { gender: "auto", count: 1, others: false }, on);
+    const made = await device.facesHere(blob, { gender: "auto", count: 4, others: false }, on);
     const { generator, level_dbfs: level } = made.facts;
     const audio = new Audio(URL.createObjectURL(blob));
     audio.muted = true;
