@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge.clock import Clock
+from s2f_edge.hearing.chosen import ChosenWindows
 from s2f_edge.hearing.denoise import NoiseReducer
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.frontend import FRONT_ENDS, FrontEnd
@@ -26,7 +27,7 @@ class Heard:
 
     Attributes:
         quality: its measurements.
-        windows: of its speech, as `FrontEnd.inputs` gives them: once, and computed as they are taken.
+        windows: of its speech, as `ChosenWindows.inputs` gives them: once, and computed as they are taken.
         segments: int64, (k, 2): what the voice detector kept, start and end in samples at 16 kHz.
     """
 
@@ -40,19 +41,28 @@ class Listener:
 
     Args:
         features: the front end that the pack needs, a name in `FRONT_ENDS`.
+        windows: the most that are heard of a recording; None hears all.
         gain: for the voice detector; None finds it, which holds sound back (see `SpeechStream`).
         denoise: lowers steady noise first.
         clock: takes the times of the stages denoise, vad, quality and features.
 
     Attributes:
         front_end: which has the features so far.
+        chosen: the windows that it has given.
         heard, voiced: samples that have gone through the voice detector, and those that it kept.
     """
 
     def __init__(
-        self, features: str, *, gain: float | None = None, denoise: bool = False, clock: Clock | None = None
+        self,
+        features: str,
+        windows: int | None = None,
+        *,
+        gain: float | None = None,
+        denoise: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.front_end: FrontEnd = FRONT_ENDS[features]()
+        self.chosen = ChosenWindows(windows, self.front_end.BATCH, self.front_end.CLEAR)
         self.heard = self.voiced = 0
         self._clock = clock or Clock()
         self._reducer = NoiseReducer() if denoise else None
@@ -77,7 +87,7 @@ class Listener:
         self.take(samples, voiced)
         with self._clock("quality"):
             quality = self._meter.finish()
-        return Heard(quality, self.front_end.inputs(), self._stream.segments)
+        return Heard(quality, self.chosen.inputs(self.front_end.inputs()), self._stream.segments)
 
     def quality_so_far(self) -> SpeechQuality:
         """What `finish` would measure if no more sound came; more can follow."""
@@ -93,6 +103,8 @@ class Listener:
         with self._clock("features"):
             if len(voiced):
                 self.front_end.push(voiced)
+                for inputs, _ in self.front_end.committed():
+                    self.chosen.push(inputs)
 
     def _detect(self, samples: Float32s) -> None:
         with self._clock("vad"):

@@ -7,7 +7,6 @@ voice network on what is left alone.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +29,8 @@ class LiveVoice:
 
     Recordings have one gain for the voice detector, which is known after 10 s of usual level
     (see `vad.GainFinder`). Until then it is guessed, and where the guess was wrong, the sound
-    that is held is heard again. Packs with `logmel-64` or `melpower-40` normalise over the
+    that is held is heard again. Of a long recording, the windows that the pack's setting allows are chosen anew as
+    sound comes. Packs with `logmel-64` or `melpower-40` normalise over the
     whole clip: features are computed once there too, but each look runs the network on all windows.
 
     Args:
@@ -99,29 +99,29 @@ class LiveVoice:
 
 
 class _Hearing:
-    """A listener with one gain, and the embeddings of what is committed."""
+    """A listener with one gain, and the embeddings of the windows that are chosen of what is committed."""
 
     def __init__(self, model: Speech2Face, gain: float) -> None:
-        voice = model.pack.manifest.voice
         self.gain = gain
-        self.listener = Listener(voice.features, gain=gain)
-        self.windows = 0  # that are committed
+        self.listener = Listener(model.pack.manifest.voice.features, model.windows, gain=gain)
+        self.windows = 0  # that are committed and were heard
         self._model = model
-        self._committed = np.zeros(voice.embedding_size)
 
     def push(self, samples: Float32s) -> None:
         before = self.listener.voiced
         self.listener.push(samples)
         if self.listener.voiced > before:
-            self._committed += self._model.embed_windows(self._counted(self.listener.front_end.committed()))
-
-    def _counted(self, windows: Iterator[tuple[Float32s, Float32s]]) -> Iterator[tuple[Float32s, Float32s]]:
-        for inputs, weights in windows:
-            self.windows += len(weights)
-            yield inputs, weights
+            for window in self.listener.chosen.chosen():
+                if window.inputs is not None:
+                    window.embedding = self._model.embed_windows([(window.inputs[None], np.ones(1, np.float32))])
+                    window.inputs = None
+                    self.windows += 1
 
     def voice(self, *, final: bool) -> Voice:
-        front_end = self.listener.front_end
+        front_end, chosen = self.listener.front_end, self.listener.chosen
+        none = np.zeros(self._model.pack.manifest.voice.embedding_size)
+        committed = sum((each.embedding for each in chosen.chosen() if each.embedding is not None), none)
         # A copy is ended, so that the sound can go on in the original.
-        windows = copy.deepcopy(front_end).inputs() if final else front_end.preview()
-        return self._model.voice_of(self.listener.quality_so_far(), windows, committed=self._committed)
+        rest = copy.deepcopy(front_end).inputs() if final else front_end.preview()
+        windows = rest if chosen.all else ()
+        return self._model.voice_of(self.listener.quality_so_far(), windows, committed=committed)
