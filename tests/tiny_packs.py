@@ -35,11 +35,13 @@ def make_pack(
     traits: bool = True,
     generators: str = "general male female",
     renderer: bool = False,
+    windows: int | None = None,
 ) -> Path:
     """Writes a pack whose networks have the shapes of real ones and no meaning.
 
     Args:
         renderer: generators make appearances, and a renderer draws them; else they make pictures.
+        windows: the most that the voice network hears; None says nothing of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     models = {"voice.onnx": voice_model(features)}
@@ -67,6 +69,8 @@ def make_pack(
     }
     if renderer:
         manifest["renderer"] = {"file": "renderer.onnx"}
+    if windows:
+        manifest["voice"]["windows"] = windows
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return folder
 
