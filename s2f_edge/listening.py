@@ -19,7 +19,8 @@ from s2f_edge.hearing.denoise import NoiseReducer
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.frontend import FRONT_ENDS, FrontEnd
 from s2f_edge.hearing.gain import SpeechStream
-from s2f_edge.hearing.quality import SECOND, SpeechMeter, SpeechQuality
+from s2f_edge.hearing.levels import SECOND
+from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
 from s2f_edge.hearing.vad import parted
 
 
