@@ -1,6 +1,6 @@
 """Long recordings: how near is what is made of the chosen windows to what all of them say, and what does it cost?
 
-    OPENBLAS_NUM_THREADS=1 S2F_DATA=... python benchmarks/long.py [--count 40] [--minutes 5 10 20 60] [--windows 96]
+    OPENBLAS_NUM_THREADS=1 S2F_DATA=... python benchmarks/long.py [--count 40] [--minutes 5 10 20 60] [--windows 128]
 
 Recordings of real speech, of speakers of LibriSpeech, RAVDESS and DSPSpeech with over a minute: clips in a random
 order, again and again, each time at another speed (-4 to 4 %), level (-9 to 3 dB) and tilt of the spectrum, and pauses.
