@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,21 @@ def test_of_a_longer_recording_as_many_as_the_limit_are_heard(speech: Float32s, 
         found = sum(len(inputs) for inputs, _ in listener.finish().windows)
         whole = 60 // seconds
         assert found == (whole if most is None else min(most, whole))
+
+
+def test_memory_does_not_grow_with_speech_beyond_the_limit(speech: Float32s) -> None:
+    """Five minutes are ten megabytes of features."""
+    listener = Listener("fbank-80", 5)
+    tracemalloc.start()
+    for block in np.array_split(speech, 60):
+        listener.take(block, block)
+    before = tracemalloc.get_traced_memory()[0]
+    for block in np.array_split(speech, 60) * 5:
+        listener.take(block, block)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 1.5e6
+    assert listener.chosen.count > 170
 
 
 def test_noise_is_not_clear_and_sound_that_comes_and_goes_is() -> None:
