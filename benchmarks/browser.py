@@ -6,7 +6,7 @@
 Medians of several runs, on this machine's processor. First, how much the detector of speech
 matters. Chromium: the first use (download from this machine, compiling, one clip), the first after
 a reload, and then clips of several lengths, with four pictures of 512 pixels each, as the page makes
-them. Runtime: the same model loaded and run by onnxruntime, as ONNX and in ORT format, one face, with
+them. Runtime: the single file with its renderer, run by onnxruntime, as ONNX and in ORT format, one face, with
 the peak of the process's memory. With S2F_DATA set, also how near the browser's faces are to the
 server's on real recordings. Ends with a line of JSON. Needs the groups test and train.
 """
@@ -90,17 +90,20 @@ def clips() -> dict[int, Any]:
     return {seconds: np.resize(both, seconds * RATE).astype(np.float32) for seconds in SECONDS}
 
 
-def in_runtime(folder: Path) -> dict[str, dict[str, float]]:
+def in_runtime() -> dict[str, dict[str, float]]:
     from export.mobile import ort_format
+    from export.single_file import single_file
+    from s2f_edge.pack.pack import Pack
 
     found = {}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        (scratch / "face.ort").write_bytes(ort_format((folder / "face.onnx").read_bytes())[0])
+        (scratch / "face.onnx").write_bytes(data := single_file(Pack.open()))
+        (scratch / "face.ort").write_bytes(ort_format(data)[0])
         for seconds, samples in clips().items():
             np.save(scratch / f"{seconds}.npy", samples)
         waves = [str(scratch / f"{seconds}.npy") for seconds in SECONDS]
-        for model in (folder / "face.onnx", scratch / "face.ort"):
+        for model in (scratch / "face.onnx", scratch / "face.ort"):
             done = subprocess.run(
                 [sys.executable, "-c", RUNTIME, str(model), *waves],
                 check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -163,7 +166,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "download_mb": sum(file["sent"] for file in manifest["files"].values()) / 1e6,
         "without_detector_psnr_db": without_detector(),
-        "runtime": in_runtime(arguments.folder),
+        "runtime": in_runtime(),
     }
     print("without the detector, PSNR in dB:", [round(ratio, 1) for ratio in result["without_detector_psnr_db"]])
     for name, row in result["runtime"].items():

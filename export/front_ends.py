@@ -81,21 +81,24 @@ def _fbank80(graph: Graph, waveform: Value, voice: Voice, size: int) -> Value:
     before = (last + np.array([width - 1])) / np.array([width])
     starts = graph.joined(graph.range(before) * np.int64(width), last)
 
-    # The pre-emphasis inside a frame is part of the matrix; the window is zero on the first sample.
-    window = np.hanning(WINDOW) ** fbank.POVEY_POWER
-    filters = fbank.fbank_filters() * PCM_SCALE**2
-
     def body(start: Value) -> Value:
-        numbers = (start + np.arange(width)) % count  # a short clip is repeated
-        x = _frames(graph, padded, numbers)
-        x = x - x.mean(1, keep=True)
-        y = graph.joined(x.cut(1, 0, 1), x.cut(1, 1, WINDOW) - x.cut(1, 0, WINDOW - 1) * PRE_EMPHASIS, axis=1)
-        energies = _power(y, window, fbank.FBANK_FFT, len(filters)) @ matrix(filters)
-        logs = energies.apply("Max", fbank.FBANK_FLOOR).apply("Log")
+        logs = fbank_frames(graph, padded, (start + np.arange(width)) % count)  # a short clip is repeated
         logs = logs - logs.mean(0, keep=True)
         return voice(logs.shaped(1, width, fbank.FBANK_BINS)).shaped(size)
 
     return _over(graph, starts, body, size).sum(0)
+
+
+def fbank_frames(graph: Graph, samples: Value, numbers: Value) -> Value:
+    """`fbank-80` of frames by their numbers, int64 (m,): float32 (m, 80); samples must be long enough."""
+    # The pre-emphasis inside a frame is part of the matrix; the window is zero on the first sample.
+    window = np.hanning(WINDOW) ** fbank.POVEY_POWER
+    filters = fbank.fbank_filters() * PCM_SCALE**2
+    x = _frames(graph, samples, numbers)
+    x = x - x.mean(1, keep=True)
+    y = graph.joined(x.cut(1, 0, 1), x.cut(1, 1, WINDOW) - x.cut(1, 0, WINDOW - 1) * PRE_EMPHASIS, axis=1)
+    energies = _power(y, window, fbank.FBANK_FFT, len(filters)) @ matrix(filters)
+    return energies.apply("Max", fbank.FBANK_FLOOR).apply("Log")
 
 
 # ----------------------------------------------------------------------------- logmel-64

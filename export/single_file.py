@@ -41,10 +41,10 @@ from s2f_edge.hearing.frontend import FRONT_ENDS
 from s2f_edge.hearing.speech_gate import CLASSES, Windows
 from s2f_edge.pack.manifest import NetworkFile
 from s2f_edge.pack.pack import Pack
-from s2f_edge.pack.roles import TensorInfo
+from s2f_edge.pack.roles import APPEARANCE, TensorInfo
 from s2f_edge.picture import NOTICE, SOURCE_TYPE, Pixels
 from s2f_edge.pipeline import MIN_SPEECH_S, Speech2Face
-from s2f_edge.results import SURE_OF_GENDER
+from s2f_edge.results import SURE_OF_GENDER, Appearance
 from s2f_edge.terms import GENDERS
 
 LEAST_PSNR_DB, LEAST_COSINE = 40.0, 0.9999
@@ -60,11 +60,13 @@ class Judged:
     largest_probability_difference: float
 
 
-def single_file(pack: Pack, generator: str = "auto") -> bytes:
+def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> bytes:
     """A pack as one model.
 
     Args:
         generator: auto keeps all of the pack's, and the voice or the input chooses; general, male or female keeps one.
+        drawn: False leaves the renderer out, of a pack that has one: `inner`, `outer` and `shape`, which it takes,
+            come in the place of `faces`.
 
     Raises:
         ValueError: the pack has no such generator, or none that auto could fall back to.
@@ -111,7 +113,8 @@ def single_file(pack: Pack, generator: str = "auto") -> bytes:
     if manifest.renderer:
         info = manifest.files[manifest.renderer]
         appearance = _appearance(graph, embedding, noise, used, models, info.inputs)
-        level = _drawn(graph, read(manifest.renderer), appearance, info)
+        if drawn:
+            level = _drawn(graph, read(manifest.renderer), appearance, info)
     else:
         noisy = embedding + noise * manifest.noise
         length = (noisy * noisy).sum(1, keep=True).apply("Sqrt").apply("Max", 1e-12)
@@ -119,17 +122,24 @@ def single_file(pack: Pack, generator: str = "auto") -> bytes:
         level = _by_generator(
             graph, used, models, lambda model: graph.network(model, **given)["face"], ("faces", 3, side, side)
         )
-    outputs += [
-        (_pixels(level), "faces", TensorProto.UINT8, ["faces", side, side, 3]),
-        (used, "generator_used", TensorProto.INT32, [1]),
-    ]
+    if drawn or not manifest.renderer:
+        outputs.append((_pixels(level), "faces", TensorProto.UINT8, ["faces", side, side, 3]))
+    else:
+        for tensor, part in zip(info.inputs, appearance, strict=True):
+            lengths = [length or 1 for length in tensor.shape[1:]]
+            outputs.append((part.shaped(-1, *lengths), tensor.name, TensorProto.FLOAT, ["faces", *lengths]))
+    outputs.append((used, "generator_used", TensorProto.INT32, [1]))
     inputs: list[tuple[str, int, list[int | str]]] = [("waveform", TensorProto.FLOAT, ["samples"])]
     inputs += [("generator", TensorProto.INT32, [1])] if generator == "auto" else []
     inputs += [("noise", TensorProto.FLOAT, ["faces", manifest.noise_size])]
-    order = ("faces", "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds")
-    outputs.sort(key=lambda output: order.index(output[1]))
+    outputs.sort(key=lambda output: _ORDER.index(output[1]))
     data: bytes = graph.model(inputs, outputs, _facts(pack, generator, names)).SerializeToString()
     return data
+
+
+_ORDER = (
+    "faces", *APPEARANCE, "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds"
+)  # fmt: skip
 
 
 def _used(graph: Graph, wanted: Value | None, male: Value | None, names: list[str]) -> Value:
@@ -271,7 +281,8 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
             heard = "general" if max(male, 1 - male) < SURE_OF_GENDER else "male" if male > 0.5 else "female"
             if used != (heard if heard in pack.manifest.generators else "general"):
                 raise ParityError(f"The file chose the {used} generator; the voice is {heard} with {male:.3f}.")
-        pictures = found["faces"].astype(np.float64)
+        pictures = found["faces"] if "faces" in found else model.render(Appearance(*(found[n] for n in APPEARANCE)))
+        pictures = pictures.astype(np.float64)
         for ours, theirs in zip(pictures, _candidates(model, wanted, noise, used), strict=True):
             ratios.append(10.0 * np.log10(255.0**2 / max(float(np.square(ours - theirs).mean()), 1e-4)))
         differences.append(abs(float(found["speech_probability"][0]) - speech_probability(clip)))

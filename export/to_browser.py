@@ -3,9 +3,9 @@
     python -m export.to_browser browser/
     s2f-edge serve --on-device browser/
 
-It holds the pack as one model (export.single_file), onnxruntime-web, the waves of the watermark,
-licences, and a manifest with sizes and hashes. onnxruntime-web comes from npm, in the version
-and with the hash that stand here.
+It holds the pack as one model (export.single_file), and beside it what draws and moves faces if the pack has that;
+onnxruntime-web, the waves of the watermark, licences, and a manifest with sizes and hashes. onnxruntime-web comes from
+npm, in the version and with the hash that stand here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from export.mobile import speech_of
+from export.motion_file import judge_motion, motion_file
 from export.single_file import judge, single_file
 from export.verify import ParityError
 from s2f_edge._version import __version__
@@ -40,6 +41,7 @@ from s2f_edge.picture import NOTICE, Provenance, texts
 from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.results import SURE_OF_GENDER
 from s2f_edge.service.device import MANIFEST, SCHEMA
+from s2f_edge.talk.talk import MOST_GAIN_DB, SPEECH_DBFS
 from s2f_edge.terms import GENDERS
 from s2f_train.folders import written_whole
 
@@ -47,6 +49,7 @@ RUNTIME = "onnxruntime-web@1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 MODEL, MARKS = "face.onnx", "marks.bin"
+RENDERER, ANIMATOR, MOTION = "renderer.onnx", "animator.onnx", "motion.onnx"
 LICENCES = Path(__file__).resolve().parent.parent / "LICENSES"
 
 
@@ -62,8 +65,14 @@ def to_browser(folder: Path, pack: Pack, tarball: Path | None = None) -> dict[st
         OSError, subprocess.CalledProcessError: npm is missing or fails.
         FileExistsError: `folder` is something else.
     """
-    contents = {MODEL: single_file(pack), MARKS: marks_of(pack), **_runtime(tarball)}
-    judged = judge(contents[MODEL], pack, speech_of(sorted((LICENCES.parent / "examples").glob("*.wav"))))
+    contents = {MODEL: single_file(pack, drawn=False), MARKS: marks_of(pack), **_runtime(tarball)}
+    if pack.manifest.renderer:
+        contents[RENDERER] = pack.read(pack.manifest.renderer)
+    speech = speech_of(sorted((LICENCES.parent / "examples").glob("*.wav")))
+    judged = judge(contents[MODEL], pack, speech)
+    if _talk(pack):
+        contents |= {ANIMATOR: pack.read(pack.manifest.animator.file), MOTION: motion_file(pack)}  # type: ignore[union-attr]
+        judge_motion(contents[MOTION], pack, speech)
     with written_whole(folder, is_browser_folder) as new:
         files = {}
         for name, data in contents.items():
@@ -113,6 +122,8 @@ def _facts(pack: Pack) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "model": MODEL,
+        "renderer": RENDERER if manifest.renderer else None,
+        "talk": _talk(pack),
         "runtime": RUNTIME,
         "pack": name,
         "pack_sha256": pack.sha256,
@@ -131,6 +142,22 @@ def _facts(pack: Pack) -> dict[str, Any]:
             generator: texts(Provenance(f"s2f-edge {__version__}", name, pack.sha256, generator))
             for generator in generators
         },
+    }
+
+
+def _talk(pack: Pack) -> dict[str, Any] | None:
+    """What the page must know of the networks that make a face speak."""
+    animator, motion = pack.manifest.animator, pack.manifest.motion
+    if animator is None or motion is None:
+        return None
+    return {
+        "animator": ANIMATOR,
+        "mean_shape": animator.mean_shape,
+        "motion": MOTION,
+        "before": motion.before,
+        "after": motion.after,
+        "speech_dbfs": SPEECH_DBFS,
+        "most_gain_db": MOST_GAIN_DB,
     }
 
 

@@ -22,7 +22,7 @@ from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.listening import Listener
 from s2f_edge.marks import credentials
-from s2f_edge.picture import MEDIA_TYPES, NOTICE, Provenance, encode
+from s2f_edge.picture import MEDIA_TYPES, NOTICE, Pixels, Provenance, encode
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.results import FaceResult, Voice
 from s2f_edge.service.decoder import DecoderPool
@@ -55,6 +55,8 @@ class Admitted:
 
     deadline: float
     work: list[Future[Any]]
+    seconds: float  # that it may take
+    timeout: asyncio.Timeout | None = None
 
     @property
     def left_s(self) -> float:
@@ -64,6 +66,13 @@ class Admitted:
         """Checks the time left; raises DeadlineError when it is over."""
         if self.left_s <= 0.0:
             raise DeadlineError("The request took longer than it may; send less sound, or try again.")
+
+    def prolong(self, seconds: float) -> None:
+        """Gives it more time. Call it in the thread of the event loop."""
+        self.seconds += seconds
+        self.deadline += seconds
+        if self.timeout and (until := self.timeout.when()) is not None:
+            self.timeout.reschedule(until + seconds)
 
 
 class InferenceService:
@@ -112,13 +121,14 @@ class InferenceService:
         """
         self.admission.enter()
         self.metrics.inside.inc()
-        inside = Admitted(monotonic() + self.settings.request_seconds, [])
+        seconds = self.settings.request_seconds
+        inside = Admitted(monotonic() + seconds, [], seconds)
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + self.settings.request_seconds):
+            async with asyncio.timeout(seconds) as inside.timeout:
                 yield inside
         except TimeoutError:
             raise DeadlineError(
-                f"The request took longer than {self.settings.request_seconds:g} s; send less sound, or try again."
+                f"The request took longer than {inside.seconds:g} s; send less sound, or try again."
             ) from None
         finally:
             # A thread cannot be stopped: its room is free when it has come to its end.
@@ -152,10 +162,11 @@ class InferenceService:
     def voice(self, data: bytes, inside: Admitted) -> Voice:
         """The voice in a file; errors as of `Speech2Face.embed` and `Decoder.whole`."""
         notes = audio.Notes()
-        return self.model.embed_blocks(self._blocks(data, inside, notes), notes=notes)
+        return self.model.embed_blocks(self.blocks(data, inside, notes, self.settings.max_seconds), notes=notes)
 
-    def _blocks(self, data: bytes, inside: Admitted, notes: audio.Notes) -> Iterator[Float32s]:
-        for block in self.decoders.blocks(data, self.settings.max_seconds, inside.left_s, notes):
+    def blocks(self, data: bytes, inside: Admitted, notes: audio.Notes, max_seconds: float) -> Iterator[Float32s]:
+        """The sound of a file, mono, 16 kHz; errors as of `Decoder.whole`."""
+        for block in self.decoders.blocks(data, max_seconds, inside.left_s, notes):
             inside.check()
             yield block
 
@@ -184,8 +195,12 @@ class InferenceService:
         if generator not in manifest.generators or embedding.shape != (manifest.voice.embedding_size,):
             raise NotFoundError("This URL was made with another model pack. Send the recording again.")
         face = self.model.generate(embedding[None], generator)[0]
+        return self.encoded(face, generator, kind, PREDICT_SIZE)
+
+    def encoded(self, face: Pixels, generator: str, kind: str, size: int) -> bytes:
+        """The picture of a face that a generator made, with all marks."""
         made_by = Provenance(f"s2f-edge {__version__}", self.model.pack_name, self.model.pack.sha256, generator)
-        return encode(face, made_by, PREDICT_SIZE, kind, credentials=self._credentials)
+        return encode(face, made_by, size, kind, credentials=self._credentials)
 
     def check(self, fields: FaceFields) -> None:
         """Checks the fields against the limits of this server; raises UsageError."""

@@ -17,7 +17,7 @@ Makes a plausible face from a recording of a voice.
 little more.
 
 Prohibited: identifying, finding, judging or accusing people; evidence or leads for law enforcement; telling or using
-ethnicity; passing a face off as a photo. See [the terms of use](/terms).
+ethnicity; passing a face, or a video in which one speaks, off as a photo or a film. See [the terms of use](/terms).
 
 Errors are `application/problem+json`; programs test for `code`. Every answer has a header `Request-Id`. Nothing that is
 sent is kept, unless a request asks for it with `keep_hours` and the server has a store.
@@ -25,7 +25,11 @@ sent is kept, unless a request asks for it with `keep_hours` and the server has 
 `WS /v1/stream` makes faces while somebody speaks: first a text message such as
 `{"encoding": "pcm16", "sample_rate": 16000, "gender": "auto", "size": 256, "format": "webp"}` (or
 `"encoding": "opus"`), then binary messages of 16-bit samples (or Opus packets), then `{"type": "end"}`. Back come text
-messages with the `type` `heard` (seconds so far), `face` (a better face, as base64) or `problem`.
+messages with the `type` `heard` (seconds so far), `face` (a better face, as base64) or `problem`. With
+`"motion": true` there is also `motion`: for each frame, 25 a second from `frame` on, `offsets` (68 points, x and y, in
+units of the distance of the eyes) and `poses` (yaw, pitch, roll, right, down, lids, brows, speaking); and each face has
+its `shape` (68 points in units of the side) and its `texture`, a picture of it on the mean shape. The pack's animator
+makes frames of them.
 """
 
 SOUND = "A recording of one person who speaks: wav, flac, ogg, opus, mp3; m4a, aac, webm, amr where the server can."
@@ -34,6 +38,13 @@ PICTURES: dict[str, Any] = {
     "description": "A picture, or JSON.",
     "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in
                 ("image/png", "image/webp", "image/jpeg")},
+}  # fmt: skip
+
+
+VIDEOS: dict[str, Any] = {
+    "description": "A video, sent while it is made.",
+    "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in
+                ("video/mp4", "video/webm", "image/gif", "image/webp")},
 }  # fmt: skip
 
 
@@ -87,9 +98,11 @@ def document(app: FastAPI, settings: Settings) -> dict[str, Any]:
 def _limit(operation: dict[str, Any], settings: Settings) -> None:
     form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
     fields = form.get("properties", {})
-    if "samples" in fields:
-        fields["samples"]["maximum"] = settings.max_samples
-        fields["size"]["maximum"] = settings.max_size
+    for name, most in (("samples", settings.max_samples), ("candidate", settings.max_samples)):
+        if name in fields:
+            fields[name]["maximum"] = most
+    if "size" in fields:
+        fields["size"]["maximum"] = min(settings.max_size, fields["size"]["maximum"])
     if "files" in fields:
         fields["files"]["maxItems"] = settings.max_batch
     if settings.store is None:

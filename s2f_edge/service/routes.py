@@ -16,10 +16,11 @@ from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_edge.service import schemas
 from s2f_edge.service.app_state import AppState, State
 from s2f_edge.service.inference import Rendered, picture_fields, voice_facts
-from s2f_edge.service.openapi import FILES, PICTURES, form_of, problems
+from s2f_edge.service.openapi import FILES, PICTURES, VIDEOS, form_of, problems
 from s2f_edge.service.problems import problem
 from s2f_edge.service.settings import listed
 from s2f_edge.service.stream import Stream, first_message, tell
+from s2f_edge.service.talk import TalkResponse, offered
 from s2f_edge.service.uploads import read_form
 
 
@@ -150,6 +151,23 @@ async def provenance(request: Request, state: State) -> Response:
     return JSONResponse(report)
 
 
+@api.post(
+    "/talk",
+    summary="A video in which the face says the recording",
+    response_class=Response,
+    responses={200: VIDEOS, **problems(400, 413, 415, 422, 503, 504)},
+    openapi_extra=form_of(schemas.TalkFields),
+)
+async def talk(request: Request, state: State) -> Response:
+    """The face for a voice, saying what the voice says, sent while it is made; its facts are in `S2F-Facts`.
+
+    The face and how it moves are invented: nobody was filmed. No photograph can be given. A video that breaks off
+    has failed. Frames have the watermark from 256 pixels on, and the file has metadata, but no signature, which would
+    need all of it first.
+    """
+    return TalkResponse(state.inference, request)
+
+
 # -------------------------------------------------------------------------------- kept
 
 
@@ -196,12 +214,14 @@ def info(state: State) -> schemas.Info:
         generators=list(model.pack.manifest.generators),
         face_size=model.face_size,
         limits=schemas.Limits(
-            bytes=settings.max_bytes, seconds=settings.max_seconds, samples=settings.max_samples,
-            size=settings.max_size, batch=settings.max_batch, min_speech_seconds=MIN_SPEECH_S,
+            bytes=settings.max_bytes, seconds=settings.max_seconds, talk_seconds=settings.talk_seconds,
+            samples=settings.max_samples, size=settings.max_size, batch=settings.max_batch,
+            min_speech_seconds=MIN_SPEECH_S,
         ),
         key_needed=state.keys is not None,
         formats=["png", "webp", "jpeg", "json"],
         stream=settings.streams > 0,
+        talk=offered(state.inference),
         store=settings.store is not None,
         on_device=settings.page and settings.on_device is not None,
         notice=NOTICE,

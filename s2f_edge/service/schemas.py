@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Gender, Generator
+from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MAX_STRENGTH, MAX_TALK_SIZE, MIN_SIZE, Gender, Generator
 
 Format = Literal["png", "webp", "jpeg", "json"]
+VideoFormat = Literal["mp4", "webm", "gif", "webp"]
 MAX_SEED = 2**53 - 1  # what JavaScript can say exactly
 
 
@@ -39,6 +40,30 @@ class FaceFields(BaseModel):
     keep_hours: float | None = Field(
         default=None, gt=0, description="Keep the faces, encrypted, for so long; only where the server has a store."
     )
+
+
+Amount = Annotated[float, Field(ge=0, le=MAX_STRENGTH)]
+
+
+class TalkFields(BaseModel):
+    """What a request for a video may say beside the recording."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gender: Gender = Field(default="auto", description="Which generator; auto goes by the voice.")
+    seed: Annotated[int, Whole] = Field(
+        default=0, ge=0, le=MAX_SEED, description="Of candidates, blinks and the way of the head."
+    )
+    candidate: Annotated[int, Whole] = Field(
+        default=1, ge=1, le=MAX_SAMPLES, description="Which of the faces that `/v1/face` draws with this seed."
+    )
+    size: Annotated[int, Whole] = Field(
+        default=256, ge=MIN_SIZE, le=MAX_TALK_SIZE, description="Width and height in pixels; even for mp4 and webm."
+    )
+    format: VideoFormat = Field(default="mp4", description="gif and webp have no sound.")
+    head: Amount = Field(default=1.0, description="How much the head moves: from 0 to 2.")
+    blink: Amount = Field(default=1.0, description="How often it blinks: from 0 to 2.")
+    brows: Amount = Field(default=1.0, description="How much the brows rise: from 0 to 2.")
 
 
 class PredictFields(BaseModel):
@@ -159,6 +184,7 @@ class ProvenanceReport(BaseModel):
 class Limits(BaseModel):
     bytes: int
     seconds: float
+    talk_seconds: float
     samples: int
     size: int
     batch: int
@@ -177,6 +203,7 @@ class Info(BaseModel):
     key_needed: bool
     formats: list[str]
     stream: bool
+    talk: list[VideoFormat] = Field(description="Formats of videos; none where faces do not speak here.")
     store: bool
     on_device: bool
     notice: str

@@ -46,6 +46,7 @@ class Settings:
     stream_idle_seconds: Annotated[float, Help("Streams that send nothing for this long are closed.", min=1)] = 30.0
     max_bytes: Annotated[int, Help("Largest upload.", min=1024)] = 25 << 20
     max_seconds: Annotated[float, Help("Longest recording.", min=1)] = 600.0
+    talk_seconds: Annotated[float, Help("Longest recording that a face says; 0 makes no videos.", min=0)] = 60.0
     max_samples: Annotated[int, Help("Most candidates per request.", min=1, max=MAX_SAMPLES)] = 16
     max_size: Annotated[int, Help("Largest width and height of a face in pixels.", min=64, max=MAX_SIZE)] = 1024
     max_batch: Annotated[int, Help("Most recordings per batch.", min=1, max=10_000)] = 32

@@ -1,7 +1,7 @@
 """Faces while somebody speaks: sound comes in over a WebSocket, and a face goes out whenever it gets better.
 
     client   {"encoding": "pcm16", "sample_rate": 16000, ...}   then binary messages, then {"type": "end"}
-    server   {"type": "heard", ...}   {"type": "face", ...}   {"type": "problem", ...}
+    server   {"type": "heard", ...}   {"type": "face", ...}   {"type": "motion", ...}   {"type": "problem", ...}
 
 Of pcm16, a message is any number of whole samples (mono, little-endian); of opus, one bare packet, no container.
 """
@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from time import monotonic, perf_counter
 from typing import Any, Literal
 
@@ -31,17 +32,23 @@ from s2f_edge.errors import (
     TooLargeError,
     TooLittleSpeechError,
     TooLongError,
+    UsageError,
 )
 from s2f_edge.hearing.audio import MIN_RATE
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.soundfile_reader import MAX_RATE
 from s2f_edge.live import LiveVoice
 from s2f_edge.pipeline import MIN_SPEECH_S
+from s2f_edge.results import FaceResult
 from s2f_edge.service.decoder import Decoder
 from s2f_edge.service.inference import Admitted, InferenceService, picture_fields
 from s2f_edge.service.problems import problem
 from s2f_edge.service.schemas import FaceFields
+from s2f_edge.service.talk import can_talk
 from s2f_edge.service.uploads import said
+from s2f_edge.talk.gestures import Gestures
+from s2f_edge.talk.motion import FRAME_RATE, Motion, MotionNetwork
+from s2f_edge.talk.talk import speech_gain
 from s2f_edge.terms import MAX_SIZE, MIN_SIZE, Gender
 
 log = logging.getLogger(__name__)
@@ -66,6 +73,7 @@ class StreamSettings(BaseModel):
     gender: Gender = "auto"
     size: int = Field(default=256, ge=MIN_SIZE, le=MAX_SIZE)
     format: Literal["png", "webp", "jpeg"] = "webp"
+    motion: bool = Field(default=False, description="Send what a page needs to let the faces speak.")
     key: str | None = Field(default=None, description="API key, where the header cannot be set, as in browsers.")
 
 
@@ -151,6 +159,7 @@ class Stream:
         self._socket = socket
         self._settings = settings
         self._live = LiveVoice(inference.model)
+        self._moved = Moved(inference) if settings.motion else None
         self._sound: _Sound | None = None
         self._updates = UpdatePolicy()
         self._waiting: list[bytes] = []
@@ -200,7 +209,8 @@ class Stream:
             await self._wake.wait()
             self._wake.clear()
             messages, self._waiting, last = self._waiting, [], self._ended
-            admitted = Admitted(monotonic() + self._inference.settings.request_seconds, [])
+            seconds = self._inference.settings.request_seconds
+            admitted = Admitted(monotonic() + seconds, [], seconds)
             for answer in await self._inference.run(admitted, lambda m=messages, e=last: list(self._hear(m, e))):  # type: ignore[misc]
                 await self._socket.send_text(json.dumps(answer))
             if last:
@@ -211,9 +221,10 @@ class Stream:
     def _hear(self, messages: list[bytes], last: bool) -> Iterator[dict[str, Any]]:
         began = perf_counter()
         self._sound = self._sound or _Sound(self._settings, self._inference.settings.decoder_megabytes)
-        self._live.push(self._sound(messages))
+        samples = self._sound(messages)
         if last:
-            self._live.push(self._sound.rest())
+            samples = np.concatenate([samples, self._sound.rest()])
+        self._live.push(samples)
         most = self._inference.settings.max_seconds
         if self._live.heard_seconds > most:
             raise TooLongError(f"The stream is longer than {most:g} s; end it and begin another one.")
@@ -222,6 +233,8 @@ class Stream:
         elif self._live.heard_seconds - self._told_s >= HEARD_EVERY_S:
             self._told_s = self._live.heard_seconds
             yield {"type": "heard", **self._so_far()}
+        if self._moved:
+            yield from self._moved.push(samples, last)
 
     def _face(self, last: bool, began: float) -> Iterator[dict[str, Any]]:
         try:
@@ -245,6 +258,7 @@ class Stream:
             "final": last,
             **{name: known[name] for name in ("gender", "male_probability", "generator", "warnings", "notice")},
             "picture": picture_fields(rendered.pictures[0], rendered.media_type, size),
+            **(self._moved.face(rendered.result, rendered.media_type) if self._moved else {}),
             "marks": list(rendered.marks),
             "work_ms": round((perf_counter() - began) * 1e3, 1),
         }
@@ -254,6 +268,52 @@ class Stream:
             "heard_seconds": round(self._live.heard_seconds, 3),
             "speech_seconds": round(self._live.speech_seconds, 3),
         }
+
+
+class Moved:
+    """The motion of a stream's sound, as messages, and what of a face is moved by it.
+
+    Motion comes from the first face on, which it needs the level of the voice for, and begins with the first sound.
+
+    Raises:
+        UsageError: the pack has nothing that moves a face.
+    """
+
+    def __init__(self, inference: InferenceService) -> None:
+        animator = inference.model.pack.manifest.animator
+        if animator is None or not can_talk(inference):
+            raise UsageError("motion: the faces of this server do not speak. Leave it out.")
+        self._inference = inference
+        self._mean_shape = np.array([animator.mean_shape], np.float32)
+        self._motion: Motion | None = None
+        self._gestures = Gestures()
+        self._held: list[Float32s] = []
+        self._frame = 0
+
+    def push(self, samples: Float32s, last: bool) -> Iterator[dict[str, Any]]:
+        """The message of the frames that are ready, if there are any."""
+        self._held.append(samples)
+        if self._motion is None:
+            return
+        sound, self._held = np.concatenate(self._held), []
+        offsets = self._motion.push(sound)
+        if last:
+            offsets = np.concatenate([offsets, self._motion.finish()])
+        if len(offsets):
+            poses = np.stack([self._gestures.next(row) for row in offsets])
+            said = {"offsets": offsets.round(4).tolist(), "poses": poses.round(5).tolist()}
+            yield {"type": "motion", "frame": self._frame, "fps": FRAME_RATE, **said}
+            self._frame += len(offsets)
+
+    def face(self, result: FaceResult, media_type: str) -> dict[str, Any]:
+        """The shape of a face, and its texture: the face on the mean shape, from which frames are made."""
+        model = self._inference.model
+        self._motion = self._motion or Motion(MotionNetwork(model.pack), speech_gain(result.voice))
+        appearance = model.appearance(result.voice, gender=result.generator, seed=0)
+        texture = model.render(replace(appearance, shape=self._mean_shape))[0]
+        data = self._inference.encoded(texture, result.generator, media_type.removeprefix("image/"), len(texture))
+        shape = appearance.shape[0].round(5).tolist()
+        return {"shape": shape, "texture": picture_fields(data, media_type, len(texture))}
 
 
 class StreamLimit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,7 +17,7 @@ from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.spool import Spooled
 from s2f_edge.marks import watermark
 from s2f_edge.picture import Pixels, resized
-from s2f_edge.results import FaceResult
+from s2f_edge.results import Appearance, FaceResult, Voice
 from s2f_edge.talk.animator import Animator
 from s2f_edge.talk.gestures import Gestures
 from s2f_edge.talk.motion import FRAME_RATE, Motion, MotionNetwork
@@ -71,8 +71,11 @@ class Parts:
     animator: Animator
 
 
-def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings) -> Parts:
+def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candidate: int = 0) -> Parts:
     """The parts for the face of a result, at rest.
+
+    Args:
+        candidate: which of the faces that the result's seed draws; 0 is that of the voice.
 
     Raises:
         PackError: the pack has nothing that moves a face.
@@ -83,16 +86,21 @@ def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings) -> Par
             f"The faces of the pack {model.pack_name} do not speak: it has no motion network and animator. Take a pack "
             "with both, such as the default pack."
         )
-    level = result.voice.quality.level_dbfs
-    gain = 10 ** (min(max(SPEECH_DBFS - level, -MOST_GAIN_DB), MOST_GAIN_DB) / 20)
-    appearance = model.appearance(result.voice, gender=result.generator, seed=result.seed)
+    drawn = model.appearance(result.voice, gender=result.generator, samples=candidate + 1, seed=result.seed)
+    appearance = Appearance(drawn.inner[candidate:], drawn.outer[candidate:], drawn.shape[candidate:])
     animator, renderer = model.network(manifest.animator.file), model.network(manifest.renderer)
     mean_shape = np.array(manifest.animator.mean_shape, np.float32)
     return Parts(
-        Motion(MotionNetwork(model.pack, model.device), gain),
+        Motion(MotionNetwork(model.pack, model.device), speech_gain(result.voice)),
         Gestures(settings.seed, settings.head, settings.blink, settings.brows),
         Animator(animator, renderer, mean_shape, appearance),
     )
+
+
+def speech_gain(voice: Voice) -> float:
+    """What brings a recording to the level of the speech that motion was learnt from."""
+    level = voice.quality.level_dbfs
+    return float(10 ** (min(max(SPEECH_DBFS - level, -MOST_GAIN_DB), MOST_GAIN_DB) / 20))
 
 
 # ---------------------------------------------------------------------------------- frames
@@ -116,6 +124,7 @@ class Talk:
     Attributes:
         result: the face and what was heard of the voice, as of `infer`.
         settings: as they were given.
+        candidate: which of the faces that the result's seed draws; 0 is that of the voice.
     """
 
     def __init__(
@@ -125,9 +134,11 @@ class Talk:
         sample_rate: int | None,
         result: FaceResult,
         settings: TalkSettings,
+        candidate: int = 0,
     ) -> None:
-        self.result = result
+        self.result = replace(result, faces=result.faces[candidate : candidate + 1])
         self.settings = settings
+        self.candidate = candidate
         self._model, self._source, self._sample_rate = model, source, sample_rate
         self._rate = Fraction(settings.fps).limit_denominator(1001)
         self.still: Pixels = self._marked(1.0)(result.face)
@@ -176,7 +187,7 @@ class Talk:
             yield TalkFrame(index, float(index / self._rate), marked(picture))
 
     def _moved(self, tap: Callable[[Any, int], None] | None) -> Iterator[Pixels]:
-        made = parts(self._model, self.result, self.settings)
+        made = parts(self._model, self.result, self.settings, self.candidate)
         rows: list[tuple[Float32s, Any]] = []  # offsets and poses that are still needed
         first, heard, index = 0, 0, 0  # number of rows[0]; samples; the next frame
 

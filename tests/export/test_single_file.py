@@ -54,6 +54,16 @@ def zeros(faces: int = 1) -> Any:
 
 
 @pytest.mark.slow
+def test_without_its_renderer_it_gives_what_that_takes(pack: Pack, file: bytes, examples: Path) -> None:
+    apart = single_file(pack, drawn=False)
+    assert judge(apart, pack, speech_of([examples / "female.wav"])).least_psnr_db > 60
+    assert pack.manifest.renderer
+    assert len(file) - len(apart) > 0.9 * pack.manifest.files[pack.manifest.renderer].bytes
+    names = [output.name for output in open_session(apart).get_outputs()]
+    assert names[:4] == ["inner", "outer", "shape", "embedding"]
+
+
+@pytest.mark.slow
 def test_the_face_is_the_pipelines(pack: Pack, file: bytes, session: Any, examples: Path) -> None:
     judged = judge(file, pack, speech_of(sorted(examples.glob("*.wav"))))
     assert judged.clips == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,3 +111,23 @@ def male(examples: Path) -> bytes:
 @pytest.fixture(scope="session")
 def female(examples: Path) -> bytes:
     return (examples / "female.wav").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def device_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What export.to_browser writes."""
+    from export import to_browser as command
+    from export.single_file import Judged
+    from s2f_edge.pack.pack import Pack
+
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed; onnxruntime-web comes from it.")
+    target = tmp_path_factory.mktemp("device") / "browser"
+    # The model's parity has tests of its own; here the picture in the browser is what counts.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "judge", lambda *_: Judged(0, 1.0, 99.0, 0.0))
+        try:
+            command.to_browser(target, Pack.open())
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"npm could not get onnxruntime-web: {error.stderr.decode()[-300:]}")
+    return target

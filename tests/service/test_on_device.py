@@ -27,7 +27,6 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 import s2f_edge
 from export import to_browser as command
-from export.single_file import Judged
 from s2f_edge.errors import SetupError
 from s2f_edge.marks import provenance
 from s2f_edge.pack.pack import Pack
@@ -54,19 +53,8 @@ SLOW = 60_000  # ms: a first load compiles 14 MB of WebAssembly
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What export.to_browser writes."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed; onnxruntime-web comes from it.")
-    target = tmp_path_factory.mktemp("device") / "browser"
-    # The model's parity has tests of its own; here the picture in the browser is what counts.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "judge", lambda *_: Judged(0, 1.0, 99.0, 0.0))
-        try:
-            command.to_browser(target, Pack.open())
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"npm could not get onnxruntime-web: {error.stderr.decode()[-300:]}")
-    return target
+def folder(device_folder: Path) -> Path:
+    return device_folder
 
 
 @pytest.fixture(scope="module")
@@ -155,11 +143,11 @@ def test_the_servers_face_without_sending_and_then_offline(page: Page, base: str
     page.context.on("request", lambda request: asked.append((request.method, request.url)))
     upload(page, examples / "male.wav")
     wait_for(page, "choose")
-    expect(page.locator("#device-about")).to_contain_text(re.compile(r"26\.\d MB are downloaded once"))
+    expect(page.locator("#device-about")).to_contain_text(re.compile(r"29\.\d MB are downloaded once"))
     switch_on(page)
     page.click("#send")
     expect(page.locator("#sending-state")).to_have_text("Downloading what is needed, once…")
-    expect(page.locator("#sending-loaded")).to_contain_text(re.compile(r"MB of 26\.\d MB"))
+    expect(page.locator("#sending-loaded")).to_contain_text(re.compile(r"MB of 29\.\d MB"))
     result(page)
     assert {method for method, _ in asked} == {"GET"}
     assert all(url.startswith((base, "blob:")) for _, url in asked)

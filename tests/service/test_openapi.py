@@ -25,7 +25,7 @@ def test_schemathesis_finds_no_fault(live_server: Server, tmp_path: Path) -> Non
         cwd=tmp_path,
     )
     assert run.returncode == 0, run.stdout
-    assert "Tested: 13" in run.stdout
+    assert "Tested: 14" in run.stdout
 
 
 def test_the_document_says_what_is_prohibited_and_what_is_limited(client: httpx.Client) -> None:

@@ -16,9 +16,11 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from s2f_edge import Speech2Face
+from s2f_edge import Speech2Face, faces
 from s2f_edge.hearing import audio
 from s2f_edge.service.stream import UpdatePolicy
+from s2f_edge.talk.gestures import Gestures
+from s2f_edge.talk.talk import parts
 from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
@@ -223,3 +225,49 @@ def test_a_face_waits_once_when_the_network_has_just_run() -> None:
     assert updates.due(2.2, 1)
     assert not updates.due(4.1, 2)  # messages so long that each brings a window
     assert updates.due(6.1, 3)
+
+
+# ---------------------------------------------------------------------------------- motion
+
+
+@pytest.mark.slow
+def test_motion_comes_with_the_faces_on_wish(live_server: Server, examples: Path) -> None:
+    sound = pcm(examples / "male.wav")
+    messages = told(live_server, {"motion": True, "format": "png"}, [*pieces(sound, 8000), END])
+    moved = [message for message in messages if message["type"] == "motion"]
+    drawn = [message for message in messages if message["type"] == "face"]
+    count = 0
+    for message in moved:
+        assert (message["frame"], message["fps"]) == (count, 25)
+        assert len(message["offsets"]) == len(message["poses"])
+        count += len(message["offsets"])
+    assert count == -(-len(sound) // 2 // 640)
+    assert messages.index(moved[0]) > messages.index(drawn[0]), "there is a face to be moved"
+
+    model = Speech2Face(device="cpu")
+    offsets = np.concatenate([np.array(message["offsets"]) for message in moved])
+    poses = np.concatenate([np.array(message["poses"]) for message in moved])
+    gestures = Gestures()
+    wanted = np.stack([gestures.next(row) for row in offsets.astype(np.float32)])
+    assert np.abs(poses - wanted).max() < 0.01  # stress is read from rounded numbers
+    talk = model.talk(examples / "male.wav")
+    whole = parts(model, talk.result, talk.settings).motion
+    rows = np.concatenate([whole.push(audio.read(examples / "male.wav").samples), whole.finish()])
+    # The level of the voice is that of its first second here, and of the whole recording there.
+    assert np.corrcoef(offsets[:, 66, 1] - offsets[:, 62, 1], rows[:, 66, 1] - rows[:, 62, 1])[0, 1] > 0.95
+
+    # What the last face is made of makes its picture again.
+    last = drawn[-1]
+    manifest = model.pack.manifest
+    assert manifest.animator
+    texture = picture({"picture": last["texture"]}).transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1
+    shape = np.array([last["shape"]], np.float32)
+    still = {"offsets": np.zeros((1, 68, 2), np.float32), "pose": np.zeros((1, 8), np.float32)}
+    frame = model.network(manifest.animator.file).run({"texture": texture, "shape": shape, **still})["face"]
+    assert psnr(faces.pixels(frame)[0].astype(np.float64), picture(last)) > 28
+
+
+def test_without_the_wish_there_is_no_motion(live_server: Server, examples: Path) -> None:
+    messages = told(live_server, {}, [pcm(examples / "female.wav"), END])
+    assert {message["type"] for message in messages} <= {"heard", "face"}
+    assert all("texture" not in message for message in messages)

@@ -57,10 +57,7 @@ function authorization() {
  * @returns {Promise<Record<string, any>>} the service's JSON
  */
 export function requestFaces(clip, options, { progress, signal }) {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(options)) form.append(name, String(value));
-  form.append("file", clip.blob, clip.name);
-
+  const form = formOf(clip, options);
   return new Promise((resolve, reject) => {
     // fetch cannot tell how far an upload is.
     const request = new XMLHttpRequest();
@@ -85,7 +82,7 @@ export function requestFaces(clip, options, { progress, signal }) {
     request.onload = () => {
       const body = parsed(request.responseText);
       if (request.status === 200 && body?.pictures?.length) resolve(body);
-      else reject(refusal(request, body));
+      else reject(refusal(request.status, (name) => request.getResponseHeader(name), body));
     };
     request.onerror = () => reject(new Problem(navigator.onLine ? "network" : "offline"));
     request.onloadend = () => clearTimeout(timer);
@@ -93,6 +90,30 @@ export function requestFaces(clip, options, { progress, signal }) {
     wait(STALLED_UPLOAD_MS);
     request.send(form);
   });
+}
+
+/**
+ * Asks for a video in which a face says the recording; it comes while it is made.
+ * @param {{blob: Blob, name: string}} clip
+ * @param {Record<string, string | number>} options fields of the form
+ * @param {AbortSignal} signal
+ * @returns {Promise<ReadableStreamDefaultReader<Uint8Array>>}
+ * @throws {Problem}
+ */
+export async function requestVideo(clip, options, signal) {
+  const wish = { method: "POST", headers: authorization(), body: formOf(clip, options), signal };
+  const answer = await fetch("v1/talk", wish).catch(() => {
+    throw new Problem(signal.aborted ? "cancelled" : navigator.onLine ? "network" : "offline");
+  });
+  if (answer.ok) return answer.body.getReader();
+  throw refusal(answer.status, (name) => answer.headers.get(name), parsed(await answer.text().catch(() => "")));
+}
+
+function formOf(clip, options) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(options)) form.append(name, String(value));
+  form.append("file", clip.blob, clip.name);
+  return form;
 }
 
 function parsed(text) {
@@ -106,11 +127,11 @@ function parsed(text) {
 // What an answer means that a proxy gave in place of the service.
 const BY_STATUS = { 401: "unauthorised", 413: "too-large", 429: "too-many-requests", 502: "busy", 503: "busy", 504: "timeout" };
 
-function refusal(request, body) {
-  const seconds = Number(request.getResponseHeader("Retry-After"));
-  return new Problem(body?.code ?? BY_STATUS[request.status] ?? "internal", {
+function refusal(status, header, body) {
+  const seconds = Number(header("Retry-After"));
+  return new Problem(body?.code ?? BY_STATUS[status] ?? "internal", {
     detail: body?.detail,
-    requestId: body?.request_id ?? request.getResponseHeader("Request-Id") ?? "",
+    requestId: body?.request_id ?? header("Request-Id") ?? "",
     retryAfter: Number.isFinite(seconds) ? seconds : 0,
     values: body ?? {},
   });

@@ -63,16 +63,36 @@ function supported() {
  * @param {object} on
  * @param {(share: number, loaded: number, total: number) => void} on.progress of the download
  * @param {AbortSignal} on.signal
- * @returns {Promise<{facts: Record<string, any>, pictures: Blob[]}>}
+ * @param {() => void} [on.loaded] called when all is there and faces are begun
+ * @returns {Promise<{facts: Record<string, any>, pictures: Blob[], looks: object[] | null}>} looks are what `Speech`
+ *   makes faces speak from, where the pack can
  * @throws {Problem}
  */
-export async function facesHere(blob, wish, { progress, signal }) {
+export async function facesHere(blob, wish, { progress, signal, loaded = () => {} }) {
   if (!supported()) throw new Problem("device-unsupported");
   const sound = await decoded(blob);
   await ask({ task: "load", manifest, base: BASE }, signal, progress);
   kept = await isKept(manifest, BASE);
   progress(1, 0, 0);
+  loaded();
   return ask({ task: "faces", ...wish, ...sound }, signal, progress);
+}
+
+/** What makes faces speak here: tasks of the worker, and what its other workers need. */
+export const speech = {
+  /** Whether the files that the device has include it. */
+  can: () => Boolean(manifest?.talk),
+  about: () => manifest.talk,
+  animator: async () => ({ manifest, base: BASE, animator: await asked("animator") }),
+  still: async (blob, look, generator) => asked("still", { ...(await decoded(blob)), look, generator }),
+  motion: (piece) => asked("motion", piece),
+};
+
+/** A task for which the worker may have to be loaded once more, where the last one was cancelled. */
+async function asked(task, given = {}) {
+  const { signal } = new AbortController();
+  await ask({ task: "load", manifest, base: BASE }, signal, () => {});
+  return ask({ task, ...given }, signal, () => {});
 }
 
 /** One task of the worker. To cancel it is to end the worker. */
@@ -82,35 +102,29 @@ function ask(task, signal, progress) {
   count += 1;
   const id = count;
   return new Promise((resolve, reject) => {
-    const end = () => {
-      mine.terminate();
-      if (worker === mine) worker = null;
+    const done = new AbortController();
+    const fail = (problem, ended) => {
+      done.abort();
+      if (ended) mine.terminate();
+      if (ended && worker === mine) worker = null;
+      reject(problem);
     };
-    const cancel = () => {
-      end();
-      reject(new Problem("cancelled"));
-    };
-    mine.onmessage = ({ data }) => {
+    const listen = (target, event, hear) => target.addEventListener(event, hear, { signal: done.signal });
+    listen(mine, "message", ({ data }) => {
       if (data.id !== id) return;
       if (data.total) {
         progress(data.loaded / data.total, data.loaded, data.total);
-        return;
-      }
-      signal.removeEventListener("abort", cancel);
-      if (data.done) {
+      } else if (data.done) {
+        done.abort();
         resolve(data.done);
-        return;
+      } else {
+        // What has run out of memory has to begin anew.
+        fail(new Problem(data.problem.code, data.problem), data.problem.code.startsWith("device-"));
       }
-      // What has run out of memory has to begin anew.
-      if (data.problem.code.startsWith("device-")) end();
-      reject(new Problem(data.problem.code, data.problem));
-    };
-    mine.onerror = (event) => {
-      end();
-      reject(new Problem("device-failed", { detail: event.message ?? "" }));
-    };
-    signal.addEventListener("abort", cancel, { once: true });
-    if (signal.aborted) cancel();
+    });
+    listen(mine, "error", (event) => fail(new Problem("device-failed", { detail: event.message ?? "" }), true));
+    listen(signal, "abort", () => fail(new Problem("cancelled"), true));
+    if (signal.aborted) fail(new Problem("cancelled"), true);
     else mine.postMessage({ id, ...task });
   });
 }

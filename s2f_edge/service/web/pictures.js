@@ -6,11 +6,11 @@ export function blobOf(picture) {
   return new Blob([bytes], { type: picture.media_type });
 }
 
-/** A file name that says what the picture is: invented-face-20260131-0915-2.png */
-export function fileName(made, index) {
+/** A file name that says what the picture, or video, is: invented-face-20260131-0915-2.png */
+export function fileName(made, index, suffix = "png") {
   const two = (value) => String(value).padStart(2, "0");
   const day = `${made.getFullYear()}${two(made.getMonth() + 1)}${two(made.getDate())}`;
-  return `invented-face-${day}-${two(made.getHours())}${two(made.getMinutes())}-${index + 1}.png`;
+  return `invented-face-${day}-${two(made.getHours())}${two(made.getMinutes())}-${index + 1}.${suffix}`;
 }
 
 /** Hands a picture to the browser to save. */

@@ -3,12 +3,18 @@
 import { $ } from "./dom.js";
 import { clock, t } from "./i18n.js";
 
+const EVENTS = ["timeupdate", "play", "pause", "ended", "loadedmetadata", "durationchange"];
+
 export class Player {
-  /** @param {HTMLElement} place an empty element */
-  constructor(place) {
+  /**
+   * @param {HTMLElement} place an empty element
+   * @param {() => Promise<void> | void} [before] what is done before it plays
+   */
+  constructor(place, before = () => {}) {
     place.append($("#player").content.cloneNode(true));
     this.place = place;
-    this.audio = new Audio();
+    this.before = before;
+    this.sound = new Audio();
     this.url = "";
     this.seconds = null;
     this.button = $("button", place);
@@ -18,10 +24,23 @@ export class Player {
       this.audio.currentTime = Number(this.slider.value);
       this.render();
     });
-    for (const event of ["timeupdate", "play", "pause", "ended", "loadedmetadata"]) {
-      this.audio.addEventListener(event, () => this.render());
+    this.heard = () => this.render();
+    this.failed = () => this.usable(false);
+    this.use(this.sound);
+  }
+
+  /** Plays this sound, or video, from now on; what played until then stops. @param {HTMLMediaElement} media */
+  use(media) {
+    if (this.audio === media) return;
+    this.audio?.pause();
+    for (const event of EVENTS) {
+      this.audio?.removeEventListener(event, this.heard);
+      media.addEventListener(event, this.heard);
     }
-    this.audio.addEventListener("error", () => this.usable(false));
+    this.audio?.removeEventListener("error", this.failed);
+    media.addEventListener("error", this.failed);
+    this.audio = media;
+    this.render();
   }
 
   /** @param {import("./session.js").Clip} clip */
@@ -29,21 +48,27 @@ export class Player {
     this.unload();
     this.url = URL.createObjectURL(clip.blob);
     this.seconds = clip.seconds;
-    this.audio.src = this.url;
+    this.sound.src = this.url;
     this.usable(true);
     this.render();
   }
 
   /** Stops, and lets the sound go. */
   unload() {
-    this.audio.pause();
+    this.use(this.sound);
+    this.sound.pause();
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = "";
   }
 
-  toggle() {
-    if (this.audio.paused) this.audio.play().catch(() => this.usable(false));
-    else this.audio.pause();
+  async toggle() {
+    if (!this.audio.paused) {
+      this.audio.pause();
+      return;
+    }
+    await this.before();
+    // Where preparing has taken long, some browsers want to be asked once more; where it failed, there is nothing to play.
+    await this.audio.play().catch((error) => error.name === "NotSupportedError" && this.usable(false));
   }
 
   usable(can) {

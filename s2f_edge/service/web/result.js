@@ -7,6 +7,7 @@ import { fileName, save } from "./pictures.js";
 import { define } from "./screens.js";
 import { send } from "./sending.js";
 import { session } from "./session.js";
+import { leaveTalk, renderTalk, showTalk, startTalk } from "./talk.js";
 
 /** @type {import("./session.js").Answer} */
 let answer;
@@ -25,7 +26,8 @@ export function startResult() {
     const others = session.gender === answer.facts.asked_gender;
     send({ clip: answer.clip, gender: session.gender, others, here: Boolean(answer.facts.on_device) });
   });
-  define("result", { enter, render, possible: (state) => session.answers.has(state.answer) });
+  startTalk();
+  define("result", { enter, leave: leaveTalk, render, possible: (state) => session.answers.has(state.answer) });
 }
 
 function enter(state) {
@@ -39,11 +41,13 @@ function enter(state) {
     label.append(radio, Object.assign(new Image(), { src: face.url, alt: "" }));
     $("#strip").append(label);
   });
+  showTalk(answer);
 }
 
 function choose(index) {
   answer.chosen = index;
   renderChosen();
+  showTalk(answer);
 }
 
 function renderChosen() {
@@ -73,6 +77,7 @@ function render() {
   $("#fact-sounds").textContent = sounds(facts);
   $("#fact-generator").textContent = t(`result.generator.${facts.generator}`);
   $("#made-here").hidden = !facts.on_device;
+  renderTalk();
   $("#warnings").hidden = facts.warnings.length === 0;
   $("#warning-list").replaceChildren(...facts.warnings.map((warning) => item(warning, speech)));
 }

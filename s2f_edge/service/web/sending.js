@@ -8,6 +8,7 @@ import { blobOf } from "./pictures.js";
 import { showProblem } from "./problem.js";
 import { back, define, go, replace } from "./screens.js";
 import { keepAnswer, session } from "./session.js";
+import { expectTalk } from "./talk.js";
 
 const FACES = 4;
 const SIZE = 512;
@@ -59,12 +60,13 @@ async function run() {
     if (!signal.aborted) render();
   };
   try {
-    const { facts, blobs } = wish.here
-      ? await made(clip, { gender, count: FACES, others: Boolean(others) }, { progress, signal })
+    const { facts, blobs, looks } = wish.here
+      ? await made(clip, { gender, count: FACES, others: Boolean(others) }, { progress, signal, loaded: expectTalk })
       : await sent(clip, options, { progress, signal });
-    const faces = blobs.slice(wish.here ? 0 : skipped).map((blob) => ({ blob, url: URL.createObjectURL(blob) }));
+    const left = blobs.slice(wish.here ? 0 : skipped);
+    const faces = left.map((blob, i) => ({ blob, url: URL.createObjectURL(blob), look: looks?.[i] }));
     clip.sent = true;
-    replace("result", { answer: keepAnswer({ clip, facts, faces, chosen: 0, made: new Date() }) });
+    replace("result", { answer: keepAnswer({ clip, facts, faces, skipped, chosen: 0, made: new Date() }) });
   } catch (problem) {
     if (!signal.aborted) fail(problem);
   }
@@ -76,8 +78,8 @@ async function sent(clip, options, on) {
 }
 
 async function made(clip, options, on) {
-  const { facts, pictures } = await facesHere(clip.blob, options, on);
-  return { facts, blobs: pictures };
+  const { facts, pictures, looks } = await facesHere(clip.blob, options, on);
+  return { facts, blobs: pictures, looks };
 }
 
 /** Sends to the server what the device could not do, when the person asks for that. */

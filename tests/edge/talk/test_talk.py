@@ -79,7 +79,7 @@ class Shifted:
 
 @pytest.fixture(autouse=True)
 def _moved_by_loudness(monkeypatch: pytest.MonkeyPatch) -> None:
-    def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings) -> Parts:
+    def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candidate: int) -> Parts:
         return Parts(Loudness(), Sway(settings.seed, settings.head), Shifted(result.face))
 
     monkeypatch.setattr(talk_module, "parts", parts)

@@ -62,21 +62,23 @@ export const enlarged = (face, from, to) => Uint8Array.from(resized(face, from, 
 
 // ------------------------------------------------------------------------------ watermark
 
-const MARK_SIDE = 512;
+const FULL = 512; // the side for which marks.bin has the waves
+const LEAST = 256; // of a face that is marked
 const SMALL = 64;
-const STRENGTH = 0.65;
+export const IN_VIDEO = 1.5; // strength in what loses detail
+const STRENGTH = 0.85;
 
 /**
- * The pattern of one generator's mark on a face of 512 pixels.
+ * The pattern of one generator's mark on a face.
  * @param {ArrayBuffer} file marks.bin
  * @param {{generators: string[], waves: number}} about
  * @param {string} generator
+ * @param {number} side of the face: 512 or 256
  */
-export function patternOf(file, about, generator) {
+export function patternOf(file, about, generator, side) {
   const count = about.waves;
   const places = new Int16Array(file, 0, 2 * count);
   const waves = new Float32Array(file.slice(4 * count), about.generators.indexOf(generator) * 8 * count, 2 * count);
-  const side = MARK_SIDE;
   const cosine = Float64Array.from({ length: side }, (_, i) => Math.cos((2 * Math.PI * i) / side));
   const sine = Float64Array.from({ length: side }, (_, i) => Math.sin((2 * Math.PI * i) / side));
   // First the sums down each column of frequencies, then across.
@@ -85,7 +87,11 @@ export function patternOf(file, about, generator) {
     const [down, across] = [places[2 * i], places[2 * i + 1]];
     if (!columns.has(across)) columns.set(across, { real: new Float64Array(side), imaginary: new Float64Array(side) });
     const { real, imaginary } = columns.get(across);
-    const [a, b] = [waves[2 * i], waves[2 * i + 1]];
+    // Waves begin in the middle of the first pixel, which lies elsewhere where pixels are larger.
+    const later = Math.PI * (down + across) * (1 / side - 1 / FULL);
+    const [p, q] = [waves[2 * i], waves[2 * i + 1]];
+    const a = p * Math.cos(later) - q * Math.sin(later);
+    const b = p * Math.sin(later) + q * Math.cos(later);
     for (let y = 0; y < side; y++) {
       const turn = (((down * y) % side) + side) % side;
       real[y] += a * cosine[turn] - b * sine[turn];
@@ -118,12 +124,12 @@ function boxMean(field, side) {
 }
 
 /** How much mark each place of a picture bears, as s2f_edge/marks/watermark.py has it. */
-function strengthOf(pixels) {
-  const grey = new Float32Array(MARK_SIDE * MARK_SIDE);
+function strengthOf(pixels, side) {
+  const grey = new Float32Array(side * side);
   for (let i = 0; i < grey.length; i++) {
     grey[i] = 0.299 * pixels[3 * i] + 0.587 * pixels[3 * i + 1] + 0.114 * pixels[3 * i + 2];
   }
-  const small = resized(grey, MARK_SIDE, SMALL, 1);
+  const small = resized(grey, side, SMALL, 1);
   const mean = boxMean(small, SMALL);
   const square = boxMean(
     small.map((value) => value * value),
@@ -131,25 +137,34 @@ function strengthOf(pixels) {
   );
   const strength = mean.map((level, i) => {
     const change = Math.sqrt(Math.max(square[i] - level * level, 0));
-    const here = Math.min(STRENGTH + 0.045 * change, 1.2) * (0.6 + 0.4 * Math.min(level / 128, 1));
+    const here = Math.min(STRENGTH + 0.05 * change, 1.25) * (0.6 + 0.4 * Math.min(level / 128, 1));
     return here * Math.min(1, Math.max(0.4, (262 - level) / 24));
   });
-  const large = Math.max(0.6, 0.5 ** 0.35);
+  const large = Math.max(0.6, (LEAST / side) ** 0.35);
   return resized(
     boxMean(strength, SMALL).map((value) => value * large),
     SMALL,
-    MARK_SIDE,
+    side,
     1,
   );
 }
 
-/** A picture of 512 pixels with the mark in it. @param {Uint8Array} pixels @param {Float32Array} pattern */
+/**
+ * What the mark adds to each pixel of a face, and to all frames in which it moves.
+ * @param {ArrayLike<number>} pixels RGB
+ * @param {Float32Array} pattern of its side
+ * @param {number} [times] the strength of a picture's
+ * @returns {Int8Array}
+ */
+export function levelsOf(pixels, pattern, times = 1) {
+  const strength = strengthOf(pixels, Math.sqrt(pattern.length));
+  return Int8Array.from(pattern, (value, i) => Math.round(value * strength[i] * times));
+}
+
+/** A picture with the mark in it. @param {Uint8Array} pixels @param {Float32Array} pattern */
 export function marked(pixels, pattern) {
-  const strength = strengthOf(pixels);
-  return pixels.map((value, i) => {
-    const at = Math.floor(i / 3);
-    return Math.min(255, Math.max(0, value + Math.round(pattern[at] * strength[at])));
-  });
+  const levels = levelsOf(pixels, pattern);
+  return pixels.map((value, i) => Math.min(255, Math.max(0, value + levels[Math.floor(i / 3)])));
 }
 
 // ------------------------------------------------------------------------------------ PNG

@@ -1,68 +1,62 @@
 /** Makes faces on the device, beside the page, so that the page goes on answering. */
 
 import { RATE, Resampler } from "../resampler.js";
-import { addressOf, assets, Missing } from "./assets.js";
+import { assets } from "./assets.js";
 import { hearingGain, voicedOf } from "./hearing.js";
-import { enlarged, marked, patternOf, png } from "./pixels.js";
+import { enlarged, IN_VIDEO, levelsOf, marked, patternOf, png } from "./pixels.js";
 import { isEnough, isSome, lookedAt, measure, refusalOf, verdictOf, warningsOf } from "./quality.js";
+import { floats, pixelsOf, problemOf, runtime, sessionOf } from "./runtime.js";
 
 const SIDE = 512; // of the pictures
 // A steeper filter than that of the recorder, as near to the server's as need be.
 const CROSSINGS = 64;
 const BAND = 0.956;
 
-let ready = null; // {ort, session, detector, manifest, marks}
+let ready = null; // {ort, session, renderer, motion, animator, detector, manifest, marks}
+
+let loading = null;
+
+const TASKS = { faces, animator: () => ready.animator, still, motion };
 
 self.onmessage = async ({ data: { id, task, ...given } }) => {
   const say = (message) => self.postMessage({ id, ...message });
   try {
     if (task === "load") {
-      ready ??= await load(given.manifest, given.base, (loaded, total) => say({ loaded, total }));
+      loading ??= load(given.manifest, given.base, (loaded, total) => say({ loaded, total }));
+      ready = await loading.catch((error) => {
+        loading = null;
+        throw error;
+      });
       say({ done: {} });
     } else {
-      say({ done: await faces(given) });
+      say({ done: await TASKS[task](given) });
     }
   } catch (error) {
-    say({ problem: { code: error.code ?? codeOf(error), values: error.values ?? {}, detail: String(error) } });
+    say({ problem: problemOf(error) });
   }
 };
 
-/** A fault of the machinery, in the page's words. */
-function codeOf(error) {
-  return /memory|alloc|too large|out of bounds/i.test(String(error)) ? "device-memory" : "device-failed";
-}
-
 async function load(manifest, base, progress) {
-  const got = await assets(manifest, base, [manifest.model, manifest.marks.file], progress);
-  const ort = await import(addressOf(manifest, "ort.wasm.min.mjs", base)).catch((error) => {
-    throw new Missing("device-download", String(error));
-  });
-  const { wasm } = ort.env;
-  const glue = "ort-wasm-simd-threaded";
-  // By its address, not as bytes: then the browser keeps the compiled code, and a later start is a second faster.
-  wasm.wasmPaths = {
-    mjs: addressOf(manifest, `${glue}.mjs`, base),
-    wasm: addressOf(manifest, `${glue}.wasm`, base),
-  };
+  const names = [manifest.model, manifest.renderer, manifest.talk?.motion];
+  const wanted = [...names, manifest.talk?.animator, manifest.marks.file].filter(Boolean);
+  const got = await assets(manifest, base, wanted, progress);
+  const ort = await runtime(manifest, base);
   // Threads share memory, which browsers allow to isolated pages alone.
-  wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-  const session = await ort.InferenceSession.create(new Uint8Array(got[manifest.model]), {
-    executionProviders: ["wasm"],
-    logSeverityLevel: 3,
-  });
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+  const [session, renderer, motion] = await Promise.all(names.map((name) => (name ? sessionOf(ort, got[name]) : null)));
   const compiled = await WebAssembly.instantiate(await (await fetch("detector.wasm")).arrayBuffer(), {});
-  return { ort, session, detector: compiled.instance.exports, manifest, marks: got[manifest.marks.file] };
+  const detector = compiled.instance.exports;
+  const [animator, marks] = [got[manifest.talk?.animator], got[manifest.marks.file]];
+  return { ort, session, renderer, motion, animator, detector, manifest, marks };
 }
 
 async function run(waveform, generator, rows) {
   const { ort, session } = ready;
-  const noise = Float32Array.from(rows.flat());
-  const found = await session.run({
-    waveform: new ort.Tensor("float32", waveform, [waveform.length]),
+  return session.run({
+    waveform: floats(ort, waveform, [waveform.length]),
     generator: new ort.Tensor("int32", Int32Array.of(generator), [1]),
-    noise: new ort.Tensor("float32", noise, [rows.length, rows[0].length]),
+    noise: floats(ort, Float32Array.from(rows.flat()), [rows.length, rows[0].length]),
   });
-  return Object.fromEntries(Object.entries(found).map(([name, tensor]) => [name, tensor]));
 }
 
 /** How many normal numbers a candidate takes; folders of earlier versions do not say it. */
@@ -88,7 +82,7 @@ async function faces({ samples: given, rate, gender, count, others }) {
     timings[stage] = now - since;
     since = now;
   };
-  const samples = rate === RATE ? given : resampled(given, rate);
+  const samples = atOurRate(given, rate);
   lap("resample");
   const voiced = voicedOf(samples, hearingGain(samples), detector);
   lap("vad");
@@ -118,9 +112,13 @@ async function faces({ samples: given, rate, gender, count, others }) {
     (name) => manifest.generators[name] === made.generator_used.data[0],
   );
   const facts = factsOf(found, made, generator, gender);
-  const files = await pictures(made.faces, generator);
+  const looks = looksOf(made, count);
+  const drawn = looks ? await drawnOf(looks) : piecesOf(made.faces, count);
+  lap("renderer");
+  const files = await pictures(drawn, generator);
   lap("pictures");
-  return { facts: { ...facts, timings_ms: timings }, pictures: files };
+  const moving = looks && ready.manifest.talk ? looks.map((look, i) => ({ look, drawn: drawn[i] })) : null;
+  return { facts: { ...facts, timings_ms: timings }, pictures: files, looks: moving };
 }
 
 function factsOf(found, made, generator, asked) {
@@ -136,6 +134,7 @@ function factsOf(found, made, generator, asked) {
   return {
     on_device: true,
     speech_seconds: found.speech,
+    level_dbfs: found.level,
     gender,
     male_probability: male,
     generator,
@@ -144,18 +143,68 @@ function factsOf(found, made, generator, asked) {
   };
 }
 
+/** One part of a tensor for each face, as a tensor of one. */
+function piecesOf(tensor, count) {
+  const dims = [1, ...tensor.dims.slice(1)];
+  const size = tensor.data.length / count;
+  return Array.from({ length: count }, (_, i) => ({ data: tensor.data.slice(i * size, (i + 1) * size), dims }));
+}
+
+/** What the renderer takes for each face; null where the model makes pictures at once. */
+function looksOf(made, count) {
+  if (!ready.renderer) return null;
+  const [inner, outer, shape] = [made.inner, made.outer, made.shape].map((tensor) => piecesOf(tensor, count));
+  return inner.map((_, i) => ({ inner: inner[i], outer: outer[i], shape: shape[i] }));
+}
+
+/** The pictures of looks: RGB, with their dimensions. */
+async function drawnOf(looks) {
+  const drawn = [];
+  for (const look of looks) {
+    const { face } = await rendered(look);
+    drawn.push({ data: pixelsOf(face, 3), dims: [1, face.dims[2], face.dims[3], 3] });
+  }
+  return drawn;
+}
+
+function rendered(look) {
+  const tensors = Object.entries(look).map(([name, { data, dims }]) => [name, floats(ready.ort, data, dims)]);
+  return ready.renderer.run(Object.fromEntries(tensors));
+}
+
 /** PNGs of faces, with all marks that a browser can make. */
 async function pictures(faces, generator) {
   const { manifest, marks } = ready;
-  const [count, side, , channels] = faces.dims;
-  const pattern = patternOf(marks, manifest.marks, generator);
+  const pattern = patternOf(marks, manifest.marks, generator, SIDE);
   const made = [];
-  for (let i = 0; i < count; i++) {
-    const face = faces.data.subarray(i * side * side * channels, (i + 1) * side * side * channels);
-    made.push(await png(marked(enlarged(face, side, SIDE), pattern), SIDE, manifest.texts[generator]));
+  for (const { data, dims } of faces) {
+    made.push(await png(marked(enlarged(data, dims[1], SIDE), pattern), SIDE, manifest.texts[generator]));
   }
   return made;
 }
+
+/**
+ * What a face needs to speak: the sound at our rate, and the face on the mean shape, from which all frames are made.
+ * The watermark of all frames is that of the first one.
+ */
+async function still({ samples, rate, look: { look, drawn }, generator }) {
+  const { manifest, marks } = ready;
+  const mean = { data: Float32Array.from(manifest.talk.mean_shape.flat()), dims: look.shape.dims };
+  const { face: texture } = await rendered({ ...look, shape: mean });
+  const pattern = patternOf(marks, manifest.marks, generator, drawn.dims[1]);
+  const levels = levelsOf(drawn.data, pattern, IN_VIDEO);
+  return { waveform: atOurRate(samples, rate), texture: { data: texture.data, dims: texture.dims }, shape: look.shape, levels };
+}
+
+/** How the points of a face move, for a piece of sound: see export/motion_file.py. */
+async function motion({ waveform, at, frames }) {
+  const { ort } = ready;
+  const whole = (number) => new ort.Tensor("int64", BigInt64Array.of(BigInt(number)), [1]);
+  const given = { waveform: floats(ort, waveform, [waveform.length]), at: whole(at), frames: whole(frames) };
+  return (await ready.motion.run(given)).offsets.data;
+}
+
+const atOurRate = (samples, rate) => (rate === RATE ? samples : resampled(samples, rate));
 
 function resampled(samples, rate) {
   const resampler = new Resampler(rate, CROSSINGS, BAND);
