@@ -26,6 +26,7 @@ from s2f_train.models.renderer import Renderer
 from s2f_train.models.traits import VoiceTraits
 
 NOISE = 0.05  # docs/spec.md, section 3
+WINDOWS = 128  # of a long recording, that the voice network hears: docs/speed.md
 
 
 def export_pack(
@@ -158,6 +159,7 @@ def _write(
             "network": voice.kind,
             "features": voice.features,
             "embedding_size": size,
+            "windows": WINDOWS,
             "settings": voice.settings,
         },
         "traits": None,

@@ -90,7 +90,7 @@ def listen(
             read. Sound that is not speech, or too little of it, raises nothing.
     """
     model = Speech2Face(pack, "cpu", variant=variant)
-    listener = Listener(model.pack.manifest.voice.features)
+    listener = Listener(model.pack.manifest.voice.features, model.windows)
     envelope, stream, columns = _Envelope(), LogMelStream(), _Columns()
     notes = audio.Notes()
     for block in audio.stream(source, sample_rate, notes):

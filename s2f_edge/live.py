@@ -7,11 +7,12 @@ voice network on what is left alone.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from s2f_edge.hearing.chosen import Window
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.gain import GainFinder, Stretch
 from s2f_edge.listening import Listener
@@ -30,7 +31,8 @@ class LiveVoice:
 
     Recordings have one gain for the voice detector, that of their speech (see `gain.GainFinder`): it is known after
     10 s of usual level that are speech. Until then it is guessed, and where the guess was wrong, the sound
-    that is held is heard again. Packs with `logmel-64` or `melpower-40` normalise over the
+    that is held is heard again. Of a long recording, the windows that the pack's setting allows are chosen anew as
+    sound comes. Packs with `logmel-64` or `melpower-40` normalise over the
     whole clip: features are computed once there too, but each look runs the network on all windows.
 
     Args:
@@ -113,35 +115,39 @@ class LiveVoice:
 
 
 class _Hearing:
-    """A listener with one gain, and the embeddings of what is committed."""
+    """A listener with one gain, and the embeddings of the windows that are chosen of what is committed."""
 
     def __init__(self, model: Speech2Face, gain: float) -> None:
-        voice = model.pack.manifest.voice
         self.gain = gain
-        self.listener = Listener(voice.features, gain=gain)
-        self.windows = 0  # that are committed
+        self.listener = Listener(model.pack.manifest.voice.features, model.windows, gain=gain)
+        self.windows = 0  # that are committed and were heard
         self.last: Float32s | None = None  # the end of the last stretch of the recording
         self._model = model
-        self._committed = np.zeros(voice.embedding_size)
 
     def branch(self, gain: float) -> _Hearing:
         """A hearing of the same sound, which goes on with another gain."""
         other = copy.copy(self)
         other.gain, other.listener = gain, self.listener.branch(gain, self.last)
-        other._committed = self._committed.copy()
         return other
 
     def push(self, samples: Float32s) -> None:
-        before = self.listener.voiced
+        before = self.listener.chosen.count
         self.listener.push(samples)
-        if self.listener.voiced > before:
-            self._committed += self._model.embed_windows(self._counted(self.listener.committed()))
-
-    def _counted(self, windows: Iterator[tuple[Float32s, Float32s]]) -> Iterator[tuple[Float32s, Float32s]]:
-        for inputs, weights in windows:
-            self.windows += len(weights)
-            yield inputs, weights
+        if self.listener.chosen.count > before:
+            self._said_of(self.listener.chosen.chosen())
 
     def voice(self, *, final: bool) -> Voice:
-        quality, windows = self.listener.so_far(final=final)
-        return self._model.voice_of(quality, windows, committed=self._committed)
+        quality, chosen, rest = self.listener.so_far(final=final)
+        return self._model.voice_of(quality, rest, committed=self._said_of(chosen))
+
+    def _said_of(self, windows: list[Window]) -> NDArray[np.float64]:
+        """The sum of their embeddings; the voice network hears those that it has not heard yet."""
+        total = np.zeros(self._model.pack.manifest.voice.embedding_size)
+        for window in windows:
+            if window.inputs is not None:
+                window.embedding = self._model.embed_windows([(window.inputs[None], np.ones(1, np.float32))])
+                window.inputs = None
+                self.windows += 1
+            if window.embedding is not None:
+                total += window.embedding
+        return total

@@ -41,6 +41,11 @@ class Speech2Face:
         threads: of one network call; None leaves the choice to onnxruntime.
         variant: of the pack, where it has it: light (a smaller voice network), int8, float16 or float32; None takes
             the pack as it is.
+        all_windows: the voice network hears every window of a long recording; otherwise as many as the pack's manifest
+            says, which are chosen all over it.
+
+    Attributes:
+        windows: the most that the voice network hears of a recording; None for all.
 
     Raises:
         UsageError: there is no variant of this name.
@@ -48,10 +53,16 @@ class Speech2Face:
     """
 
     def __init__(
-        self, pack: Any = None, device: str = "auto", threads: int | None = None, variant: str | None = None
+        self,
+        pack: Any = None,
+        device: str = "auto",
+        threads: int | None = None,
+        variant: str | None = None,
+        all_windows: bool = False,
     ) -> None:
         self.pack = Pack.open(pack, variant)
         self.device = device
+        self.windows = None if all_windows else self.pack.manifest.voice.windows
         self._threads = threads
         self._networks: dict[str, Network] = {}
         self._voice = self.network(self.pack.manifest.voice.file)
@@ -170,7 +181,7 @@ class Speech2Face:
             notes: what is missing of the recording, as `audio.stream` fills it.
         """
         clock = Clock()
-        listener = Listener(self.pack.manifest.voice.features, denoise=denoise, clock=clock)
+        listener = Listener(self.pack.manifest.voice.features, self.windows, denoise=denoise, clock=clock)
         for block in clock.each("decode", blocks):
             listener.push(block)
         heard = listener.finish()

@@ -37,12 +37,14 @@ def make_pack(
     generators: str = "general male female",
     renderer: bool = False,
     motion: bool = False,
+    windows: int | None = None,
 ) -> Path:
     """Writes a pack whose networks have the shapes of real ones and no meaning.
 
     Args:
         renderer: generators make appearances, and a renderer draws them; else they make pictures.
         motion: there is a motion network, see `motion_model`.
+        windows: the most that the voice network hears; None says nothing of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     models = {"voice.onnx": voice_model(features)}
@@ -74,6 +76,8 @@ def make_pack(
         manifest["renderer"] = {"file": "renderer.onnx"}
     if motion:
         manifest["motion"] = {"file": "motion.onnx", "before": BEFORE, "after": AFTER}
+    if windows:
+        manifest["voice"]["windows"] = windows
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return folder
 

@@ -49,6 +49,7 @@ class Options:
     samples: int = 1
     seed: int | None = None
     denoise: bool = False
+    all_windows: bool = False
     grid: bool = False
     size: int = 256
     form: str = "png"
@@ -69,6 +70,7 @@ class Options:
             "samples": self.samples,
             "seed": self.seed,
             "denoise": self.denoise,
+            "all_windows": self.all_windows,
             "grid": self.grid,
             "size": self.size,
             "format": self.form,
@@ -108,7 +110,7 @@ class Maker:
 
         self._options = options
         self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
-        self._model = Speech2Face(options.pack, options.device, options.threads, options.variant)
+        self._model = Speech2Face(options.pack, options.device, options.threads, options.variant, options.all_windows)
         found = self._model.pack.sha256
         if options.pack_sha256 not in (None, found):
             raise PackIntegrityError(

@@ -116,6 +116,7 @@ def infer(
     device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
+    all_windows: opt.AllWindowsOption = False,
     as_json: opt.JsonOption = False,
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
@@ -139,8 +140,9 @@ def infer(
         console.skipped(skipped)
         options = Options(
             pack=str(pack) if pack else None, variant=variant, device=device,
-            threads=threads, gender=gender, samples=samples, seed=seed, denoise=denoise, grid=grid, size=size,
-            form=written, c2pa_certificate=c2pa_certificate, c2pa_key=c2pa_key, overwrite=overwrite,
+            threads=threads, gender=gender, samples=samples, seed=seed, denoise=denoise, all_windows=all_windows,
+            grid=grid, size=size, form=written, c2pa_certificate=c2pa_certificate, c2pa_key=c2pa_key,
+            overwrite=overwrite,
         )  # fmt: skip
         if count := many.workers(jobs, options):
             return batch.run(jobs, options, many, count, console, skipped)
@@ -159,6 +161,7 @@ def embed(
     device: opt.DeviceOption = "auto",
     threads: opt.ThreadsOption = None,
     denoise: opt.DenoiseOption = False,
+    all_windows: opt.AllWindowsOption = False,
     as_json: opt.JsonOption = False,
     quiet: opt.QuietOption = False,
     overwrite: opt.OverwriteOption = False,
@@ -171,7 +174,7 @@ def embed(
         skipped: dict[str, str] = {}
         jobs = plan(files, out, f".{form.value}", skipped=skipped)
         console.skipped(skipped)
-        model = Speech2Face(pack, device, threads, variant)
+        model = Speech2Face(pack, device, threads, variant, all_windows)
 
     def make(job: Job) -> Facts:
         voice = model.embed(recordings.sound(job.source), denoise=denoise)

@@ -114,6 +114,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON
 DenoiseOption = Annotated[
     bool, typer.Option("--denoise", help="Reduce stationary noise first. The default pack works better without it.")
 ]
+AllWindowsOption = Annotated[
+    bool,
+    typer.Option(
+        "--all-windows",
+        help="Let the voice network hear all of a long recording, not only the pack's number of windows from all over "
+        "it.",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 OverwriteOption = Annotated[
     bool,

@@ -21,7 +21,15 @@ from s2f_edge.hearing.stft import STFT_BINS, STFT_SECONDS, compressed_stft
 
 
 class FrontEnd(Protocol):
-    """The interface of a front end: voiced sound in, network inputs out."""
+    """The interface of a front end: voiced sound in, network inputs out.
+
+    Attributes:
+        BATCH: the most windows that `inputs` gives at a time.
+        CLEAR: where the mean square of a window's features is as much, its speech is clear enough; 0: in all windows.
+    """
+
+    BATCH: int
+    CLEAR: float
 
     def push(self, voiced: Float32s) -> None:
         """Takes float32 (n,) voiced samples at 16 kHz."""
@@ -44,7 +52,10 @@ class FrontEnd(Protocol):
         """Gives what stands for the sound that is not committed, at little cost; more sound can follow."""
 
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
-        """Gives (network input of n windows, float32 (n,) weight of each in the mean embedding); ends the sound."""
+        """Gives (network input of n windows, float32 (n,) weight of each in the mean embedding); ends the sound.
+
+        There is at least one window, unless all sound was committed.
+        """
 
 
 class LogMel64FrontEnd:
@@ -57,6 +68,8 @@ class LogMel64FrontEnd:
 
     MIN_FRAMES = 1000
     MAX_FRAMES = 6000
+    BATCH = 1
+    CLEAR = 0.0
 
     def __init__(self) -> None:
         self._stream = LogMelStream()
@@ -150,6 +163,7 @@ class MelPower40FrontEnd:
     STEP_FRAMES = 77
     MIN_COVERAGE = 0.75
     BATCH = 64
+    CLEAR = 0.0
 
     def __init__(self) -> None:
         self._high_pass = HighPass()
@@ -211,6 +225,7 @@ class Fbank80FrontEnd:
 
     WINDOW_FRAMES = 200
     PREVIEW_FRAMES = (50, 125)  # of a preview: less says nothing that committed windows do not, more takes too long
+    CLEAR = 1.5  # steady noise has 0.6, a voice as loud as the noise around it 2 to 4, a clear one 15
     BATCH = 8  # windows: with 32, a recording of two minutes takes as long and 210 MiB more
 
     def __init__(self) -> None:
@@ -225,11 +240,12 @@ class Fbank80FrontEnd:
         self._frames.cut(start, end)
 
     def committed(self, until: int | None = None) -> Iterator[tuple[Float32s, Float32s]]:
-        fbank = self._frames.joined()
         starts = _full(self._frames, self._next, self.WINDOW_FRAMES, until)
-        if starts:
-            self._next = self.WINDOW_FRAMES
-            self._frames.forget(starts[-1])
+        if not starts:
+            return iter(())
+        fbank = self._frames.joined()
+        self._next = self.WINDOW_FRAMES
+        self._frames.forget(starts[-1])
         return self._windows(fbank, starts)
 
     def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
@@ -247,8 +263,7 @@ class Fbank80FrontEnd:
         fbank = self._frames.joined()
         self._frames.forget()
         fbank = repeat_to(fbank if len(fbank) else np.zeros((1, FBANK_BINS), np.float32), self.WINDOW_FRAMES)
-        last = len(fbank) - self.WINDOW_FRAMES
-        return self._windows(fbank, [*range(self._next, last, self.WINDOW_FRAMES), last])
+        return self._windows(fbank, _all(len(fbank), self._next, self.WINDOW_FRAMES))
 
     def _windows(self, fbank: Float32s, starts: list[int]) -> Iterator[tuple[Float32s, Float32s]]:
         for i in range(0, len(starts), self.BATCH):
@@ -265,6 +280,8 @@ class Stft257FrontEnd:
     """
 
     WINDOW = int(STFT_SECONDS * SAMPLE_RATE)
+    BATCH = 1
+    CLEAR = 0.0
 
     def __init__(self) -> None:
         self._samples = Rows(1)  # all, or those from the last window that `committed` gave on
@@ -277,11 +294,12 @@ class Stft257FrontEnd:
         self._samples.cut(start, end)
 
     def committed(self, until: int | None = None) -> Iterator[tuple[Float32s, Float32s]]:
-        sound = self._samples.joined()
         starts = _full(self._samples, self._next, self.WINDOW, until)
-        if starts:
-            self._next = self.WINDOW
-            self._samples.forget(starts[-1])
+        if not starts:
+            return iter(())
+        sound = self._samples.joined()
+        self._next = self.WINDOW
+        self._samples.forget(starts[-1])
         return self._windows(sound, starts)
 
     def preview(self) -> Iterator[tuple[Float32s, Float32s]]:
@@ -290,8 +308,7 @@ class Stft257FrontEnd:
     def inputs(self) -> Iterator[tuple[Float32s, Float32s]]:
         sound = self._samples.joined()
         self._samples.forget()
-        last = max(0, len(sound) - self.WINDOW)
-        return self._windows(sound, [*range(self._next, last, self.WINDOW), last])
+        return self._windows(sound, _all(len(sound), self._next, self.WINDOW))
 
     def _windows(self, sound: Float32s, starts: list[int]) -> Iterator[tuple[Float32s, Float32s]]:
         for start in starts:
@@ -301,9 +318,15 @@ class Stft257FrontEnd:
 
 
 def _full(rows: Rows, start: int, length: int, until: int | None) -> list[int]:
-    """Where windows begin that end before a voiced sample, and before the last row."""
-    latest = len(rows) - 1 if until is None else min(len(rows) - 1, rows.at(until))
-    return list(range(start, latest - length + 1, length))
+    """Where windows begin that end before a voiced sample."""
+    end = len(rows) if until is None else min(len(rows), rows.at(until))
+    return list(range(start, end - length + 1, length))
+
+
+def _all(count: int, start: int, length: int) -> list[int]:
+    """Where windows of so many rows begin, from one row on: the last one ends with the rows, if any are left."""
+    last = max(0, count - length)
+    return [*range(start, last, length), last] if count > start or not start else []
 
 
 # What a manifest may name, with the shape of the network's input (None: any length).

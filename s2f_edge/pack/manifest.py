@@ -40,12 +40,17 @@ class NetworkFile:
 
 @dataclass(frozen=True)
 class VoiceInfo:
-    """The voice network: its file, its front end, and the length of its embedding."""
+    """The voice network: its file, its front end, and the length of its embedding.
+
+    `windows` is the most that it hears of a recording; None for all. Where the front end normalises over the whole
+    recording (`logmel-64`, `melpower-40`), all are heard.
+    """
 
     file: str
     network: str
     features: str
     embedding_size: int
+    windows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
             voice.get("network", str),
             voice.get("features", str),
             voice.get("embedding_size", int),
+            voice.get("windows", int) if voice.value.get("windows") is not None else None,
         ),
         traits=TraitsInfo(traits.get("file", str), traits.number("unusual"), traits.number("strange"))
         if traits
@@ -221,6 +227,8 @@ def _check(manifest: Manifest, where: str) -> None:
         )
     if not 1 <= manifest.voice.embedding_size <= 65536:
         raise ManifestError(f"{where}: voice.embedding_size is {manifest.voice.embedding_size}; it must be 1 to 65536.")
+    if manifest.voice.windows is not None and not 1 <= manifest.voice.windows <= 65536:
+        raise ManifestError(f"{where}: voice.windows is {manifest.voice.windows}; it must be 1 to 65536.")
     if not 0.0 <= manifest.noise <= 10.0:
         raise ManifestError(f"{where}: noise is {manifest.noise}; it must be from 0 to 10.")
     if manifest.weights not in VARIANTS:

@@ -85,7 +85,9 @@ class InferenceService:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.model = Speech2Face(settings.pack, settings.device, settings.threads, settings.variant)
+        self.model = Speech2Face(
+            settings.pack, settings.device, settings.threads, settings.variant, settings.all_windows
+        )
         self.model.load()
         self._credentials = credentials.chosen(settings.c2pa_certificate, settings.c2pa_key)
         self.admission = Admission(settings.slots, settings.queue)

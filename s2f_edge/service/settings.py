@@ -34,6 +34,9 @@ class Settings:
         None
     )
     device: Annotated[str, Help(f"Device: {either(DEVICES)}.")] = "auto"
+    all_windows: Annotated[
+        bool, Help("Let the voice network hear all of a long recording, not only as many windows as the pack says.")
+    ] = False
 
     concurrency: Annotated[int, Help("Requests processed at the same time; 0 is one per core.", min=0, max=256)] = 0
     threads: Annotated[int, Help("Threads per network call.", min=1, max=256)] = 1

@@ -48,6 +48,7 @@ class Model:
     def __init__(self, pack: Path | None, device: str, variant: str | None = None) -> None:
         voice = SimpleNamespace(features="logmel-64")
         self.pack = SimpleNamespace(manifest=SimpleNamespace(voice=voice))
+        self.windows = None
         self.pack_name = "made-for-tests 1.0"
 
     def voice_of(

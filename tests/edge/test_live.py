@@ -113,6 +113,25 @@ def test_on_the_way_it_is_nearly_the_sound_so_far(default_model: Speech2Face, ex
         assert np.median(near) > 0.97
 
 
+@pytest.mark.parametrize("sizes", [[CHUNK], [1, 4567, 30_000]])
+@pytest.mark.slow
+def test_of_a_long_voice_it_hears_the_windows_that_a_whole_recording_would(
+    tmp_path: Path, speech: Float32s, sizes: list[int]
+) -> None:
+    pack = make_pack(tmp_path / "pack", "fbank-80", windows=5)
+    model = Speech2Face(pack, "cpu")
+    samples = speech[: 50 * SAMPLE_RATE]
+    whole = model.embed(samples, SAMPLE_RATE).embedding
+    live = looked_at(model, cut(samples, sizes))
+    assert np.abs(live.voice(final=True).embedding - whole).max() < 1e-4
+    assert np.abs(live.voice().embedding - whole).max() < 1e-4
+    assert live.committed_windows < 16  # of which there are 20; when they come, some are among the best five
+    everything = Speech2Face(pack, "cpu", all_windows=True)
+    assert np.abs(everything.embed(samples, SAMPLE_RATE).embedding - whole).max() > 1e-3
+    short = speech[: 9 * SAMPLE_RATE]
+    assert np.array_equal(everything.embed(short, SAMPLE_RATE).embedding, model.embed(short, SAMPLE_RATE).embedding)
+
+
 def test_it_can_be_looked_at_after_its_end(default_model: Speech2Face, examples: Path) -> None:
     samples = audio.read(examples / "male.wav").samples
     live = looked_at(default_model, cut(samples, [CHUNK]))

@@ -32,6 +32,16 @@ def test_the_flag_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [settings.variant for settings in found] == ["int8", "float32", None]
 
 
+def test_the_service_hears_as_many_windows_as_it_is_told(tmp_path: Path) -> None:
+    pack = make_pack(tmp_path / "pack", "fbank-80", windows=5)
+    for every, windows in ((False, 5), (True, None)):
+        engine = InferenceService(Settings(pack=pack, all_windows=every, concurrency=1), Metrics())
+        try:
+            assert engine.model.windows == windows
+        finally:
+            engine.close()
+
+
 def test_the_service_has_the_variant(tmp_path: Path) -> None:
     pack = make_pack(tmp_path / "pack")
     add_variant(pack)

@@ -320,6 +320,7 @@ FREE = {
     "renderer": ["store", "runs", "start", "rate", "sketch_weight", "jitter", "steps", "seed", "compile"],
     "appearance": ["store", "runs", "voice", "renderer", "rate", "stretch", "own_directions", "steps", "seed"],
     "talk": ["store", "runs", "rate", "throat", "pace_weight", "components", "versions", "steps", "seed"],
+    "mouth": ["store", "runs", "rate", "adversarial_weight", "critic_width", "steps", "seed"],
 }
 
 

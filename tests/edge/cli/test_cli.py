@@ -23,6 +23,7 @@ from typer.testing import CliRunner, Result
 from s2f_edge import __version__
 from s2f_edge.cli.main import app
 from s2f_edge.marks.provenance import read, read_metadata
+from tests.tiny_packs import make_pack
 
 MALE, FEMALE = "male.wav", "female.wav"
 
@@ -237,6 +238,20 @@ def test_embed_writes_npy_and_json(run, examples: Path, tmp_path: Path) -> None:
     assert np.array_equal(np.array(json.loads((tmp_path / "male.json").read_text()), np.float32), vector)
     assert run("embed", examples / MALE).exit_code == 50  # whose numbers these are, the file does not say
     assert run("embed", examples / MALE, "--overwrite").exit_code == 0
+
+
+def test_all_windows_are_heard_if_asked(run, examples: Path, tmp_path: Path) -> None:
+    pack = make_pack(tmp_path / "pack", "fbank-80", windows=1)
+    voices, faces = [], []
+    for option in ([], ["--all-windows"]):
+        for command, name in (("embed", "voice.npy"), ("infer", "face.png")):
+            words = [command, examples / MALE, "--pack", pack, "--out", name, "--overwrite", *option]
+            result = run(*words, pack=False)
+            assert result.exit_code == 0, result.output
+        voices.append(np.load("voice.npy"))
+        faces.append(np.asarray(Image.open("face.png")))
+    assert np.abs(voices[0] - voices[1]).max() > 1e-3
+    assert not np.array_equal(faces[0], faces[1])
 
 
 def test_inspect_draws_any_sound(run, examples: Path, tmp_path: Path) -> None:

@@ -328,6 +328,23 @@ def test_a_short_clip_is_repeated_to_six_seconds() -> None:
     assert len(inputs("stft-257", x[:0], block=1)) == 1
 
 
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize("kept", [1, 2, 4, 5, 6, 12, 17])
+def test_what_is_committed_is_given_once_where_all_that_follows_is_taken_out(name: str, kept: int) -> None:
+    x = sound(16_000 * 20)
+    whole, coming = FRONT_ENDS[name](), FRONT_ENDS[name]()
+    found = []
+    for second in range(20):
+        for front_end in (whole, coming):
+            front_end.push(x[second * 16_000 : (second + 1) * 16_000])
+        found += list(coming.committed(min(second, kept) * 16_000))
+    for front_end in (whole, coming):
+        front_end.cut(kept * 16_000, None)
+    found += [*coming.committed(), *coming.inputs()]
+    for one, other in zip(zip(*found, strict=True), zip(*whole.inputs(), strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate(one), np.concatenate(other))
+
+
 def test_spectra_of_sound_that_is_still_coming_are_given_once() -> None:
     x = sound(16_000 * 20)
     front_end, found = Stft257FrontEnd(), []

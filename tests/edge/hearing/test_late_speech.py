@@ -13,12 +13,14 @@ import pytest
 from s2f_edge import Speech2Face
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
 from s2f_edge.hearing import audio
+from s2f_edge.hearing.chosen import ChosenWindows
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.frontend import FRONT_ENDS
 from s2f_edge.hearing.vad import find_speech
 from s2f_edge.listening import Listener
 from s2f_edge.live import LiveVoice
 from s2f_edge.results import Voice
+from tests.tiny_packs import make_pack
 
 LONG_S = 70
 TIME = np.arange(LONG_S * SAMPLE_RATE) / SAMPLE_RATE
@@ -211,6 +213,47 @@ def test_a_stream_ends_with_the_same(model: Speech2Face, speech: Float32s, sound
     assert np.abs(end.embedding - whole.embedding).max() < 1e-4
     assert end.quality.speech_s == whole.quality.speech_s
     assert end.quality.snr_db == pytest.approx(whole.quality.snr_db, abs=1e-3)
+
+
+@pytest.mark.parametrize(("features", "most"), [("fbank-80", 4), ("stft-257", 2)])
+@pytest.mark.slow
+def test_windows_are_chosen_of_the_speech_alone(speech: Float32s, features: str, most: int) -> None:
+    """However the recording is cut: the gate decides earlier or later, and the choice stays the same."""
+    music = at(-30) * SOUNDS["music"]()
+    samples = np.concatenate([music, speech, speech, music, speech, music])
+    everything = Listener(features)
+    everything.push(samples)
+    windows = np.concatenate([inputs for inputs, _ in everything.finish().windows])
+    wanted = ChosenWindows(most, 8, FRONT_ENDS[features].CLEAR)
+    wanted.push(windows[:-1])  # the last one overlaps its neighbour
+    (expected,) = (inputs for inputs, _ in wanted.inputs(iter(())))
+    assert len(expected) == most < len(windows) - 1
+    for sizes in ([len(samples)], [SAMPLE_RATE], [1, 4000, 300_000]):
+        listener = Listener(features, most)
+        for part in parts(samples, sizes):
+            listener.push(part)
+        found = np.concatenate([inputs for inputs, _ in listener.finish().windows])
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).mean() < 1e-4 * np.abs(expected).mean()
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.slow
+def test_a_stream_ends_with_the_same_choice(tmp_path: Path, speech: Float32s, place: str) -> None:
+    """While what comes first is heard with one gain, and the speech with another."""
+    pack = make_pack(tmp_path / "pack", "fbank-80", windows=3)
+    noise = at(-70) * coloured(1) / np.float32(coloured(1).std())
+    samples = put(place, np.concatenate([speech, speech]), noise)
+    model, everything = Speech2Face(pack, "cpu"), Speech2Face(pack, "cpu", all_windows=True)
+    live = LiveVoice(model)
+    for i, part in enumerate(parts(samples, [SAMPLE_RATE])):
+        live.push(part)
+        if i % 8 == 0:
+            with suppress(NotSpeechError, TooLittleSpeechError):
+                live.voice()
+    whole = model.embed(samples, SAMPLE_RATE)
+    assert np.abs(live.voice(final=True).embedding - whole.embedding).max() < 1e-4
+    assert np.abs(everything.embed(samples, SAMPLE_RATE).embedding - whole.embedding).max() > 1e-3
 
 
 @pytest.mark.slow

@@ -35,6 +35,14 @@ def test_a_pack_is_read(tiny_pack: Path) -> None:
         assert len(pack.read(name)) == pack.manifest.files[name].bytes
 
 
+def test_a_pack_may_say_how_many_windows_are_heard(manifest: dict[str, Any]) -> None:
+    for value in (None, 1, 96):
+        manifest["voice"]["windows"] = value
+        assert parse_manifest(json.dumps(manifest).encode()).voice.windows == value
+    del manifest["voice"]["windows"]  # as in packs of before
+    assert parse_manifest(json.dumps(manifest).encode()).voice.windows is None
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -49,6 +57,8 @@ def test_a_pack_is_read(tiny_pack: Path) -> None:
         (("voice", "features"), "logmel-99", "logmel-99"),
         (("voice", "embedding_size"), 0, "1 to 65536"),
         (("voice", "embedding_size"), True, "bool"),
+        (("voice", "windows"), 0, "voice.windows is 0; it must be 1 to 65536"),
+        (("voice", "windows"), "30", "int is needed"),
         (("voice", "file"), "other.onnx", "does not stand under files"),
         (("generators",), {}, "generators has nothing"),
         (("generators",), {"robot": "voice.onnx"}, "robot"),
