@@ -158,6 +158,7 @@ def test_what_a_service_says_of_itself(client: httpx.Client, model: Speech2Face)
     info = client.get("/v1/info").json()
     assert info["limits"] == {
         "bytes": 25 << 20, "seconds": 600, "samples": 16, "size": 1024, "batch": 32, "min_speech_seconds": 1.0,
+        "talk_seconds": 60,
     }  # fmt: skip
     assert info["face_size"] == model.face_size
     assert not info["key_needed"]
