@@ -2,7 +2,8 @@
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/talk.py RECORDING [--cores 1 2] [--rounds 5] [--pack PACK] [--size 256]
 
-Each number of cores in a process of its own that may use no more. Warm: the networks are loaded, the face is there.
+Each number of cores in a process of its own that may use no more; networks get as many threads. Warm: the networks are
+loaded, the face is there.
 `wall` is by the clock, `work` the time of all its threads together, which other load on the machine changes less.
 The last line is JSON.
 """
@@ -21,11 +22,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
-def measured(recording: Path, rounds: int, pack: Path | None, size: int) -> dict[str, float]:
+def measured(recording: Path, rounds: int, pack: Path | None, size: int, cores: int) -> dict[str, float]:
     """The best of some rounds: seconds for a second of video, and to the first frame after the face."""
     from s2f_edge import Speech2Face
 
-    model = Speech2Face(pack, device="cpu")
+    model = Speech2Face(pack, device="cpu", threads=cores)
     model.load()
     best: dict[str, float] = {}
     for _ in range(rounds):
@@ -56,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.here:
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: given.cores[0]]))
-        print(json.dumps(measured(given.recording, given.rounds, given.pack, given.size)))
+        print(json.dumps(measured(given.recording, given.rounds, given.pack, given.size, given.cores[0])))
         return
     found = {}
     for cores in given.cores:
