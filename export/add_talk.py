@@ -6,7 +6,6 @@ python -m export.add_talk --pack artifacts/default --run runs/00000-talk runs/00
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from export.checkpoints import load_checkpoints
-from export.network_file import OPSET, facts_of, network_file
-from export.pack import is_pack, talk_entries
-from export.verify import tensors
+from export.network_file import facts_of, network_file
+from export.pack import file_entry, is_pack, talk_entries
 from s2f_edge.errors import S2FError
 from s2f_edge.pack.manifest import MANIFEST
 from s2f_edge.pack.pack import Pack, every_variant, variants_inside
@@ -54,15 +52,7 @@ def add_talk(folder: Path, runs: list[Path]) -> dict[str, Any]:
             file = f"{name}.onnx"
             found[name], training[name] = networks[name], trained
             data, parity[file] = network_file(name, networks[name], about.voice.embedding_size, facts, float16=True)
-            inputs, outputs = tensors(data)
-            contents[file] = data
-            entries[file] = {
-                "bytes": len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "opset": OPSET,
-                "inputs": inputs,
-                "outputs": outputs,
-            }
+            contents[file], entries[file] = data, file_entry(data)
     with written_whole(folder, is_pack) as new:
         shutil.copytree(folder, new, dirs_exist_ok=True)
         for file, data in contents.items():
@@ -76,7 +66,7 @@ def add_talk(folder: Path, runs: list[Path]) -> dict[str, Any]:
                 manifest["variant"]["of"] = Pack.open(new).sha256
             (place / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         for each in every_variant(new):
-            Speech2Face(each.folder, device="cpu").load()  # loads as a user would load it
+            Speech2Face(each.folder, device="cpu").load(talk=True)  # loads as a user would load it
     return entries
 
 

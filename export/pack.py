@@ -89,6 +89,13 @@ def _check_halves(networks: dict[str, nn.Module]) -> None:
         raise ValueError(f"The network called renderer is a {type(renderer).__name__} and draws no appearances.")
 
 
+def file_entry(data: bytes) -> dict[str, Any]:
+    """What a manifest says of a network's file."""
+    inputs, outputs = tensors(data)
+    digest = hashlib.sha256(data).hexdigest()
+    return {"bytes": len(data), "sha256": digest, "opset": OPSET, "inputs": inputs, "outputs": outputs}
+
+
 def talk_entries(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """What a manifest says of the networks by which faces speak, beside their files; of those that are there."""
     entries: dict[str, Any] = {}
@@ -140,15 +147,8 @@ def _write(
     for key, network in networks.items():
         file = f"{key}.onnx"
         data, parity[file] = network_file(key, network, size, facts, float16)
-        inputs, outputs = tensors(data)
         (folder / file).write_bytes(data)
-        files[file] = {
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "opset": OPSET,
-            "inputs": inputs,
-            "outputs": outputs,
-        }
+        files[file] = file_entry(data)
     manifest = {
         "schema": RENDERER_SCHEMA if "renderer" in networks else SCHEMA,
         "name": name,

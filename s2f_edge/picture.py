@@ -128,11 +128,12 @@ def marks(size: int, faces: int = 1, credentials: Credentials | None = None) -> 
     """
     from s2f_edge.marks.credentials import default
 
-    has = {
-        "metadata": True,
-        "watermark": face_size(size, faces) >= watermark.MIN_SIZE,
-        "c2pa": (credentials or default()) is not None,
-    }
+    return layers(face_size(size, faces), signed=(credentials or default()) is not None)
+
+
+def layers(side: int, signed: bool) -> tuple[str, ...]:
+    """The layers in which a picture or a video with faces of so many pixels says where it comes from."""
+    has = {"metadata": True, "watermark": side >= watermark.MIN_SIZE, "c2pa": signed}
     return tuple(name for name, there in has.items() if there)
 
 

@@ -24,6 +24,7 @@ from s2f_edge.results import Appearance, FaceResult, Voice
 from s2f_edge.terms import GENDERS, MAX_SAMPLES
 
 if TYPE_CHECKING:
+    from s2f_edge.talk.motion import MotionNetwork
     from s2f_edge.talk.talk import Talk
 
 MIN_SPEECH_S = 1.0
@@ -65,6 +66,7 @@ class Speech2Face:
         self.windows = None if all_windows else self.pack.manifest.voice.windows
         self._threads = threads
         self._networks: dict[str, Network] = {}
+        self._motion: MotionNetwork | None = None
         self._voice = self.network(self.pack.manifest.voice.file)
 
     @property
@@ -81,17 +83,23 @@ class Speech2Face:
         """Width and height of the faces, in pixels: 64 or 256 with the packs that there are."""
         return self.pack.manifest.face_size
 
-    def load(self) -> None:
+    def load(self, talk: bool = False) -> None:
         """Loads and checks every network now, which the first calls do otherwise.
+
+        Args:
+            talk: also those by which faces speak, where the pack has them.
 
         Raises:
             PackError, DeviceError: see `Network`.
         """
         manifest = self.pack.manifest
-        roles = (manifest.traits, manifest.motion, manifest.animator)
-        others = [manifest.renderer, *(role.file if role else None for role in roles)]
+        others = (manifest.traits.file if manifest.traits else None, manifest.renderer)
         for name in (*manifest.generators.values(), *(name for name in others if name)):
             self.network(name)
+        if talk and manifest.motion:
+            self.motion_network()
+        if talk and manifest.animator:
+            self.network(manifest.animator.file)
 
     def infer(
         self,
@@ -378,6 +386,19 @@ class Speech2Face:
                 "appearances need a pack with a renderer."
             )
         return self.pack.manifest.renderer
+
+    def motion_network(self) -> MotionNetwork:
+        """What moves faces by sound, loaded when it is first asked for.
+
+        Raises:
+            ManifestError: the pack has none.
+            PackError, DeviceError: see `Network`.
+        """
+        from s2f_edge.talk.motion import MotionNetwork
+
+        if self._motion is None:  # two threads: as in `network`
+            self._motion = MotionNetwork(self.pack, self.device)
+        return self._motion
 
     def network(self, name: str) -> Network:
         """A network of the pack, by the name of its file, loaded when it is first asked for.

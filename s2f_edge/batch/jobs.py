@@ -9,9 +9,10 @@ import re
 import stat
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from s2f_edge.batch.recordings import is_folder, recordings
 from s2f_edge.errors import OutputError, ProvenanceError, UsageError
@@ -162,14 +163,22 @@ def write_all(files: dict[str, bytes], overwrite: bool) -> None:
             check_free(Path(target))
     for target, data in files.items():
         if target == "-":
-            _write_out(data)
+            with standard_output() as file:
+                file.write(data)
         else:
             write_whole(Path(target), data)
 
 
-def _write_out(data: bytes) -> None:
+@contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """Standard output for bytes, flushed when the block ends.
+
+    Raises:
+        BrokenPipeError: who reads it has gone.
+        OutputError: it cannot be written.
+    """
     try:
-        sys.stdout.buffer.write(data)
+        yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except OSError as error:
         if reader_left(error):

@@ -55,6 +55,11 @@ def left_out(skipped: dict[str, str]) -> str:
     return f"Skipped {'; '.join(told)}."
 
 
+def named(files: list[str] | None, lists: str | None) -> list[str]:
+    """What a command is given: files, and those of a list; errors of `listed`."""
+    return [*(files or []), *(listed(lists) if lists else [])]
+
+
 def listed(file: str) -> list[str]:
     """The names in a text file, one a line; `-` is standard input.
 

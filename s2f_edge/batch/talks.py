@@ -9,10 +9,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from s2f_edge.batch.jobs import Job, check_free
+from s2f_edge.batch.jobs import Job, check_free, standard_output
 from s2f_edge.batch.make import Facts, Maker, Options
 from s2f_edge.batch.recordings import sound
-from s2f_edge.errors import OutputError, S2FError
 
 FRAMES = "frames"  # as a form: PNG files in a folder
 
@@ -51,6 +50,9 @@ class TalkMaker(Maker):
             library(options.form)
         super().__init__(options)
 
+    def load(self) -> None:
+        self._model.load(talk=True)
+
     def make(self, job: Job, begun: Callable[[int], Callable[[int], None]] | None = None) -> Facts:
         """Writes the video of a recording.
 
@@ -75,12 +77,8 @@ class TalkMaker(Maker):
             if options.form == FRAMES:
                 marks = talk.save_frames(target, watch)
             elif target == "-":
-                try:
-                    marks = talk.save(sys.stdout.buffer, options.form, credentials=self._signer, watch=watch)
-                except (S2FError, BrokenPipeError):
-                    raise
-                except OSError as error:
-                    raise OutputError(f"Standard output cannot be written: {error.strerror or error}.") from error
+                with standard_output() as file:
+                    marks = talk.save(file, options.form, credentials=self._signer, watch=watch)
             else:
                 marks = talk.save(target, options.form, credentials=self._signer, watch=watch)
         facts = talk.to_dict()

@@ -134,7 +134,7 @@ def infer(
         many = batch.BatchOptions(table, resume, retry, workers, engine, address)
         many.checked()
         written, suffix = file_format(out, form and form.value)
-        names = [*(files or []), *(recordings.listed(listed) if listed else [])]
+        names = recordings.named(files, listed)
         skipped: dict[str, str] = {}
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples, skipped)
         console.skipped(skipped)

@@ -103,7 +103,7 @@ def add_to(app: typer.Typer, console: Callable[[bool, bool, bool], Any]) -> None
             many = batch.BatchOptions(table, resume, retry, workers, engine, address)
             many.checked()
             written, suffix = file_format(out, form and form.value, VIDEOS)
-            names = [*(files or []), *(recordings.listed(listed) if listed else [])]
+            names = recordings.named(files, listed)
             skipped: dict[str, str] = {}
             if frames:
                 if out or form or table:

@@ -150,6 +150,11 @@ class Manifest:
         return self.files[next(iter(self.generators.values()))].inputs[1].shape[1]
 
     @property
+    def speaks(self) -> bool:
+        """Whether the pack has what lets its faces speak."""
+        return self.motion is not None and self.animator is not None
+
+    @property
     def noise_size(self) -> int:
         """How many normal numbers another candidate is drawn with: latent ones, or as many as the embedding has."""
         return self.latent_size or self.voice.embedding_size

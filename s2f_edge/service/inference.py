@@ -88,7 +88,7 @@ class InferenceService:
         self.model = Speech2Face(
             settings.pack, settings.device, settings.threads, settings.variant, settings.all_windows
         )
-        self.model.load()
+        self.model.load(talk=bool(settings.talk_seconds))
         self._credentials = credentials.chosen(settings.c2pa_certificate, settings.c2pa_key)
         self.admission = Admission(settings.slots, settings.queue)
         self.decoders = DecoderPool(settings.slots, settings.decoder_megabytes)

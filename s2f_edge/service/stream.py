@@ -44,10 +44,9 @@ from s2f_edge.service.decoder import Decoder
 from s2f_edge.service.inference import Admitted, InferenceService, picture_fields
 from s2f_edge.service.problems import problem
 from s2f_edge.service.schemas import FaceFields
-from s2f_edge.service.talk import can_talk
 from s2f_edge.service.uploads import said
 from s2f_edge.talk.gestures import Gestures
-from s2f_edge.talk.motion import FRAME_RATE, Motion, MotionNetwork
+from s2f_edge.talk.motion import FRAME_RATE, Motion
 from s2f_edge.talk.talk import speech_gain
 from s2f_edge.terms import MAX_SIZE, MIN_SIZE, Gender
 
@@ -281,7 +280,7 @@ class Moved:
 
     def __init__(self, inference: InferenceService) -> None:
         animator = inference.model.pack.manifest.animator
-        if animator is None or not can_talk(inference):
+        if animator is None or not inference.model.pack.manifest.speaks:
             raise UsageError("motion: the faces of this server do not speak. Leave it out.")
         self._inference = inference
         self._mean_shape = np.array([animator.mean_shape], np.float32)
@@ -308,7 +307,7 @@ class Moved:
     def face(self, result: FaceResult, media_type: str) -> dict[str, Any]:
         """The shape of a face, and its texture: the face on the mean shape, from which frames are made."""
         model = self._inference.model
-        self._motion = self._motion or Motion(MotionNetwork(model.pack), speech_gain(result.voice))
+        self._motion = self._motion or Motion(model.motion_network(), speech_gain(result.voice))
         appearance = model.appearance(result.voice, gender=result.generator, seed=0)
         texture = model.render(replace(appearance, shape=self._mean_shape))[0]
         data = self._inference.encoded(texture, result.generator, media_type.removeprefix("image/"), len(texture))

@@ -34,15 +34,9 @@ LOOK_S = 0.2  # how often a thread that waits looks whether the client is still 
 
 def offered(inference: InferenceService) -> list[VideoFormat]:
     """The formats of videos that this server makes."""
-    if not inference.settings.talk_seconds or not can_talk(inference):
+    if not inference.settings.talk_seconds or not inference.model.pack.manifest.speaks:
         return []
     return [name for name in MEDIA_TYPES if name in ("gif", "webp") or find_spec("av")]
-
-
-def can_talk(inference: InferenceService) -> bool:
-    """Whether the pack has what moves a face."""
-    manifest = inference.model.pack.manifest
-    return manifest.animator is not None and manifest.motion is not None
 
 
 class TalkResponse(Response):

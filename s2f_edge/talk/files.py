@@ -15,7 +15,7 @@ from s2f_edge.errors import OutputError, UsageError
 from s2f_edge.files import replacing
 from s2f_edge.marks import credentials as signing
 from s2f_edge.marks import watermark
-from s2f_edge.picture import XMP_CHUNK, Pixels, texts
+from s2f_edge.picture import XMP_CHUNK, Pixels, layers, texts
 from s2f_edge.terms import VIDEOS, either
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def save_frames(talk: Talk, folder: str | Path, watch: Watch) -> tuple[str, ...]
 
 def marks(talk: Talk, signed: bool) -> tuple[str, ...]:
     """The layers that files of it have: of metadata, watermark and c2pa."""
-    has = {"metadata": True, "watermark": talk.settings.size >= watermark.MIN_SIZE, "c2pa": signed}
-    return tuple(name for name, there in has.items() if there)
+    return layers(talk.settings.size, signed)
 
 
 def _write(talk: Talk, target: Path | BinaryIO, form: str, watch: Watch) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from s2f_edge.errors import UsageError
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.pack.roles import POSE
+from s2f_edge.terms import MAX_STRENGTH
 
-STRONGEST = 2.0  # of head, blink and brows
 BEGIN_S = 0.2  # from the still face to one that speaks
 CLOSE_S, CLOSED_S, OPEN_S = 0.08, 0.04, 0.16  # of a blink
 BETWEEN_S = (2.0, 6.0)  # blinks; people who talk blink about 17 times a minute
@@ -42,8 +42,8 @@ class Gestures:
         self, seed: int = 0, head: float = 1.0, blink: float = 1.0, brows: float = 1.0, fps: float = 25.0
     ) -> None:
         for name, value in (("head", head), ("blink", blink), ("brows", brows)):
-            if not 0.0 <= value <= STRONGEST:
-                raise UsageError(f"{name} is {value:g}; it must be from 0 to {STRONGEST:g}.")
+            if not 0.0 <= value <= MAX_STRENGTH:
+                raise UsageError(f"{name} is {value:g}; it must be from 0 to {MAX_STRENGTH}.")
         self._head, self._blink, self._brows, self._fps = head, blink, brows, fps
         self._random = uniform_numbers(seed)
         self._waves = [[self._wave() for _ in range(3)] for _ in SWAY]

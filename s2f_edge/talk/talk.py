@@ -20,7 +20,7 @@ from s2f_edge.picture import Pixels, resized
 from s2f_edge.results import Appearance, FaceResult, Voice
 from s2f_edge.talk.animator import Animator
 from s2f_edge.talk.gestures import Gestures
-from s2f_edge.talk.motion import FRAME_RATE, Motion, MotionNetwork
+from s2f_edge.talk.motion import FRAME_RATE, Motion
 from s2f_edge.terms import MAX_FPS, MAX_STRENGTH, MAX_TALK_SIZE, MIN_FPS, MIN_SIZE
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candid
         PackError: the pack has nothing that moves a face.
     """
     manifest = model.pack.manifest
-    if manifest.motion is None or manifest.animator is None or manifest.renderer is None:
+    if manifest.animator is None or manifest.renderer is None or not manifest.speaks:
         raise PackError(
             f"The faces of the pack {model.pack_name} do not speak: it has no motion network and animator. Take a pack "
             "with both, such as the default pack."
@@ -91,7 +91,7 @@ def parts(model: Speech2Face, result: FaceResult, settings: TalkSettings, candid
     animator, renderer = model.network(manifest.animator.file), model.network(manifest.renderer)
     mean_shape = np.array(manifest.animator.mean_shape, np.float32)
     return Parts(
-        Motion(MotionNetwork(model.pack, model.device), speech_gain(result.voice)),
+        Motion(model.motion_network(), speech_gain(result.voice)),
         Gestures(settings.seed, settings.head, settings.blink, settings.brows),
         Animator(animator, renderer, mean_shape, appearance),
     )

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from s2f_train.data.frame import MEAN_SHAPE, SIDE
 from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.prepare.align import similarity
 
 MOUTHS = "mouths.webp"  # the member of a sample: mouths side by side, the inside as the alpha channel
 BOX = (72, 144, 112, 96)  # x, y, width and height in pixels of the frame: where mouths are
@@ -44,18 +45,18 @@ def mouth_of(picture: Image.Image, mesh: NDArray[np.float32], points: NDArray[np
         mesh: (478, 2 or 3), MediaPipe's points in pixels.
         points: (68, 2), the same face's 68 points.
     """
-    scale, shift = _onto_frame(points[RIGID].astype(np.float64))
+    onto = similarity(points[RIGID].astype(np.float64), MEAN_SHAPE[RIGID].astype(np.float64) * SIDE)
     x, y, width, height = BOX
-    back = 1 / scale
-    corner = back * (complex(x, y) - shift)
+    back = np.linalg.inv(onto[:, :2])
+    corner = back @ (np.array([x, y]) - onto[:, 2])
     crop = picture.transform(
-        (width, height), Image.Transform.AFFINE,
-        (back.real, -back.imag, corner.real, back.imag, back.real, corner.imag), Image.Resampling.BICUBIC,
+        (width, height), Image.Transform.AFFINE, tuple(np.column_stack([back, corner]).ravel()),
+        Image.Resampling.BICUBIC,
     )  # fmt: skip
     lips = mesh[list(INNER_LIPS), :2].astype(np.float64)
-    line = (scale * (lips[:, 0] + 1j * lips[:, 1]) + shift - complex(x, y)) * OVERSAMPLED
+    line = (lips @ onto[:, :2].T + onto[:, 2] - np.array([x, y])) * OVERSAMPLED
     inside = Image.new("L", (width * OVERSAMPLED, height * OVERSAMPLED))
-    ImageDraw.Draw(inside).polygon([(z.real, z.imag) for z in line], fill=255)
+    ImageDraw.Draw(inside).polygon([(float(a), float(b)) for a, b in line], fill=255)
     crop.putalpha(inside.resize((width, height), Image.Resampling.BOX))
     return crop
 
@@ -96,12 +97,3 @@ def load_mouths(store: Store, samples: list[Sample]) -> Mouths:
         owners += [sample] * count
     whole = np.concatenate(strips) if strips else np.zeros((0, 4, BOX[3], BOX[2]), np.uint8)
     return Mouths(np.ascontiguousarray(whole[:, :3]), np.ascontiguousarray(whole[:, 3:]), owners)
-
-
-def _onto_frame(points: NDArray[np.float64]) -> tuple[complex, complex]:
-    """The similarity that brings points, (n, 2), onto those of the mean shape: z becomes scale * z + shift."""
-    target = MEAN_SHAPE[RIGID].astype(np.float64) * SIDE
-    here, there = points[:, 0] + 1j * points[:, 1], target[:, 0] + 1j * target[:, 1]
-    away, apart = here - here.mean(), there - there.mean()
-    scale = complex((away.conj() * apart).sum() / (np.abs(away) ** 2).sum())
-    return scale, complex(there.mean() - scale * here.mean())

@@ -18,7 +18,7 @@ from s2f_edge.picture import Pixels
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.talk.animator import Animator
 from s2f_edge.talk.gestures import Gestures
-from s2f_edge.talk.motion import MotionNetwork, motion_of
+from s2f_edge.talk.motion import motion_of
 from s2f_edge.talk.talk import TalkSettings, parts
 from s2f_train.data.mouths import BOX
 from s2f_train.data.store import Sample, Store
@@ -117,7 +117,7 @@ def picture_section(
     name: str, model: Speech2Face, store: Store, samples: Sequence[Sample], recogniser: FaceFeatures
 ) -> Section:
     """Figures of the pictures that a pack makes of clips, each by the face of its own voice."""
-    network = MotionNetwork(model.pack)
+    network = model.motion_network()
     rows = []
     for sample in _of_every_speaker(samples)[:PICTURED]:
         sound = store.read(sample, SOUND)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from s2f_train.data.frame import MEAN_SHAPE
 from s2f_train.data.mouths import BOX
-from s2f_train.models.renderer import GRID, INVERSIONS, POINTS, SIDE
+from s2f_train.models.renderer import GRID, INVERSIONS, POINTS, SIDE, convolution, sources
 from s2f_train.models.spline import spline_matrix
 
 FINE = 65  # a side of the grid on which motion moves the picture
@@ -47,12 +47,13 @@ class MouthPainter(nn.Module):
         if len(widths) != 4:
             raise ValueError(f"{len(widths)} widths; 4 maps are needed.")
         self.settings: dict[str, Any] = {"widths": list(widths)}
-        self.first = nn.Sequential(*_convolution(4, widths[0]))
+        self.first = nn.Sequential(*convolution(4, widths[0], 3, 1))
         self.down = nn.ModuleList(
-            nn.Sequential(*_convolution(a, b, 2), *_convolution(b, b)) for a, b in pairwise(widths)
+            nn.Sequential(*convolution(a, b, 3, 2), *convolution(b, b, 3, 1)) for a, b in pairwise(widths)
         )
         self.up = nn.ModuleList(
-            nn.Sequential(*_convolution(a + b, b), *_convolution(b, b)) for b, a in reversed(list(pairwise(widths)))
+            nn.Sequential(*convolution(a + b, b, 3, 1), *convolution(b, b, 3, 1))
+            for b, a in reversed(list(pairwise(widths)))
         )
         self.last = nn.Conv2d(widths[0], 3, 3, 1, 1)
 
@@ -128,7 +129,7 @@ class Animator(nn.Module):
         whole = (self.still @ (shape - self.points)).transpose(1, 2).reshape(-1, 2, GRID, GRID)
         whole = nn.functional.interpolate(whole, size=(FINE, FINE), mode="bilinear", align_corners=True)
         above, below = (
-            _sources(whole + (matrix @ lips).transpose(1, 2).reshape(-1, 2, FINE, FINE))
+            sources(whole + (matrix @ lips).transpose(1, 2).reshape(-1, 2, FINE, FINE), FINE, INVERSIONS)
             for matrix in (self.above, self.below)
         )
         at = 2 * self._before_lids(self._before_head(pose), shape, pose[:, 5, None, None]) - 1
@@ -222,17 +223,6 @@ class Animator(nn.Module):
         return torch.cat([places[:, :first], torch.stack([x, y + moved], dim=-1), places[:, last:]], dim=1)
 
 
-def _sources(movement: Tensor) -> Tensor:
-    """Where each place of a moved picture comes from, (n, 2, grid, grid): from = to - movement(from)."""
-    ends = torch.linspace(0.0, 1.0, FINE, device=movement.device)
-    here = torch.stack([ends.expand(FINE, FINE), ends[:, None].expand(FINE, FINE)])[None]
-    source = here - movement
-    for _ in range(INVERSIONS):
-        at = 2 * source.permute(0, 2, 3, 1) - 1
-        source = here - nn.functional.grid_sample(movement, at, "bilinear", "border", align_corners=True)
-    return source
-
-
 def _looked_up(sources: Tensor, at: Tensor) -> Tensor:
     """Sources, (n, 2, grid, grid), at places, (n, h, w, 2) in [-1, 1]: (n, 2, h, w)."""
     return nn.functional.grid_sample(sources, at, "bilinear", "border", align_corners=True)
@@ -287,9 +277,3 @@ def _ways() -> Tensor:
     face = (1 - ((right - 0.5) / 0.29).square() - ((down - 0.58) / 0.44).square()).clamp(0.0, 1.0)
     nose = torch.exp(-(((right - 0.5) / 0.045).square() + ((down - 0.6) / 0.07).square()))
     return torch.stack([along, (face + 0.35 * nose) * along])[None]
-
-
-def _convolution(narrow: int, wide: int, stride: int = 1) -> list[nn.Module]:
-    return [
-        nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2, inplace=True)
-    ]  # fmt: skip

@@ -54,8 +54,8 @@ class Renderer(nn.Module):
                 f"{len(down)} and {len(up)} widths; 5 maps on the way down and 6 on the way up are needed."
             )
         self.settings: dict[str, Any] = {"down": list(down), "up": list(up)}
-        self.first = nn.Sequential(*_convolution(7, down[0], 3, 1), *_convolution(down[0], down[0], 3, 1))
-        self.down = nn.ModuleList(nn.Sequential(*_convolution(a, b, 4, 2)) for a, b in pairwise(down))
+        self.first = nn.Sequential(*convolution(7, down[0], 3, 1), *convolution(down[0], down[0], 3, 1))
+        self.down = nn.ModuleList(nn.Sequential(*convolution(a, b, 4, 2)) for a, b in pairwise(down))
         below = [down[4], *up[:3]]
         beside = [down[3], down[2], down[1], down[0]]
         self.up = nn.ModuleList(
@@ -65,7 +65,7 @@ class Renderer(nn.Module):
         self.refine = _Block(up[3], up[3], INNER_SIDE)
         self.large = nn.ModuleList([_Block(up[3], up[4], 128), _Block(up[4], up[4], 128)])
         self.large_picture = nn.Conv2d(up[4], 3, 3, 1, 1)
-        self.full = nn.Sequential(*_convolution(up[4], 4 * up[5], 3, 1), nn.PixelShuffle(2))
+        self.full = nn.Sequential(*convolution(up[4], 4 * up[5], 3, 1), nn.PixelShuffle(2))
         self.fine = _Block(up[5], up[5], SIDE)
         self.full_picture = nn.Conv2d(up[5], 3, 3, 1, 1)
         with torch.no_grad():
@@ -121,12 +121,7 @@ class Renderer(nn.Module):
         found by repeating: from = to - movement(from).
         """
         movement = (self.field @ (shape - self.points)).transpose(1, 2).reshape(-1, 2, GRID, GRID)
-        ends = torch.linspace(0.0, 1.0, GRID, device=shape.device, dtype=shape.dtype)
-        here = torch.stack([ends.expand(GRID, GRID), ends[:, None].expand(GRID, GRID)])[None]
-        source = here - movement
-        for _ in range(INVERSIONS - 1):
-            at = 2 * source.permute(0, 2, 3, 1) - 1
-            source = here - nn.functional.grid_sample(movement, at, "bilinear", "border", align_corners=True)
+        source = sources(movement, GRID, INVERSIONS - 1)
         # The grid's corners are the picture's: pixels lie half a pixel inside.
         side = textures.shape[-1]
         places = (torch.arange(side, device=shape.device, dtype=shape.dtype) * 2 + 1) / side - 1
@@ -139,11 +134,23 @@ class Renderer(nn.Module):
         )
 
 
+def sources(movement: Tensor, grid: int, repeats: int) -> Tensor:
+    """Where each place of a moved picture comes from, (n, 2, grid, grid): from = to - movement(from), repeated."""
+    ends = torch.linspace(0.0, 1.0, grid, device=movement.device, dtype=movement.dtype)
+    here = torch.stack([ends.expand(grid, grid), ends[:, None].expand(grid, grid)])[None]
+    source = here - movement
+    for _ in range(repeats):
+        at = 2 * source.permute(0, 2, 3, 1) - 1
+        source = here - nn.functional.grid_sample(movement, at, "bilinear", "border", align_corners=True)
+    return source
+
+
 def _doubled(x: Tensor) -> Tensor:
     return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def _convolution(narrow: int, wide: int, kernel: int, stride: int) -> list[nn.Module]:
+def convolution(narrow: int, wide: int, kernel: int, stride: int) -> list[nn.Module]:
+    """A convolution, its norm, and a leaky ReLU."""
     return [
         nn.Conv2d(narrow, wide, kernel, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2, inplace=True)
     ]  # fmt: skip

@@ -188,6 +188,7 @@ def test_a_video_takes_a_place_until_its_end_and_a_cut_connection_frees_it(serve
             return float(next(line.split()[1] for line in lines if line.startswith("s2f_requests_inside ")))
 
         with client.stream("POST", "/v1/talk", files={"file": sound}, timeout=120) as answer:
+            assert answer.status_code == 200
             next(answer.iter_raw())
             assert inside() == 1
             refused = client.post("/v1/face", files={"file": short})
