@@ -20,6 +20,7 @@ SIDE = 256  # of the picture
 POINTS = 68  # of a shape
 INNER, OUTER, SHAPE = 3 * INNER_SIDE**2, 3 * OUTER_SIDE**2, 2 * POINTS  # numbers of each part of an appearance
 GRID = 33  # a side of the grid on which shapes move the picture: they move it smoothly
+SOFTENED = 0.2  # how much of their finest detail pictures lose on the mean shape and on the way back
 INVERSIONS = 3  # steps in which the movement is turned round; the third changes less than a tenth of a pixel
 
 
@@ -92,7 +93,7 @@ class Renderer(nn.Module):
         Returns:
             (n, 3, 256, 256) in [-1, 1], RGB.
         """
-        return self.moved(self.texture(inner, outer), shape).clamp(-1.0, 1.0)
+        return self.moved(sharpened(self.texture(inner, outer)), shape).clamp(-1.0, 1.0)
 
     def texture(self, inner: Tensor, outer: Tensor, half: bool = False) -> Tensor:
         """The same on the mean shape; with `half` at half the side, (n, 3, 128, 128)."""
@@ -132,6 +133,12 @@ class Renderer(nn.Module):
         return nn.functional.grid_sample(
             textures, 2 * fine.permute(0, 2, 3, 1) - 1, "bicubic", "border", align_corners=False
         )
+
+
+def sharpened(textures: Tensor) -> Tensor:
+    """Pictures, (n, 3, side, side), with the detail that moving portraits to the mean shape and back takes."""
+    around = nn.functional.avg_pool2d(textures, 3, 1, 1, count_include_pad=False)
+    return textures + SOFTENED * (textures - around)
 
 
 def sources(movement: Tensor, grid: int, repeats: int) -> Tensor:

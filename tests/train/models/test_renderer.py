@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import tarfile
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from s2f_train.data.inner_face import inner_mask
 from s2f_train.data.textures import mean_shape
 from s2f_train.data.warp import warped
+from s2f_train.evaluate.framing import sharpness
 from s2f_train.models.appearance_generator import AppearanceGenerator
-from s2f_train.models.renderer import Renderer
-from s2f_train.models.sketch import FARTHEST, HINT
+from s2f_train.models.renderer import Renderer, sharpened
+from s2f_train.models.sketch import FARTHEST, HINT, as_input
 
 SMALL = {"down": (4, 4, 6, 6, 8), "up": (6, 6, 6, 4, 4, 2)}
 
@@ -78,6 +85,28 @@ def test_moving_is_what_the_spline_of_the_training_does(renderer: Renderer) -> N
     theirs = warped(picture, smooth[None], mean_shape()[None], 256)
     assert (ours - theirs).abs().mean() < 0.02
     assert (picture - theirs).abs().mean() > 0.05
+
+
+@pytest.mark.data
+def test_portraits_moved_to_the_mean_shape_and_back_are_as_sharp_as_before(renderer: Renderer, s2f_data: Path) -> None:
+    folder = s2f_data / "data" / "faces"
+    names = [row["name"] for row in csv.DictReader((folder / "faces.csv").open())]
+    with tarfile.open(folder / "faces.tar") as tar:
+        rows = range(0, len(names), len(names) // 24)
+        pictures = [np.asarray(Image.open(tar.extractfile(f"{names[i]}.webp"))) for i in rows]  # type: ignore[arg-type]
+    points = torch.from_numpy(np.load(folder / "landmarks68.npz")["points"][list(rows)]).float()
+    portraits = as_input(torch.from_numpy(np.stack(pictures))).permute(0, 3, 1, 2)
+    textures = warped(portraits, mean_shape().expand_as(points), points, 256).clamp(-1, 1)
+
+    def kept(drawn: torch.Tensor) -> float:
+        of_each = [
+            [sharpness(face)[0] for face in (x.clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).numpy()]
+            for x in (renderer.moved(drawn, points), portraits)
+        ]
+        return float(np.mean(np.divide(*of_each)))
+
+    assert kept(textures) < 0.87
+    assert kept(sharpened(textures)) == pytest.approx(1.0, abs=0.07), kept(textures)
 
 
 def test_training_draws_new_noise_and_running_does_not() -> None:
