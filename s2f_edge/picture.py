@@ -254,10 +254,11 @@ def _png(pixels: Pixels, info: PngImagePlugin.PngInfo) -> bytes:
     filtered = np.full((height, 1 + width * channels), 3, np.uint8)  # each row begins with the number of its rule
     np.subtract(rows, (left & above) + ((left ^ above) >> 1), out=filtered[:, 1:])
     packer = zlib.compressobj(1, strategy=zlib.Z_HUFFMAN_ONLY)
+    packed = packer.compress(filtered.tobytes()) + packer.flush()
     head = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)  # 8 bits a channel, RGB
+    said = [(kind, data) for kind, data, *_ in info.chunks]
     file = io.BytesIO()
     file.write(b"\x89PNG\r\n\x1a\n")
-    said = [(kind, data) for kind, data, *_ in info.chunks]
-    for kind, data in [(b"IHDR", head), *said, (b"IDAT", packer.compress(filtered) + packer.flush()), (b"IEND", b"")]:
+    for kind, data in [(b"IHDR", head), *said, (b"IDAT", packed), (b"IEND", b"")]:
         PngImagePlugin.putchunk(file, kind, data)
     return file.getvalue()
