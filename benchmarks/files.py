@@ -125,7 +125,7 @@ def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool, pai
         "a loop, all threads": lambda: by_loop(folder, 0),
         "1 worker, 1 thread": lambda: by_command(folder, count, "--jobs", "1", *one),
         "1 worker, 2 threads": lambda: by_command(folder, count, "--jobs", "1", *two),
-        "2 workers, 1 thread each": lambda: by_command(folder, count, "--jobs", "2", *one),
+        "2 workers, 1 thread each": lambda: by_command(folder, count, "--jobs", "2"),
     }
     if ray:
         ways["Ray, 2 cores"] = lambda: by_command(folder, count, "--engine", "ray", "--address", "local", "--jobs", "2")

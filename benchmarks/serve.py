@@ -5,7 +5,8 @@
 Clients ask for a face of a clip of 6 s, each again as soon as it has its answer. First our
 server and a Flask server, which does what the thesis's did with the same networks, take turns;
 then ours alone bears the load, and its memory is watched. Clients and servers share the
-machine. Needs Linux, and flask. The last line is JSON.
+machine; what a face costs each of them in processor time depends little on what else runs there. Needs Linux, and
+flask. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -162,11 +163,28 @@ def megabytes(pid: int) -> tuple[float, float]:
         except (OSError, IndexError):
             return 0.0
 
-    children: list[int] = []
+    return resident(pid), sum(map(resident, children(pid)))
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process."""
+    found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):  # the thread has ended
-            children += [int(child) for child in (task / "children").read_text().split()]
-    return resident(pid), sum(map(resident, children))
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def cpu_ms(pid: int) -> dict[str, float]:
+    """Milliseconds of processor time so far: of the server, of its decoders, and of the clients, which are here."""
+
+    def used(of: int) -> float:
+        with contextlib.suppress(OSError):
+            user, system = Path(f"/proc/{of}/stat").read_text().rpartition(")")[2].split()[11:13]
+            return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK") * 1e3
+        return 0.0
+
+    return {"server": used(pid), "decoders": sum(map(used, children(pid))), "clients": time.process_time() * 1e3}
 
 
 def endurance(port: int, pid: int, clients: int, minutes: float) -> dict[str, Any]:
@@ -182,7 +200,9 @@ def endurance(port: int, pid: int, clients: int, minutes: float) -> dict[str, An
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    spent = cpu_ms(pid)
     load.run(minutes * 60.0)
+    spent = {name: ms - spent[name] for name, ms in cpu_ms(pid).items()}
     ended.set()
     watcher.join()
     print(file=sys.stderr)
@@ -191,6 +211,7 @@ def endurance(port: int, pid: int, clients: int, minutes: float) -> dict[str, An
     return load.figures(minutes * 60.0) | {
         "clients": clients,
         "minutes": minutes,
+        "cpu_ms_per_answer": {name: round(ms / len(load.times), 1) for name, ms in spent.items()},
         "memory_mb": {"second_fifth": round(before, 1), "last_fifth": round(after, 1), "most": round(max(memory), 1)},
     }
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -115,7 +116,8 @@ def encode(
     several: list[Pixels] = [np.asarray(faces)] if single else list(faces)
     side = several[0].shape[1] if size is None else face_size(size, len(several))
     cells = [_marked(resized(face, side), provenance) for face in several]
-    data = _file(cells[0] if len(cells) == 1 else grid(cells), provenance, format)
+    smooth = side > several[0].shape[1]
+    data = _file(cells[0] if len(cells) == 1 else grid(cells), provenance, format, smooth)
     signer = credentials or default()
     return signer.sign(data, MEDIA_TYPES[format], asdict(provenance)) if signer else data
 
@@ -224,14 +226,39 @@ def png(pixels: Pixels, provenance: Provenance) -> bytes:
     return _file(pixels, provenance, "png")
 
 
-def _file(pixels: Pixels, provenance: Provenance, format: str) -> bytes:
+def _file(pixels: Pixels, provenance: Provenance, format: str, smooth: bool = False) -> bytes:
     said = texts(provenance)
     more: dict[str, Any] = {"xmp": said[XMP_CHUNK].encode()}
     if format == "png":
         info = PngImagePlugin.PngInfo()
         for keyword, text in said.items():
             (info.add_itxt if keyword in (XMP_CHUNK, FACTS_CHUNK) else info.add_text)(keyword, text)
+        if not smooth:
+            return _png(pixels, info)
         more = {"pnginfo": info}
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format, **_SAVED[format], **more)
     return buffer.getvalue()
+
+
+def _png(pixels: Pixels, info: PngImagePlugin.PngInfo) -> bytes:
+    """A PNG that has each pixel as its difference from the mean of those to the left and above.
+
+    Pillow tries every such rule on each row, without letting other threads run: that takes more than twice as long for
+    2 % fewer bytes, and pays for enlarged faces alone.
+    """
+    height, width, channels = pixels.shape
+    rows = pixels.reshape(height, -1)
+    left, above = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, channels:], above[1:] = rows[:, :-channels], rows[:-1]
+    filtered = np.full((height, 1 + width * channels), 3, np.uint8)  # each row begins with the number of its rule
+    np.subtract(rows, (left & above) + ((left ^ above) >> 1), out=filtered[:, 1:])
+    packer = zlib.compressobj(1, strategy=zlib.Z_HUFFMAN_ONLY)
+    packed = packer.compress(filtered.tobytes()) + packer.flush()
+    head = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)  # 8 bits a channel, RGB
+    said = [(kind, data) for kind, data, *_ in info.chunks]
+    file = io.BytesIO()
+    file.write(b"\x89PNG\r\n\x1a\n")
+    for kind, data in [(b"IHDR", head), *said, (b"IDAT", packed), (b"IEND", b"")]:
+        PngImagePlugin.putchunk(file, kind, data)
+    return file.getvalue()

@@ -88,7 +88,8 @@ class _Worker(processes.Worker):
     """A process that makes faces."""
 
     def __init__(self, options: Options) -> None:
-        super().__init__(_outcome_of, options, options.threads or 1)
+        threads = options.threads or 1  # of numpy, and of onnxruntime, which would take all cores in each process
+        super().__init__(_outcome_of, replace(options, threads=threads), threads)
         self.jobs: deque[Job] = deque()  # given and not answered
         self.ready = False
         self.until = monotonic() + STUCK_S

@@ -100,8 +100,11 @@ class AppState:
             self.metrics.write_audit()
 
 
-def app_state(connection: HTTPConnection) -> AppState:
-    """The state of the application that a request or a WebSocket came to."""
+async def app_state(connection: HTTPConnection) -> AppState:
+    """The state of the application that a request or a WebSocket came to.
+
+    It is `async` so that FastAPI calls it where it is: otherwise it would wait for a thread at each request.
+    """
     state: AppState = connection.app.state.service
     return state
 

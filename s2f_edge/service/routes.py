@@ -24,8 +24,8 @@ from s2f_edge.service.talk import TalkResponse, offered
 from s2f_edge.service.uploads import read_form
 
 
-def admit(request: Request, state: State) -> None:
-    """Checks the key and the rate of a request."""
+async def admit(request: Request, state: State) -> None:
+    """Checks the key and the rate of a request; in the event loop, as `app_state`."""
     state.admit(request)
 
 

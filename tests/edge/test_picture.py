@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from s2f_edge.errors import OutputError, UsageError
 from s2f_edge.files import write_whole
 from s2f_edge.marks import watermark
 from s2f_edge.picture import (
+    FACTS_CHUNK,
     MEDIA_TYPES,
     NOTICE,
     SOURCE_TYPE,
@@ -24,6 +26,7 @@ from s2f_edge.picture import (
     face_size,
     grid,
     marks,
+    png,
 )
 from s2f_edge.results import FaceResult
 from s2f_edge.terms import MAX_SIZE
@@ -43,6 +46,25 @@ def pixels(data: bytes) -> Pixels:
 
 def test_pixels_come_back() -> None:
     assert np.array_equal(pixels(encode(FACE, ORIGIN)), FACE)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (64, 64), (16, 40), (1, 1)])
+def test_pixels_of_every_kind_come_back(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(shape[0])
+    noise = random.integers(0, 256, (*shape, 3), np.uint8)
+    edges = np.where(random.random(shape) < 0.5, 0, 255).astype(np.uint8)[..., None].repeat(3, -1)  # sums wrap around
+    for face in (noise, edges):
+        image = Image.open(io.BytesIO(png(face, ORIGIN)))
+        image.load()
+        assert np.array_equal(np.asarray(image), face)
+        assert image.text["Software"] == ORIGIN.tool  # type: ignore[attr-defined]
+        assert json.loads(image.text[FACTS_CHUNK])["pack"] == ORIGIN.pack  # type: ignore[attr-defined]
+
+
+def test_a_png_is_about_as_small_as_pillows(result: FaceResult) -> None:
+    pillow = io.BytesIO()
+    Image.fromarray(result.face).save(pillow, "PNG")
+    assert len(png(result.face, ORIGIN)) < 1.05 * len(pillow.getvalue()) + 4096, "4 kB of metadata"
 
 
 @pytest.mark.parametrize("format", MEDIA_TYPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
@@ -18,7 +19,9 @@ import soundfile
 
 from s2f_edge.errors import BusyError, TooManyRequestsError
 from s2f_edge.service.limits import Admission, RateLimiter
+from s2f_edge.service.settings import Settings
 from tests.service.conftest import Server
+from tests.tiny_packs import make_pack
 
 Serve = Callable[..., Server]
 
@@ -157,6 +160,27 @@ def test_an_upload_that_never_ends_takes_room_for_its_time_alone(serve: Serve, m
         assert face(client, male).status_code == 503
         assert raw.recv(100).startswith(b"HTTP/1.1 504")
         assert face(client, male).status_code == 200
+
+
+def test_what_is_refused_waits_for_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the event loop may all be in use, and getting one takes longer than to look at a key."""
+    from s2f_edge.service.app import create_app
+
+    app = create_app(Settings(pack=make_pack(tmp_path / "pack"), concurrency=1, talk_seconds=0, hosts="*", rate=1))
+
+    async def none_is_free(*_: object, **__: object) -> None:
+        raise AssertionError("a thread is waited for")
+
+    async def ask() -> list[tuple[int, str]]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+            answers = [await client.post("/v1/face", files={"file": b"no sound"}) for _ in range(2)]
+        return [(answer.status_code, answer.json()["code"]) for answer in answers]
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", none_is_free)
+    try:
+        assert asyncio.run(ask()) == [(415, "unreadable-audio"), (429, "too-many-requests")]
+    finally:
+        app.state.service.inference.close()
 
 
 # --------------------------------------------------------------------------- keys, rates

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from s2f_edge import __version__
+from s2f_edge import __version__, processes
 from s2f_edge.batch import engines
 from s2f_edge.batch import jobs as jobs_module
 from s2f_edge.batch.jobs import Job
@@ -118,6 +118,14 @@ def test_when_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
         assert batch.BatchOptions().workers([piped], Options()) == 0
         with pytest.raises(UsageError, match="- works with one recording"):
             batch.BatchOptions(processes=2).workers([piped], Options())
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), (2, 2)])
+def test_a_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch, asked: int | None, threads: int) -> None:
+    begun: list[tuple[Options, int]] = []
+    monkeypatch.setattr(processes.Worker, "__init__", lambda _, __, options, count: begun.append((options, count)))
+    engines._Worker(Options(threads=asked))
+    assert begun == [(Options(threads=threads), threads)], "of the networks, and of numpy"
 
 
 def counted(source: Path, folder: Path, count: int, pulled: list[Job]) -> Iterator[Job]:
