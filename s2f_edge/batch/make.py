@@ -112,7 +112,8 @@ class Maker:
 
         self._options = options
         self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
-        self._marks = Thread(target=_prepare_marks, name="s2f-marks")  # while onnxruntime loads the voice network
+        # Python makes what marks pictures while onnxruntime loads the voice network.
+        self._marks = Thread(target=_prepare_marks, args=(self._signer is None,), name="s2f-marks")
         self._marks.start()
         self._model = Speech2Face(options.pack, options.device, options.threads, options.variant, options.all_windows)
         found = self._model.pack.sha256
@@ -234,13 +235,14 @@ COLUMNS = {
 }
 
 
-def _prepare_marks() -> None:
-    """Makes what every picture is marked with: the default certificate, with its libraries, and the waves."""
+def _prepare_marks(by_default: bool) -> None:
+    """Makes what every picture is marked with: the waves, and the default certificate if that signs them."""
     from s2f_edge.marks import credentials, watermark_waves
 
     watermark_waves.carriers()
-    with suppress(S2FError):  # the first picture fails with it again
-        credentials.default()
+    if by_default:
+        with suppress(S2FError):  # the first picture fails with it again
+            credentials.default()
 
 
 def _credentials(certificate: Path | None, key: Path | None) -> Credentials | None:
