@@ -5,8 +5,8 @@
 After so many seconds 80 more chunks of 100 ms come, which are four windows of the default voice network; after every
 fifth one the voice is looked at, as the service does. Beside it stands what a look costs that hears all the sound
 once more. With `--served`, it is instead the work of each face of a real server's stream, from the last sound to
-the picture with its marks, while the two examples are spoken to it in real time. Prints a table and, as its last
-line, JSON.
+the picture with its marks, while the two examples are spoken to it in real time; and how long after their end the
+last face is there. Prints a table and, as its last line, JSON.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def measured(model: Speech2Face, sound: np.ndarray, seconds: float, repeats: int
 
 
 def served(threads: int, picture: str, repeats: int) -> dict[str, float]:
-    """What the server says that each of its faces cost."""
-    costs = []
+    """What the server says that each of its faces cost, and how long after the end the last one comes."""
+    costs, waits = [], []
     with ours(["--concurrency", "1", "--threads", str(threads)]) as (port, _):
         for name in ("male", "female") * repeats:
             pcm = soundfile.read(EXAMPLES / f"{name}.wav", dtype="int16")[0].tobytes()
@@ -82,7 +82,9 @@ def served(threads: int, picture: str, repeats: int) -> dict[str, float]:
                     sleep(max(0.0, began + i * CHUNK_S - perf_counter()))
                     socket.send(pcm[at : at + step])
                 socket.send(json.dumps({"type": "end"}))
+                ended = perf_counter()
                 faces = [message for message in map(json.loads, socket) if message["type"] == "face"]
+                waits.append((perf_counter() - ended) * 1e3)  # its last message is the face of the whole
             costs += [face["work_ms"] for face in faces if not face["final"]]
     return {
         "threads": threads,
@@ -90,15 +92,20 @@ def served(threads: int, picture: str, repeats: int) -> dict[str, float]:
         "p50_ms": round(float(np.percentile(costs, 50)), 1),
         "p95_ms": round(float(np.percentile(costs, 95)), 1),
         "max_ms": round(max(costs), 1),
+        "wait_p50_ms": round(float(np.percentile(waits, 50)), 1),
+        "wait_max_ms": round(max(waits), 1),
     }
 
 
 def print_served(threads: int, repeats: int) -> None:
     rows = {picture: served(threads, picture, repeats) for picture in ("webp", "png", "jpeg")}
-    print("| picture | faces | p50 | p95 | most |")
-    print("|---|---|---|---|---|")
+    print("| picture | faces | p50 | p95 | most | the last, after the end of speech | most |")
+    print("|---|---|---|---|---|---|---|")
     for picture, row in rows.items():
-        print(f"| {picture} | {row['faces']} | {row['p50_ms']} ms | {row['p95_ms']} ms | {row['max_ms']} ms |")
+        print(
+            f"| {picture} | {row['faces']} | {row['p50_ms']} ms | {row['p95_ms']} ms | {row['max_ms']} ms "
+            f"| {row['wait_p50_ms']} ms | {row['wait_max_ms']} ms |"
+        )
     print(json.dumps({"served": rows}))
 
 

@@ -18,6 +18,7 @@ from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
 from s2f_edge.listening import Listener
 from s2f_edge.pack.network import Network
+from s2f_edge.pack.networks import Networks
 from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import Pixels
 from s2f_edge.results import Appearance, FaceResult, Voice
@@ -64,8 +65,7 @@ class Speech2Face:
         self.pack = Pack.open(pack, variant)
         self.device = device
         self.windows = None if all_windows else self.pack.manifest.voice.windows
-        self._threads = threads
-        self._networks: dict[str, Network] = {}
+        self._networks = Networks(self.pack, device, threads)
         self._motion: MotionNetwork | None = None
         self._voice = self.network(self.pack.manifest.voice.file)
 
@@ -93,8 +93,7 @@ class Speech2Face:
             PackError, DeviceError: see `Network`.
         """
         manifest = self.pack.manifest
-        others = (manifest.traits.file if manifest.traits else None, manifest.renderer)
-        for name in (*manifest.generators.values(), *(name for name in others if name)):
+        for name in (*manifest.generators.values(), *self._needed()):
             self.network(name)
         if talk and manifest.motion:
             self.motion_network()
@@ -129,6 +128,7 @@ class Speech2Face:
             AudioError: the recording cannot be read, or is not enough speech.
         """
         self._check(gender, samples, seed)  # before the recording is read
+        self._networks.load_ahead(self._needed(gender))  # which takes as long as hearing a few seconds of speech
         voice = self.embed(source, sample_rate, denoise=denoise)
         return self.face(voice, gender=gender, samples=samples, seed=seed)
 
@@ -332,6 +332,12 @@ class Speech2Face:
             )
         return male, surprise, notes
 
+    def _needed(self, gender: str = "auto") -> list[str]:
+        """The files that a face needs beside the voice network, as far as that is known before the voice is."""
+        manifest = self.pack.manifest
+        files = (manifest.traits.file if manifest.traits else None, manifest.generators.get(gender), manifest.renderer)
+        return [name for name in files if name]
+
     def _check(self, gender: str, samples: int, seed: int | None) -> None:
         if isinstance(samples, bool) or not isinstance(samples, Integral) or not 1 <= samples <= MAX_SAMPLES:
             raise UsageError(f"samples is {samples!r}; it must be a whole number from 1 to {MAX_SAMPLES}.")
@@ -396,7 +402,7 @@ class Speech2Face:
         """
         from s2f_edge.talk.motion import MotionNetwork
 
-        if self._motion is None:  # two threads: as in `network`
+        if self._motion is None:  # two threads may both load it at first; the second is dropped
             self._motion = MotionNetwork(self.pack, self.device)
         return self._motion
 
@@ -406,7 +412,4 @@ class Speech2Face:
         Raises:
             PackError, DeviceError: see `Network`.
         """
-        # Two threads may both load it at first; the second is dropped, and nothing waits.
-        if name not in self._networks:
-            self._networks[name] = Network(self.pack, name, self.device, self._threads)
-        return self._networks[name]
+        return self._networks.get(name)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,6 +112,9 @@ class Maker:
 
         self._options = options
         self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
+        # Python makes what marks pictures while onnxruntime loads the voice network.
+        self._marks = Thread(target=_prepare_marks, args=(self._signer is None,), name="s2f-marks")
+        self._marks.start()
         self._model = Speech2Face(options.pack, options.device, options.threads, options.variant, options.all_windows)
         found = self._model.pack.sha256
         if options.pack_sha256 not in (None, found):
@@ -134,6 +139,7 @@ class Maker:
         result = self._model.infer(
             source, gender=options.gender, samples=options.samples, seed=options.seed, denoise=options.denoise
         )  # fmt: skip
+        self._marks.join()
         pictures = (
             [result.grid_picture(options.size, options.form, self._signer)]
             if options.grid
@@ -227,6 +233,16 @@ COLUMNS = {
     "pack": str,
     "provider": str,
 }
+
+
+def _prepare_marks(by_default: bool) -> None:
+    """Makes what every picture is marked with: the waves, and the default certificate if that signs them."""
+    from s2f_edge.marks import credentials, watermark_waves
+
+    watermark_waves.carriers()
+    if by_default:
+        with suppress(S2FError):  # the first picture fails with it again
+            credentials.default()
 
 
 def _credentials(certificate: Path | None, key: Path | None) -> Credentials | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -93,6 +92,8 @@ def _parameters() -> list[inspect.Parameter]:
 
 def _from_file(context: typer.Context, file: Path | None) -> Path | None:
     """Makes the settings of a file the defaults of the flags."""
+    import tomllib
+
     if file is None:
         return None
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,12 @@ class Network:
                 raise exhausted from None
             raise PackIntegrityError(f"{pack.folder / name} cannot be loaded: {error}") from None
         self.provider: str = self._session.get_providers()[0]
+        del data
+        if self.provider == _PROVIDERS["cpu"]:
+            # onnxruntime's Python keeps the file to start again on another provider; from the processor there is none.
+            self._session._model_bytes = None
+        if trim := _malloc_trim():
+            trim(0)  # loading leaves as much unused memory as the weights take
         # onnxruntime goes on without CUDA when a library of it is missing; an explicit wish must not.
         if device == "cuda" and self.provider != providers[0]:
             raise DeviceError(
@@ -149,6 +156,12 @@ class Network:
             if exhausted := OutOfResourcesError.of(error):
                 raise exhausted from None
             raise
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """glibc's function that gives freed memory back to the system; None with other C libraries."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def described(tensor: Any) -> TensorInfo:

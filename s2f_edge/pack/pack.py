@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
@@ -139,6 +138,6 @@ def every_variant(folder: str | Path | None = None) -> list[Pack]:
 
 def default_folder() -> Path:
     """The default pack: inside the installed package, or in artifacts/ of a checkout."""
-    installed = Path(str(resources.files("s2f_edge"))) / "packs" / "default"
-    checkout = Path(__file__).resolve().parents[2] / "artifacts" / "default"
+    package = Path(__file__).resolve().parents[1]
+    installed, checkout = package / "packs" / "default", package.parent / "artifacts" / "default"
     return installed if installed.exists() or not checkout.exists() else checkout

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import webrtcvad
 
 from s2f_edge import Speech2Face
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
@@ -17,6 +16,7 @@ from s2f_edge.hearing.fbank import FbankStream
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream
 from s2f_edge.hearing.frontend import FRONT_ENDS
 from s2f_edge.hearing.melpower import MelPowerStream
+from s2f_edge.hearing.vad import Detector
 from s2f_edge.live import LiveVoice
 from s2f_edge.pack.network import Network
 from tests.tiny_packs import make_pack
@@ -151,7 +151,7 @@ class Work:
         for stream in (FbankStream, LogMelStream, MelPowerStream):
             self._count(monkeypatch, stream, "_take", lambda made, *_: len(made), stream.__name__)
         # Each frame is heard at most twice.
-        self._count(monkeypatch, webrtcvad.Vad, "is_speech", lambda *_: 0.5, "detector")  # type: ignore[arg-type]
+        self._count(monkeypatch, Detector, "is_speech", lambda *_: 0.5, "detector")
         self._count(
             monkeypatch, Network, "run",
             lambda _, inputs, *__: len(inputs["features"]) if "features" in inputs else 0, "windows",
