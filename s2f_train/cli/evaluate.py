@@ -199,7 +199,7 @@ def _hashes(given: list[str]) -> dict[str, frozenset[str]]:
             raise EvaluateError(f"--trained-with {text}: give SYSTEM=FILE, or SYSTEM=dlib.")
         is_dlib = file == "dlib" and not Path(file).exists()
         if not is_dlib and not Path(file).is_file():
-            raise EvaluateError(f"--trained-with {text}: {file} is no file; give that of the network, or dlib.")
+            raise EvaluateError(f"--trained-with {text}: {file} is not a file; give the network's file, or dlib.")
         used = DlibRecogniser().weights if is_dlib else [hashlib.sha256(Path(file).read_bytes()).hexdigest()]
         found[name] = found.get(name, frozenset()) | frozenset(used)
     return found
