@@ -29,7 +29,7 @@ def crop(store: Store, sample: Sample, frames: int, start: float) -> NDArray[np.
 
 
 def sound_crop(store: Store, sample: Sample, wanted: int, start: float) -> Float32s:
-    """As many samples of the stored sound, (wanted,), 16 kHz; a shorter sound is repeated.
+    """`wanted` samples of the stored sound, 16 kHz; a shorter sound is repeated.
 
     Args:
         start: as of `crop`.
@@ -49,7 +49,7 @@ def sound_crop(store: Store, sample: Sample, wanted: int, start: float) -> Float
 
 
 def crops(store: Store, samples: list[Sample], frames: int, starts: NDArray[np.float64]) -> NDArray[np.float16]:
-    """The same of several voices, (voices, 64, frames): a view of what lies in memory frame by frame.
+    """Crops of several voices, (voices, 64, frames): a view of an array that is stored frame by frame.
 
     Neither turned nor widened here: a GPU does both in no time, and half as much is copied to it.
     """

@@ -64,6 +64,6 @@ class VaeDrawer:
         return batch
 
     def spectrogram(self, sample: Sample, frames: int, start: float) -> NDArray[np.float16]:
-        """Of a crop of the sound; a shorter one is repeated (docs/spec.md, section 2)."""
+        """The spectrogram of a crop of the sound; a shorter sound is repeated (docs/spec.md, section 2)."""
         sound = sound_crop(self.store, sample, (frames - 1) * HOP + WINDOW, start)
         return compressed(sound).astype(np.float16)
