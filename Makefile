@@ -36,12 +36,13 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/$(PIP) --no-deps $(JUDGE)
 	@touch $@
 
-# A file of tests stays in one process: its fixtures are shared.
+# A file of tests stays in one process: its fixtures are shared. tests/conftest.py orders the files.
+PYTEST := $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed
-	$(VENV)/bin/pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-fast: $(VENV)/.installed
-	$(VENV)/bin/pytest -n 2 --dist loadfile -m 'not (slow or browser or ray or data)'
+	$(PYTEST) -m 'not (slow or browser or ray or data)'
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

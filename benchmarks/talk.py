@@ -19,8 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 
 def measured(recording: Path, rounds: int, pack: Path | None, size: int, cores: int) -> dict[str, float]:
     """The best of some rounds: seconds for a second of video, and to the first frame after the face."""

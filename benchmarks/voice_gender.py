@@ -17,7 +17,6 @@ import csv
 import io
 import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +24,6 @@ from typing import Any
 
 import av
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from s2f_edge import Speech2Face
 from s2f_edge.errors import AudioError

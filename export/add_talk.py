@@ -46,7 +46,7 @@ def add_talk(folder: Path, runs: list[Path]) -> dict[str, Any]:
         ours = [name for name in NETWORKS if name in networks]
         if not ours:
             raise ValueError(
-                f"{run} is no run of {' or '.join(FITS.values())}; it has {', '.join(networks) or 'none'}."
+                f"{run} is not a run of {' or '.join(FITS.values())}; it has {', '.join(networks) or 'none'}."
             )
         for name in ours:
             file = f"{name}.onnx"

@@ -125,7 +125,7 @@ class Graph:
         return self.op("Concat", *map(self.value, parts), axis=axis)
 
     def length(self, value: Value) -> Value:
-        """Of the first axis: int64, (1,)."""
+        """Length of the first axis: int64, (1,)."""
         return value.apply("Shape", start=0, end=1)
 
     def range(self, count: Value) -> Value:

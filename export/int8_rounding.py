@@ -12,7 +12,7 @@ MOST = 127  # of two neighbouring weights of one sign: 255 x (127 + 1, by roundi
 
 
 def steps_of(weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Of each output channel, the step of its weights, (out, in, height, width), at which no sum of two saturates.
+    """The step of each output channel's weights, (out, in, height, width), at which no sum of two saturates.
 
     Processors with AVX2 and no VNNI add the products of two neighbours in 16 bits. Which are neighbours depends on
     the order that a runtime lays weights out in: channels last, or as they are.

@@ -146,7 +146,7 @@ def _light(pack: Pack, run: Path) -> tuple[LightEncoder, dict[str, Any]]:
     networks, training = load_checkpoints([run])
     voice = networks.get("voice")
     if not isinstance(voice, LightEncoder):
-        raise ValueError(f"{run} is no run of `fit light`.")
+        raise ValueError(f"{run} is not a run of `fit light`.")
     if training["pack"]["of"] != pack.sha256:
         raise ValueError(
             f"{run} was taught by {training['pack']['name']} {training['pack']['version']}, not {pack.folder}."

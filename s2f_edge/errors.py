@@ -57,7 +57,7 @@ class S2FError(Exception):
         return {name: value for name in self.details if (value := getattr(self, name)) is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; `from_dict` is the way back."""
+        """The error as JSON-ready values, which `from_dict` reads."""
         return {"error": self.code, "message": str(self), "exit_status": self.exit_status, **self.known()}
 
 

@@ -34,17 +34,14 @@ MIN_SPEECH_S = 1.0
 class Speech2Face:
     """A pack, loaded: call `infer` for a face, `embed` for the voice embedding alone.
 
-    Networks are loaded, and checked against the manifest, when they are first needed.
-    An object may be used from several threads.
+    Networks are loaded, and checked, when they are first needed. An object may be used from several threads.
 
     Args:
         pack: folder of a model pack; None takes the default pack.
         device: `auto` takes CUDA where it is there, `cpu`, or `cuda`, which raises without it.
         threads: of one network call; None leaves the choice to onnxruntime.
-        variant: of the pack, where it has it: light (a smaller voice network), int8, float16 or float32; None takes
-            the pack as it is.
-        all_windows: the voice network hears every window of a long recording; otherwise as many as the pack's manifest
-            says, which are chosen all over it.
+        variant: light (a smaller voice network), int8, float16 or float32, if the pack has it; None: the pack itself.
+        all_windows: the voice network hears all of a long recording; otherwise as many windows as the manifest says.
 
     Attributes:
         windows: the most that the voice network hears of a recording; None for all.
@@ -115,11 +112,9 @@ class Speech2Face:
         Args:
             source: path, bytes of a file, binary file object, or numpy samples.
             sample_rate: of numpy samples, in Hz.
-            gender: which generator: male, female, general, or auto (by the voice; general
-                where that is unsure).
-            samples: how many faces, 1 to 64: the first is that of the voice, the others are drawn: with
-                latent numbers where the pack has a renderer, around the embedding with the pack's noise
-                where it has none.
+            gender: which generator: male, female, general, or auto (by the voice; general where that is unsure).
+            samples: how many faces, 1 to 64: the first is that of the voice, the others are drawn, with latent numbers
+                where the pack has a renderer, else around the embedding with the pack's noise.
             seed: what the others are drawn with; None draws one, and the result has it.
             denoise: lowers steady noise first; the default pack does better without.
 
@@ -127,7 +122,7 @@ class Speech2Face:
             UsageError: an argument out of its range.
             AudioError: the recording cannot be read, or is not enough speech.
         """
-        self._check(gender, samples, seed)  # before the recording is read
+        self._checked(gender, samples, seed)  # before the recording is read
         self._networks.load_ahead(self._needed(gender))  # which takes as long as hearing a few seconds of speech
         voice = self.embed(source, sample_rate, denoise=denoise)
         return self.face(voice, gender=gender, samples=samples, seed=seed)
@@ -166,7 +161,7 @@ class Speech2Face:
         from s2f_edge.hearing.spool import twice
         from s2f_edge.talk.talk import Talk, TalkSettings
 
-        self._check(gender, 1, seed)
+        self._checked(gender, 1, seed)
         settings = TalkSettings(seed, fps, size, head, blink, brows).checked()
         self._need_renderer()
         with twice(source) as again:
@@ -238,10 +233,9 @@ class Speech2Face:
 
     def face(self, voice: Voice, *, gender: str = "auto", samples: int = 1, seed: int | None = None) -> FaceResult:
         """Faces for a voice that `embed` gave; the arguments are those of `infer`."""
-        self._check(gender, samples, seed)
+        samples, seed = self._checked(gender, samples, seed)
         clock = Clock(dict(voice.timings_ms))
         chosen, notes = self._choose(gender, voice)
-        samples, seed = int(samples), secrets.randbits(32) if seed is None else int(seed)
         manifest = self.pack.manifest
         if manifest.renderer is None:
             with clock("generator"):
@@ -251,11 +245,10 @@ class Speech2Face:
                 appearance = self._appearance(voice.embedding, chosen, samples, seed)
             with clock("renderer"):
                 made = self.render(appearance)
-        timings = {**clock.ms, "total": sum(clock.ms.values())}
         provider = self.network(manifest.renderer or manifest.generators[chosen]).provider
         return FaceResult(
             made, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256, provider,
-            timings,
+            {**clock.ms, "total": sum(clock.ms.values())},
         )  # fmt: skip
 
     def appearance(
@@ -263,8 +256,7 @@ class Speech2Face:
     ) -> Appearance:
         """The first half of `face`, for packs with a renderer; `render` is the other.
 
-        With the same arguments and a seed, the two joined make the faces of `face`. `generator_for` says which
-        generator it takes.
+        With the same arguments and a seed, the two joined make `face`'s faces. `generator_for` names the generator.
 
         Args:
             voice, gender, samples, seed: as of `face`.
@@ -272,10 +264,9 @@ class Speech2Face:
         Raises:
             UsageError: an argument is out of its range, or the pack has no renderer.
         """
-        self._check(gender, samples, seed)
+        samples, seed = self._checked(gender, samples, seed)
         self._need_renderer()
         chosen, _ = self._choose(gender, voice)
-        samples, seed = int(samples), secrets.randbits(32) if seed is None else int(seed)
         return self._appearance(voice.embedding, chosen, samples, seed)
 
     def render(self, appearance: Appearance) -> Pixels:
@@ -313,24 +304,19 @@ class Speech2Face:
             latents = np.zeros((len(embeddings), manifest.noise_size), np.float32)
         return self.render(faces.appearance_of(network, faces.unit(embeddings), latents))
 
-    # ---------------------------------------------------------------------------- stages
-
     def _traits(self, embedding: Float32s) -> tuple[float | None, float | None, list[QualityWarning]]:
         info = self.pack.manifest.traits
         if info is None:
             return None, None, []
         found = self.network(info.file).run({"embedding": embedding[None]})
         male, surprise = float(found["male"][0]), float(found["surprise"][0])
-        notes = []
-        if surprise > info.strange:
-            notes.append(
-                QualityWarning(
-                    "unusual-voice",
-                    f"This voice is unlike those the pack was trained on (distance {surprise:.1f}; 99 % of them are "
-                    f"under {info.strange:.1f}); the face says little.",
-                )
-            )
-        return male, surprise, notes
+        if surprise <= info.strange:
+            return male, surprise, []
+        note = (
+            f"This voice is unlike those the pack was trained on (distance {surprise:.1f}; 99 % of them are under "
+            f"{info.strange:.1f}); the face says little."
+        )
+        return male, surprise, [QualityWarning("unusual-voice", note)]
 
     def _needed(self, gender: str = "auto") -> list[str]:
         """The files that a face needs beside the voice network, as far as that is known before the voice is."""
@@ -338,12 +324,14 @@ class Speech2Face:
         files = (manifest.traits.file if manifest.traits else None, manifest.generators.get(gender), manifest.renderer)
         return [name for name in files if name]
 
-    def _check(self, gender: str, samples: int, seed: int | None) -> None:
+    def _checked(self, gender: str, samples: int, seed: int | None) -> tuple[int, int]:
+        """Number of faces, and the seed: drawn where none is given."""
         if isinstance(samples, bool) or not isinstance(samples, Integral) or not 1 <= samples <= MAX_SAMPLES:
             raise UsageError(f"samples is {samples!r}; it must be a whole number from 1 to {MAX_SAMPLES}.")
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
             raise UsageError(f"seed is {seed!r}; it must be a whole number from 0, or None.")
         self._check_gender(gender)
+        return int(samples), secrets.randbits(32) if seed is None else int(seed)
 
     def _check_gender(self, gender: str) -> None:
         if gender not in GENDERS:
@@ -361,21 +349,21 @@ class Speech2Face:
         if voice.gender in generators:
             return voice.gender, []
         if "general" not in generators:
-            has = ", ".join(generators)
             raise UsageError(
                 f"auto needs a general generator where the voice is {voice.gender}; the pack {self.pack_name} has only "
-                f"{has}. Ask for one of them."
+                f"{', '.join(generators)}. Ask for one of them."
             )
         if voice.male_probability is None:
-            note = "This pack cannot estimate the speaker's gender; auto took the general generator."
-            return "general", [QualityWarning("no-gender", note)]
-        if voice.gender == "unsure":
+            code, note = "no-gender", "This pack cannot estimate the speaker's gender; auto took the general generator."
+        elif voice.gender == "unsure":
             likely = "male" if voice.male_probability > 0.5 else "female"
             share = max(voice.male_probability, 1 - voice.male_probability)
             note = f"The voice's gender is unsure ({likely} with {share:.0%}); auto took the general generator."
-            return "general", [QualityWarning("unsure-gender", note)]
-        note = f"The voice sounds {voice.gender}, and the pack has no such generator; auto took the general one."
-        return "general", [QualityWarning("no-generator", note)]
+            code = "unsure-gender"
+        else:
+            note = f"The voice sounds {voice.gender}, and the pack has no such generator; auto took the general one."
+            code = "no-generator"
+        return "general", [QualityWarning(code, note)]
 
     def _appearance(self, embedding: Float32s, generator: str, samples: int, seed: int) -> Appearance:
         """Of the voice, and of other candidates: the embedding stays as it is, and latent numbers are drawn."""

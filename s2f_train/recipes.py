@@ -111,7 +111,7 @@ def find_recipe(name: str) -> Path:
     if path.parent == Path() and own.exists():
         return own
     known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
-    raise SettingsError(f"{name} is no file, and no recipe that comes with s2f_train; those are {known}.")
+    raise SettingsError(f"{name} is neither a file nor a recipe of s2f_train; those are {known}.")
 
 
 def names(settings: type[RunSettings]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ hypothesis.settings.register_profile("s2f", deadline=None)
 hypothesis.settings.load_profile("s2f")
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG = ("slow", "browser", "ray")
 
 # Name -> (libsndfile's format, its subtype); these soundfile writes.
 SOUNDFILE_FORMATS = {
@@ -62,14 +64,21 @@ MEDIA_FORMATS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what the fixtures of a test tell of its needs."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what the fixtures of a test tell of its needs. With several processes, files with long tests come first, so
+    that no process waits long for another at the end."""
     for item in items:
         names = getattr(item, "fixturenames", ())
         if "s2f_data" in names:
             item.add_marker("data")
         if "browser" in names:
             item.add_marker("browser")
+        if "device_folder" in names:  # npm
+            item.add_marker("slow")
+    if hasattr(config, "workerinput"):
+        long = Counter(item.path for item in items if any(item.get_closest_marker(mark) for mark in LONG))
+        tests = Counter(item.path for item in items)
+        items.sort(key=lambda item: (-long[item.path], -tests[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ def listed(file: str) -> list[str]:
             data = data.decode("utf-16").encode()
         names = [os.fsdecode(line) for line in data.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
     except UnicodeDecodeError:  # on Windows, where names are Unicode
-        raise UsageError(f"The list {file} is no text in UTF-8 or UTF-16; save it as UTF-8.") from None
+        raise UsageError(f"The list {file} is not text in UTF-8 or UTF-16; save it as UTF-8.") from None
     if not names or any("\0" in name for name in names):
         raise UsageError(f"The list {file} names no recordings; it must be a text file with one a line.")
     return names

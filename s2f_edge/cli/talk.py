@@ -107,7 +107,7 @@ def add_to(app: typer.Typer, console: Callable[[bool, bool, bool], Any]) -> None
             skipped: dict[str, str] = {}
             if frames:
                 if out or form or table:
-                    raise UsageError("--frames goes without --out, --format and --table.")
+                    raise UsageError("--frames cannot be combined with --out, --format or --table.")
                 written, jobs = FRAMES, _folders(names, frames, skipped)
             else:
                 jobs = plan(names, out, f".talk{suffix}", skipped=skipped)

@@ -284,6 +284,6 @@ def _opened(source: FileSource) -> tuple[str, BinaryIO]:
         except UnicodeDecodeError:
             data = None  # text mode, and the content is no text
         if not isinstance(data, bytes):
-            raise UsageError("The file object gives text; open it in binary mode ('rb').")
+            raise UsageError("The file object is in text mode; open it in binary mode ('rb').")
         return "The sound", io.BytesIO(data)
     raise UsageError(f"The source is {type(source).__name__}; give a path, bytes, a binary file or a numpy array.")

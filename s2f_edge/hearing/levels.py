@@ -40,11 +40,11 @@ class Levels:
         self._rest = x[count * HOP :].copy()
 
     def all(self) -> Distribution:
-        """Of the recording."""
+        """The levels of the whole recording."""
         return self._of(np.ones(len(self._powers), bool))
 
     def around(self, speech: NDArray[np.int64], others: NDArray[np.int64]) -> Distribution:
-        """Of the speech, its pauses of up to 10 s, and a second beside it in longer ones.
+        """The levels of the speech, its pauses of up to 10 s, and a second beside it in longer ones.
 
         Args:
             speech, others: int64, (k, 2): segments of speech, and what the voice detector kept besides, in samples.

@@ -209,7 +209,7 @@ class SpeechMeter:
 
     @property
     def marks(self) -> list[bool]:
-        """Of each second of voiced sound that is decided: is it speech? What follows at the end is as the last one."""
+        """Whether each decided second of voiced sound is speech; the rest at the end follows the last one."""
         return self._voiced.marks
 
     def speaks(self) -> bool:

@@ -37,7 +37,7 @@ class Rows:
         return sample // self._hop - self._gone
 
     def cut(self, start: int, end: int | None) -> None:
-        """As `FrontEnd.cut`; costs what comes after the start, not what is before."""
+        """Rows from a start on, as `FrontEnd.cut` gives them; the cost depends only on what comes after the start."""
         first, tail = self.at(start), [self._none]
         while self._pieces and self._count > first:
             tail.insert(1, self._pieces.pop())

@@ -31,7 +31,7 @@ class Spooled:
                 shutil.copyfileobj(file, copy, 1 << 20)
         except (TypeError, UnicodeDecodeError):
             self.close()
-            raise UsageError("The file object gives text; open it in binary mode ('rb').") from None
+            raise UsageError("The file object is in text mode; open it in binary mode ('rb').") from None
         except OSError as error:
             self.close()
             raise OutputError(

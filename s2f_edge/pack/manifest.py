@@ -293,7 +293,7 @@ def _network_file(name: str, reader: _Reader) -> NetworkFile:
         raise ManifestError(f"{reader.where}: the file name must be of letters, digits, '.', '_' and '-'.")
     sha256 = reader.get("sha256", str)
     if not _SHA256.fullmatch(sha256):
-        raise ManifestError(f"{reader.where}: sha256 is no 64 hexadecimal digits.")
+        raise ManifestError(f"{reader.where}: sha256 must be 64 hexadecimal digits.")
     size = reader.get("bytes", int)
     if not 0 < size <= 1 << 32:
         raise ManifestError(f"{reader.where}: bytes is {size}; it must be from 1 to 4294967296.")
@@ -307,7 +307,7 @@ _SIDES = ("inputs", "outputs")
 def _variant(reader: _Reader) -> VariantInfo:
     of = reader.get("of", str)
     if not _SHA256.fullmatch(of):
-        raise ManifestError(f"{reader.where}: of is no 64 hexadecimal digits.")
+        raise ManifestError(f"{reader.where}: of must be 64 hexadecimal digits.")
     said = VariantInfo(
         of=of,
         calibrated=reader.at("recordings").get("calibrated", int),

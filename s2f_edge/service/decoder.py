@@ -350,7 +350,7 @@ class _Opus:
                 for piece in self._resampler.resample(frame):
                     yield np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
         except (self._av.FFmpegError, ValueError) as error:
-            raise UnreadableAudioError(f"This is no Opus packet ({error}). Send bare packets, no container.") from None
+            raise UnreadableAudioError(f"This is not an Opus packet ({error}). Send bare packets.") from None
 
 
 def main() -> None:

@@ -171,7 +171,9 @@ async def talk(request: Request, state: State) -> Response:
 # -------------------------------------------------------------------------------- kept
 
 
-OwnerKey = Annotated[str, Header(alias="Owner-Key", min_length=1, max_length=100, description="Said when it was kept.")]
+OwnerKey = Annotated[
+    str, Header(alias="Owner-Key", min_length=1, max_length=100, description="The key returned when the face was kept.")
+]
 Name = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
@@ -238,7 +240,7 @@ def info(state: State) -> schemas.Info:
     openapi_extra=form_of(schemas.PredictFields),
 )
 async def predict(request: Request, state: State) -> Response:
-    """Answers with the address of a picture. Nothing is kept: the address holds, sealed, what the face is made of."""
+    """Answers with the address of a picture. Nothing is kept: the address holds the encrypted embedding."""
     inference = state.inference
     async with inference.admitted() as inside:
         form = await read_form(request, schemas.PredictFields, inference.settings.max_bytes)
@@ -258,7 +260,7 @@ async def predict(request: Request, state: State) -> Response:
     responses={200: {"content": {"image/png": {}}}, **problems(404, 422, 503, 504)},
 )
 async def predicted(state: State, token: Annotated[str, Path(max_length=4096)]) -> Response:
-    """The face that an address from /predict stands for, until its time is over."""
+    """The face behind an address from /predict, until the address expires."""
     inference = state.inference
     embedding, generator = state.seal.open(token)
     async with inference.admitted() as inside:

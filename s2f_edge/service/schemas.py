@@ -26,10 +26,10 @@ class FaceFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    gender: Gender = Field(default="auto", description="Which generator; auto goes by the voice.")
-    samples: Annotated[int, Whole] = Field(default=1, ge=1, le=MAX_SAMPLES, description="How many candidates to draw.")
+    gender: Gender = Field(default="auto", description="Generator; auto chooses by the voice.")
+    samples: Annotated[int, Whole] = Field(default=1, ge=1, le=MAX_SAMPLES, description="Number of candidates.")
     seed: Annotated[int | None, Whole] = Field(
-        default=None, ge=0, le=MAX_SEED, description="What candidates are drawn with (default: random)."
+        default=None, ge=0, le=MAX_SEED, description="Random seed of the candidates (default: a random one)."
     )
     size: Annotated[int, Whole] = Field(
         default=256, ge=MIN_SIZE, le=MAX_SIZE, description="Width and height of a face in pixels."
@@ -38,7 +38,7 @@ class FaceFields(BaseModel):
         default="png", description="A picture (a grid where samples is above 1), or JSON with one picture per sample."
     )
     keep_hours: float | None = Field(
-        default=None, gt=0, description="Keep the faces, encrypted, for so long; only where the server has a store."
+        default=None, gt=0, description="Hours to keep the faces, encrypted; only where the server has a store."
     )
 
 
@@ -50,9 +50,9 @@ class TalkFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    gender: Gender = Field(default="auto", description="Which generator; auto goes by the voice.")
+    gender: Gender = Field(default="auto", description="Generator; auto chooses by the voice.")
     seed: Annotated[int, Whole] = Field(
-        default=0, ge=0, le=MAX_SEED, description="Of candidates, blinks and the way of the head."
+        default=0, ge=0, le=MAX_SEED, description="Random seed of candidates, blinks and movements of the head."
     )
     candidate: Annotated[int, Whole] = Field(
         default=1, ge=1, le=MAX_SAMPLES, description="Which of the faces that `/v1/face` draws with this seed."
@@ -72,7 +72,7 @@ class PredictFields(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     gender: Annotated[Gender, BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)] = (
-        Field(default="auto", description="Which generator, in any case of letters.")
+        Field(default="auto", description="Generator; upper and lower case are equal.")
     )
 
 

@@ -136,7 +136,7 @@ class Pipe:
             talk.save(self, format, watch=self.check)  # type: ignore[arg-type]
 
     def check(self, _: int = 0) -> None:
-        """Raises BrokenPipeError where nobody reads any more, DeadlineError where the time is over."""
+        """Checks that the client still reads (BrokenPipeError) and that there is time left (DeadlineError)."""
         if self._closed.is_set():
             raise BrokenPipeError
         self._inside.check()

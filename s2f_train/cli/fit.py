@@ -28,41 +28,37 @@ Config = Annotated[
     ),
 ]
 Given = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings over those of the recipe.")
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Settings that override the recipe.")
 ]
-Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run instead of beginning one.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the plan: data, parameters, FLOPs, memory; train nothing.")
-]
-ShowSettings = Annotated[bool, typer.Option("--settings", help="Print every setting with its default, and stop.")]
+Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print data, parameters, FLOPs and memory; train nothing.")]
+ShowSettings = Annotated[bool, typer.Option("--settings", help="Print every setting with its default, and exit.")]
 
 
 def register(app: typer.Typer) -> None:
-    fits = typer.Typer(no_args_is_help=True, help="Train the voice network, a generator on it, or the VAE branch.")
+    fits = typer.Typer(no_args_is_help=True, help="Train the networks of a pack.")
     app.add_typer(fits, name="fit")
 
     fits.command("voice", help="Train the voice embedding network E on the speakers of a store.")(_command("voice"))
     fits.command("gan", help="Train a generator on the voices and faces of a store.")(_command("gan"))
 
-    fits.command("vae", help="Train a face decoder, then a voice encoder whose latents it shows.")(_command("vae"))
-    fits.command("light", help="Train a light voice network that says what the one of a pack says.")(_command("light"))
-    fits.command("renderer", help="Train what draws a photograph from a sketch of a face, on portraits.")(
-        _command("renderer")
-    )
-    fits.command("appearance", help="Train what makes the sketch of a face from a voice, for a renderer.")(
+    fits.command("vae", help="Train the VAE branch: a face decoder, then a voice encoder.")(_command("vae"))
+    fits.command("light", help="Distil a pack's voice network into a light one.")(_command("light"))
+    fits.command("renderer", help="Train the renderer, which draws a portrait from its sketch.")(_command("renderer"))
+    fits.command("appearance", help="Train the generators, which predict the sketch of a face from a voice.")(
         _command("appearance")
     )
-    fits.command("mouth", help="Train what draws the inside of the mouth of a face that speaks.")(_command("mouth"))
+    fits.command("mouth", help="Train the network that paints the inside of the mouth.")(_command("mouth"))
 
-    fits.command("talk", help="Train what moves a face by the sound of its speech, on talking heads.")(_command("talk"))
+    fits.command("talk", help="Train the motion network, which moves a face by speech.")(_command("talk"))
 
     @app.command()
     def sample(
         run: Annotated[Path, typer.Argument(help="A run of `fit gan`, or a checkpoint.")],
         clips: Annotated[list[Path], typer.Argument(help="Recordings of voices.", metavar="CLIP ...")],
-        out: Annotated[Path, typer.Option(help="PNG to write: one face a clip, side by side.")] = Path("sample.png"),
+        out: Annotated[Path, typer.Option(help="PNG to write: one face per clip, side by side.")] = Path("sample.png"),
     ) -> None:
-        """Show what a checkpoint makes of recordings, before any export."""
+        """Draw the faces that a checkpoint generates for recordings, without an export."""
         from s2f_edge.errors import S2FError
         from s2f_train.fit.sample import sample as make
 
@@ -109,7 +105,7 @@ def _fit(kind: str, config: str | None, given: list[str], resume: Path | None, d
             raise
         raise SystemExit(f"error: {said}") from None
     except KeyboardInterrupt:  # before the first step, or a second one
-        typer.echo("stopped at once; what is in no checkpoint is lost", err=True)
+        typer.echo("stopped at once; steps since the last checkpoint are lost", err=True)
         finished = False
     if not finished:
         raise SystemExit(INTERRUPTED)

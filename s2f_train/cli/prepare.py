@@ -55,67 +55,69 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    out: Annotated[Path, typer.Option(metavar="STORE", help="Folder of the store; what is finished in it is kept.")],
-    voxceleb1: Annotated[Path | None, _source("DIR", "VoxCeleb1, sounds. Needs --vox1-meta.")] = None,
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Folder of the store; finished shards in it are kept.")],
+    voxceleb1: Annotated[Path | None, _source("DIR", "VoxCeleb1 audio. Needs --vox1-meta.")] = None,
     vox1_meta: Annotated[Path | None, _source("CSV", "vox1_meta.csv.")] = None,
-    voxceleb2: Annotated[Path | None, _source("DIR", "VoxCeleb2, sounds. Needs --vox2-meta.")] = None,
+    voxceleb2: Annotated[Path | None, _source("DIR", "VoxCeleb2 audio. Needs --vox2-meta.")] = None,
     vox2_meta: Annotated[Path | None, _source("CSV", "vox2_meta.csv.")] = None,
-    vggface: Annotated[Path | None, _source("DIR", "VGGFace or VGGFace2, a folder of pictures a person.")] = None,
+    vggface: Annotated[Path | None, _source("DIR", "VGGFace or VGGFace2: a folder of pictures per person.")] = None,
     wen_fbank: Annotated[
-        Path | None, _source("DIR", "Wen et al. 2019, log-mels. Needs the next and --vox1-meta.")
+        Path | None, _source("DIR", "Log-mels of Wen et al. 2019. Needs --wen-faces and --vox1-meta.")
     ] = None,
-    wen_faces: Annotated[Path | None, _source("DIR", "Wen et al. 2019, aligned faces.")] = None,
-    avspeech: Annotated[Path | None, _source("DIR", "AVSpeech, clips with pictures or full recordings.")] = None,
+    wen_faces: Annotated[Path | None, _source("DIR", "Aligned faces of Wen et al. 2019.")] = None,
+    avspeech: Annotated[Path | None, _source("DIR", "AVSpeech: clips with pictures, or full recordings.")] = None,
     avspeech_times: Annotated[Path | None, _source("CSV", "AVSpeech's csv, for full recordings.")] = None,
     librispeech: Annotated[Path | None, _source("DIR", "LibriSpeech.")] = None,
-    utkface: Annotated[Path | None, _source("DIR|TAR", "UTKFace, pictures.")] = None,
-    portraits: Annotated[Path | None, _source("DIR|TAR", "Portraits, large pictures of heads.")] = None,
+    utkface: Annotated[Path | None, _source("DIR|TAR", "UTKFace pictures.")] = None,
+    portraits: Annotated[Path | None, _source("DIR|TAR", "Portraits: large pictures of heads.")] = None,
     portraits_csv: Annotated[
-        Path | None, _source("CSV", "What is known of them: name, source, gender, age, identity.")
+        Path | None, _source("CSV", "Metadata of the portraits: name, source, gender, age, identity.")
     ] = None,
     talking_heads: Annotated[
-        Path | None, _source("DIR|TAR", "Videos of speakers, sound inside or beside. Needs --landmarker.")
+        Path | None, _source("DIR|TAR", "Videos of speakers, with their sound or beside it. Needs --landmarker.")
     ] = None,
     landmarker: Annotated[
-        Path | None, _source("TASK", "face_landmarker.task of MediaPipe; for --portraits: mouths.")
+        Path | None, _source("TASK", "MediaPipe's face_landmarker.task; with --portraits also finds open mouths.")
     ] = None,
-    clips_csv: Annotated[Path | None, _source("CSV", "Of those videos: clip, speaker, gender.")] = None,
-    words_csv: Annotated[Path | None, _source("CSV", "Of those videos: clip, start_s, end_s, word.")] = None,
-    s2f_data: Annotated[Path | None, _source("DIR", "The folder that S2F_DATA names; it holds data/.")] = None,
-    split: Annotated[Split, _choice(help="Identities to splits, by a hash or the first letter.")] = Split.hash,
-    keep: Annotated[Keep, _choice(help="Of voices: sound, log-mel features, or both.")] = Keep.both,
-    max_seconds: Annotated[float, _choice(min=1.0, help="Speech a voice, at most.")] = 60.0,
-    face_size: Annotated[int, _choice(help="Side of a face in pixels, 64 or 224.")] = 64,
+    clips_csv: Annotated[Path | None, _source("CSV", "Speakers of the videos: clip, speaker, gender.")] = None,
+    words_csv: Annotated[Path | None, _source("CSV", "Words of the videos: clip, start_s, end_s, word.")] = None,
+    s2f_data: Annotated[Path | None, _source("DIR", "The S2F_DATA folder, which holds data/.")] = None,
+    split: Annotated[Split, _choice(help="Assign identities to splits by a hash or by first letter.")] = Split.hash,
+    keep: Annotated[Keep, _choice(help="What to store of voices: sound, log-mel features, or both.")] = Keep.both,
+    max_seconds: Annotated[float, _choice(min=1.0, help="Maximum seconds of speech per voice.")] = 60.0,
+    face_size: Annotated[int, _choice(help="Width and height of faces in pixels: 64 or 224.")] = 64,
     zoom: Annotated[
         float,
         _choice(
             min=1.0,
             max=3.0,
-            help="How close faces are cut: 1 is the whole head, as Oh et al. have it; UTKFace needs 1.5.",
+            help="How closely faces are cropped: 1 is the whole head, as in Oh et al.; UTKFace needs 1.5.",
         ),
     ] = 1.0,
-    voices_per_identity: Annotated[int | None, _choice(min=1, help="At most so many voices, chosen by chance.")] = None,
-    faces_per_identity: Annotated[int | None, _choice(min=1, help="At most so many faces, chosen by chance.")] = None,
-    limit: Annotated[int | None, _choice(min=1, help="The first voices and faces of each source, for a try.")] = None,
-    seed: Annotated[int, _choice(help="Of the order of the items.")] = 0,
+    voices_per_identity: Annotated[int | None, _choice(min=1, help="Maximum number of voices (random).")] = None,
+    faces_per_identity: Annotated[int | None, _choice(min=1, help="Maximum number of faces (random).")] = None,
+    limit: Annotated[int | None, _choice(min=1, help="Use only the first items of each source, to try it out.")] = None,
+    seed: Annotated[int, _choice(help="Random seed of the order of items.")] = 0,
     shard_items: Annotated[
-        int | None, _choice(min=1, help="Items a shard, made by one core (default: 512 voices, 4096 faces).")
+        int | None, _choice(min=1, help="Items per shard (default: 512 voices, 4096 faces).")
     ] = None,
-    engine: Annotated[EngineName, _running(help="ray needs the extra `cluster`.")] = EngineName.local,
+    engine: Annotated[
+        EngineName, _running(help="On this machine, or on a Ray cluster (extra cluster).")
+    ] = EngineName.local,
     jobs: Annotated[int | None, _running(min=1, help="Worker processes (default: all cores).")] = None,
     address: Annotated[
         str,
         _running(
-            help="Of Ray: auto (the cluster of this machine), local (a new one), ray://HOST:PORT. All nodes must see "
+            help="Ray address: auto (the running cluster), local (a new one) or ray://HOST:PORT. All nodes must see "
             "the store, the data and this checkout under the same paths."
         ),
     ] = "auto",
-    replace: Annotated[bool, _running("--replace", help="Remove shards that other data or settings made.")] = False,
-    dry_run: Annotated[bool, _running("--dry-run", help="Count, estimate size and time, write nothing.")] = False,
+    replace: Annotated[bool, _running("--replace", help="Remove shards made from other data or settings.")] = False,
+    dry_run: Annotated[bool, _running("--dry-run", help="Count items, estimate size and time; write nothing.")] = False,
 ) -> None:
     """Turn data sets into a store for training: WebDataset shards with an index and a report.
 
-    The same command goes on where it stopped.
+    Repeat the command to continue an interrupted run.
     """
     given = dict(locals())  # not a context's params: before 0.29, typer has paths there as strings
 
@@ -152,7 +154,7 @@ def store(
     folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a store.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print store.json.")] = False,
 ) -> None:
-    """Say what a store has, check that it is whole, and write its report again."""
+    """Show the contents of a store, check that it is complete, and rewrite its report."""
     from s2f_train.data.store import Store, StoreError
     from s2f_train.prepare import store_report
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from s2f_edge.interrupts import INTERRUPTED
-from s2f_train.cli.evaluate import SplitName, named, named_pictures, pack_of
+from s2f_train.cli.evaluate import (
+    PackOption,
+    PicturesOption,
+    ReferenceOption,
+    SplitName,
+    StoreOption,
+    named,
+    named_pictures,
+    pack_of,
+)
 
 if TYPE_CHECKING:
     from s2f_train.study.study import StudyTask
@@ -31,22 +40,16 @@ def register(app: typer.Typer) -> None:
 
 
 def make(
-    store: Annotated[str, typer.Option(metavar="STORE", help="Folder or address of a store.")],
+    store: StoreOption,
     out: Annotated[Path, typer.Option(metavar="STUDY", help="Folder of the study.")],
-    pack: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]FOLDER", help="Pack to judge; `default` is the one inside.")
-    ] = None,
-    pictures: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[NAME=]FOLDER", help="Faces that another system made: CLIP.png, or by the store's keys."),
-    ] = None,
-    reference: Annotated[
-        list[str] | None, typer.Option(metavar="VIEW", help="View of the store to set beside, such as s2f.")
-    ] = None,
+    pack: PackOption = None,
+    pictures: PicturesOption = None,
+    reference: ReferenceOption = None,
     generator: Annotated[
-        str, typer.Option(metavar="NAME", help="Of packs: general, male, female, auto (default: auto where it can).")
+        str,
+        typer.Option(metavar="NAME", help="Generator: general, male, female or auto (default: auto, else general)."),
     ] = "",
-    split: Annotated[SplitName, _whom(help="Whose voices and faces.")] = SplitName.test,
+    split: Annotated[SplitName, _whom(help="Split of the store.")] = SplitName.test,
     view: Annotated[str, _whom(help="View of the store that holds the photographs.")] = "photo",
     source: Annotated[list[str] | None, _whom(metavar="NAME", help="Data sets of the store (default: all).")] = None,
     photographs: Annotated[
@@ -54,20 +57,22 @@ def make(
         _whom(metavar="STORE|FOLDER", help="Photographs beside made faces (default: those of other speakers)."),
     ] = "",
     photograph_set: Annotated[
-        list[str] | None, _whom(metavar="NAME[+NAME]", help="Sets of these that count (default: all).")
+        list[str] | None, _whom(metavar="NAME[+NAME]", help="Sets of these to use (default: all).")
     ] = None,
-    voices: Annotated[int, _whom(min=2, help="Voices, each of another speaker, at most.")] = 48,
-    seconds: Annotated[float, _whom(min=1.0, max=60.0, help="Of a voice that people hear, at most.")] = 8.0,
-    zoom: Annotated[float, _whom(min=1.0, max=2.0, help="How close faces are shown; 1 shows hair and ground.")] = 1.3,
-    matches: Annotated[int, _asked(min=0, help="A person: which of two faces goes with the voice.")] = 16,
-    pairs: Annotated[int, _asked(min=0, help="A person: which of two pictures is the photograph.")] = 12,
-    ratings: Annotated[int, _asked(min=0, help="A person: realism, fit to the voice and appeal, 1 to 5.")] = 12,
-    checks: Annotated[int, _asked(min=0, max=5, help="Checks of attention, of each of the three.")] = 1,
-    title: Annotated[str, _asked(help="Stands above the page.")] = "Voices and faces",
-    contact: Annotated[str, _asked(help="Whom people can ask, in the consent text.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Of every choice and every order.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what people would be asked; make nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Say it as JSON and nothing else.")] = False,
+    voices: Annotated[int, _whom(min=2, help="Maximum number of voices, one per speaker.")] = 48,
+    seconds: Annotated[float, _whom(min=1.0, max=60.0, help="Maximum seconds of a voice that people hear.")] = 8.0,
+    zoom: Annotated[float, _whom(min=1.0, max=2.0, help="Magnification of faces; 1 shows hair and background.")] = 1.3,
+    matches: Annotated[int, _asked(min=0, help="Questions per person: which of two faces goes with the voice?")] = 16,
+    pairs: Annotated[int, _asked(min=0, help="Questions per person: which of two pictures is the photograph?")] = 12,
+    ratings: Annotated[int, _asked(min=0, help="Ratings per person: realism, fit to the voice, appeal.")] = 12,
+    checks: Annotated[int, _asked(min=0, max=5, help="Attention checks in each of the three.")] = 1,
+    title: Annotated[str, _asked(help="Title of the page.")] = "Voices and faces",
+    contact: Annotated[str, _asked(help="Contact in the consent text.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of every choice and order.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what people would be asked; write nothing.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Make a study from the voices and photographs of a store and the faces that systems make.
 
@@ -105,10 +110,10 @@ def make(
 def serve(
     study: Folder,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8001,
-    people: Annotated[int, typer.Option(min=1, help="So many may begin.")] = 1000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8001,
+    people: Annotated[int, typer.Option(min=1, help="Maximum number of participants.")] = 1000,
 ) -> None:
-    """Serve the page on which people take a study. Stop it with Ctrl-C; the same command goes on.
+    """Serve the page on which people take a study. Stop it with Ctrl-C; repeat the command to continue.
 
     Answers go to STUDY/answers.sqlite, each before it is acknowledged: no name, no address, no time of day.
     """
@@ -126,11 +131,9 @@ def serve(
 def score(
     study: Folder,
     out: Annotated[Path | None, typer.Option(help="Folder of the report (default: STUDY/report).")] = None,
-    everyone: Annotated[
-        bool, typer.Option("--everyone", help="Count people too who failed checks of attention.")
-    ] = False,
-    draws: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap, of agreement alone.")] = 1000,
-    json: Annotated[bool, typer.Option("--json", help="Print report.json and nothing else.")] = False,
+    everyone: Annotated[bool, typer.Option("--everyone", help="Include people who failed attention checks.")] = False,
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples for agreement.")] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="Print report.json only.")] = False,
 ) -> None:
     """Write the report of a study: shares with intervals over people and voices, agreement, comparisons, power.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from s2f_edge.hearing.features import HOP, WINDOW, Float32s
+from s2f_edge.hearing.features import HOP, WINDOW
 from s2f_edge.hearing.stft import compressed
 from s2f_train.config import VaeSettings
+from s2f_train.data.crops import sound_crop
 from s2f_train.data.feed import Batch
-from s2f_train.data.store import Sample, Store, StoreError
+from s2f_train.data.store import Sample, Store
 
 
 @dataclass(frozen=True)
@@ -65,19 +64,6 @@ class VaeDrawer:
         return batch
 
     def spectrogram(self, sample: Sample, frames: int, start: float) -> NDArray[np.float16]:
-        """Of a crop of the sound; a shorter one is repeated (docs/spec.md, section 2)."""
-        wanted = (frames - 1) * HOP + WINDOW
-        try:
-            with soundfile.SoundFile(io.BytesIO(self.store.read(sample, "flac"))) as file:
-                length = file.frames
-                if length > wanted:
-                    file.seek(int(start * (length - wanted)))
-                sound: Float32s = file.read(wanted, "float32")
-        except soundfile.LibsndfileError as error:
-            raise StoreError(
-                f"{self.store.folder / sample.shard}: the sound of {sample.key} cannot be decoded "
-                f"({error.error_string})."
-            ) from None
-        if len(sound) < wanted:
-            sound = np.resize(np.roll(sound, -int(start * len(sound))), wanted)
+        """The spectrogram of a crop of the sound; a shorter sound is repeated (docs/spec.md, section 2)."""
+        sound = sound_crop(self.store, sample, (frames - 1) * HOP + WINDOW, start)
         return compressed(sound).astype(np.float16)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from s2f_edge.hearing.features import HOP, Float32s, logmel, normalise_logmel
 from s2f_train.config import VoiceSettings
 from s2f_train.data.augment import any_augmentation, augment
-from s2f_train.data.crops import crops
+from s2f_train.data.crops import crops, sound_crop
 from s2f_train.data.feed import Batch
-from s2f_train.data.store import BINS, Sample, Store, StoreError
+from s2f_train.data.store import BINS, Sample, Store
 from s2f_train.data.window import ShardWindow
 
 
@@ -79,20 +77,6 @@ class VoiceDrawer:
 
     def _augmented(self, rng: np.random.Generator, sample: Sample, frames: int, start: float) -> Float32s:
         """A crop of the sound, changed; its features are normalised as those of a clip of that length would be."""
-        wanted = (frames - 1) * HOP
-        stored = self.store.read(sample, "flac")
-        try:
-            with soundfile.SoundFile(io.BytesIO(stored)) as file:
-                length = file.frames
-                if length > wanted:
-                    file.seek(int(start * (length - wanted)))
-                sound = file.read(wanted, "float32")
-        except soundfile.LibsndfileError as error:
-            raise StoreError(
-                f"{self.store.folder / sample.shard}: the sound of {sample.key} cannot be decoded "
-                f"({error.error_string})."
-            ) from None
-        if len(sound) < wanted:
-            sound = np.resize(np.roll(sound, -int(start * len(sound))), wanted)
+        sound = sound_crop(self.store, sample, (frames - 1) * HOP, start)
         features: Float32s = normalise_logmel(logmel(augment(rng, sound, self.settings)))
         return features[:frames].T

@@ -34,7 +34,7 @@ def cautions(scene: Scene, split: str, store: Store, models: dict[str, Speech2Fa
 
 
 def training_cautions(store: Store, models: dict[str, Speech2Face]) -> list[str]:
-    """Of packs that have no general generator, or whose training may have known the people of a store."""
+    """Cautions about packs without a general generator, or whose training may have included the people of a store."""
     found = []
     rule = store.made_of["split"]
     for name, model in models.items():

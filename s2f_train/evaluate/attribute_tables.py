@@ -113,7 +113,7 @@ def age_table(scene: Scene, rows: list[Row]) -> Table:
 
 
 def groups_table(scene: Scene, rows: list[Row], given: dict[str, Rights]) -> Table:
-    """The same figures for women and men, and for ages apart: where a system serves some people worse, it shows."""
+    """The figures for women, men and age groups separately: they show where a system serves some people worse."""
     age = scene.age_of_group[scene.person]
     bands = np.array([age_band(a) for a in age], dtype="<U16")
     gender, label = scene.gender[scene.person], scene.label[scene.person]
@@ -180,7 +180,7 @@ def without_faces_of(scene: Scene, rows: list[Row]) -> list[str]:
 
 
 def bands_read(seen: Seen) -> np.ndarray[Any, Any]:
-    """Of each picture the age that the judge reads, as one of `BANDS`; "" where it finds no face."""
+    """The age band (of `BANDS`) that the judge reads in each picture; "" where it finds no face."""
     readings = seen.readings
     said = [age_band(age) if found else "" for age, found in zip(readings.age, readings.found, strict=True)]
     return np.array(said, dtype="<U16")

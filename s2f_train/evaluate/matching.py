@@ -119,13 +119,13 @@ class Ranks:
     gallery: int
 
     def recall(self, k: int) -> NDArray[np.float64]:
-        """Of each query, whether the speaker is among the first k; where others are as near, how probably."""
+        """Whether the speaker is among the first k of each query; with ties, the probability."""
         found: NDArray[np.float64] = np.clip((k - self.before) / (1 + self.level), 0.0, 1.0)
         return found
 
     @property
     def rank(self) -> NDArray[np.float64]:
-        """Of each query, from 1; where others are as near, the middle of their places."""
+        """The speaker's rank in each query, from 1; with ties, the middle of their ranks."""
         rank: NDArray[np.float64] = 1 + self.before + self.level / 2
         return rank
 
@@ -206,7 +206,7 @@ def nearest(
 
 
 def cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Of row with row, (n,)."""
+    """The cosine of each row of one array with the same row of the other, (n,)."""
     found: NDArray[np.float64] = (unit(a) * unit(b)).sum(axis=1)
     return found
 

@@ -91,7 +91,7 @@ class Realism:
 
 
 def cells(height: int, width: int) -> NDArray[np.float32]:
-    """Of each cell that is mostly face the weights of the places of a map: (cells, h * w), each row sums to 1."""
+    """Weights of the positions of a map for each cell that is mostly face: (cells, h * w), each row sums to 1."""
     face = face_mask().crop(CROP).resize((width, height), Image.Resampling.BOX)
     inside = np.asarray(face, np.float32) / 255
     rows, columns = (np.linspace(0, n, CELLS + 1).round().astype(int) for n in (height, width))

@@ -120,7 +120,7 @@ class _Sharpness:
         self._photographs = np.mean([self._means(one, 50 + i) for i, one in enumerate(sets)], axis=0)
 
     def figures(self, faces: _Close) -> list[Figure]:
-        """Of the face and of the rest; NaN where photographs have none."""
+        """Sharpness of the face and of the rest; NaN where photographs have none."""
         made, beside = self._means(faces, 0), self._photographs
         ratios = np.where(beside > 0, made / np.where(beside > 0, beside, 1), np.nan)
         return [as_figure(ratios[:, k], len(faces.found)) for k in range(MEASURES)]

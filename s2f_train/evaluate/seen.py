@@ -40,7 +40,7 @@ class Seen:
 
     @property
     def size(self) -> str:
-        """Of the pixels, such as "64x64"."""
+        """Width and height of the pictures, such as "64x64"."""
         return f"{self.pixels.shape[2]}x{self.pixels.shape[1]}"
 
     @property
@@ -96,7 +96,7 @@ class Scene:
 
     @cached_property
     def label(self) -> NDArray[np.str_]:
-        """Of each person the gender that the data say; "" where they don't."""
+        """Each person's gender by the data's labels; "" where there is none."""
         return np.array([person.gender for person in self.subjects.people], dtype="<U1")
 
     @cached_property
@@ -111,28 +111,28 @@ class Scene:
 
     @cached_property
     def male_on_real(self) -> NDArray[np.float64]:
-        """Of each person the mean probability of male that the judge reads on real faces; NaN where it finds none."""
+        """The judge's mean probability of male on each person's real faces; NaN where it finds no face."""
         return self._on_real(self.real.readings.male)
 
     @cached_property
     def gender_on_real(self) -> NDArray[np.str_]:
-        """Of each person what the judge reads on real faces; "" where it finds none."""
+        """The gender that the judge reads on each person's real faces; "" where it finds no face."""
         male = self.male_on_real
         return np.where(np.isnan(male), "", np.where(male > 0.5, "m", "f"))
 
     @cached_property
     def age(self) -> NDArray[np.float64]:
-        """Of each person the age that the data say; NaN where they don't."""
+        """Each person's age by the data's labels; NaN where there is none."""
         return np.array([np.nan if p.age is None else p.age for p in self.subjects.people], np.float64)
 
     @cached_property
     def age_of_group(self) -> NDArray[np.float64]:
-        """Of each person the age, or where there is none what the judge reads on the real faces."""
+        """Each person's age by the data's labels, else what the judge reads on the real faces."""
         return np.where(np.isfinite(self.age), self.age, self.age_on_real)
 
     @cached_property
     def age_on_real(self) -> NDArray[np.float64]:
-        """Of each person the mean age that the judge reads on real faces; NaN where it finds none."""
+        """The judge's mean age on each person's real faces; NaN where it finds no face."""
         return self._on_real(self.real.readings.age)
 
     def _on_real(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -161,5 +161,5 @@ class Scene:
 
     @property
     def person(self) -> NDArray[np.int64]:
-        """Of each voice."""
+        """The person of each voice."""
         return self.subjects.voice_person

@@ -90,7 +90,7 @@ class PhotographDistance:
         return as_figure(self.values(faces, but), len(faces.features))
 
     def values(self, faces: Weighted, but: str = "") -> Floats:
-        """As `figure`: (1 + draws,); NaN where the photographs give no unit, or all sets are left out."""
+        """The distance and its bootstrap samples, (1 + draws,); NaN where there is no unit, or no set is left."""
         others = [name for name in self.sets if name != but]
         if not others or len(faces.features) < 2:
             return np.full(1 + self.draws, np.nan)

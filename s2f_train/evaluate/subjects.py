@@ -45,7 +45,7 @@ class Subjects:
     alone: list[Sample]
 
     def only(self, voices: NDArray[np.bool_]) -> Subjects:
-        """The same people with some of the voices; `alone` stays."""
+        """The people with only some of the voices; `alone` stays."""
         return Subjects(
             self.people, [v for v, kept in zip(self.voices, voices, strict=True) if kept], self.voice_person[voices],
             self.faces, self.face_person, self.own_face[voices], self.oracle, self.oracle_of, self.others, self.alone,

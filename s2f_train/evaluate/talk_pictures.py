@@ -39,7 +39,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class PictureFigures:
-    """Of one face and one recording.
+    """Figures of one face and one recording.
 
     Attributes:
         sharpness: of the mouth while it is open, as a share of the still's.

@@ -178,7 +178,7 @@ class _Crowd:
         return self.alike[(self.clips[clip].source, int(self.speaker[clip]))]
 
     def pairs_of_all(self, most: int) -> Ints:
-        """Of every speaker about `most` pairs of its own clips, and as many with others."""
+        """About `most` pairs of clips of every speaker, and as many pairs with other speakers."""
         accepted = [i for mine in self.alike.values() for i in mine]
         each_of = [-(-most // len(self.same_speaker(i))) for i in accepted]
         pairs = self.pairs(accepted, each_of, each_of)

@@ -107,7 +107,7 @@ def compare_whole(
 
 
 def nearest_whole(made: Floats, known: Floats) -> tuple[Floats, Ints]:
-    """Of each made picture the root mean square difference to the nearest known one or its mirror image, and which.
+    """The nearest known picture (or its mirror image) of each generated one: root mean square difference, and which.
 
     Args:
         made, known: (n, 32 * 32 * 3) and (m, 32 * 32 * 3), 0 to 255.
@@ -122,7 +122,7 @@ def nearest_whole(made: Floats, known: Floats) -> tuple[Floats, Ints]:
 
 
 def whole_table(wholes: list[Whole]) -> Table:
-    """Of all views."""
+    """The table of all views."""
     columns = [
         SYSTEM, Column("view", "pictures of training", "text"), Column("pictures", "of these", "count"),
         Column("framed", "nearest, face on one frame, median", "figure", 1),

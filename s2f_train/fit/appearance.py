@@ -225,5 +225,5 @@ def _load_renderer(source: str) -> tuple[SketchSpace, Renderer, dict[str, str]]:
     networks, facts = checkpoint.load(newest_checkpoint(Path(source)))
     space, renderer = networks.get("sketch"), networks.get("renderer")
     if not isinstance(space, SketchSpace) or not isinstance(renderer, Renderer):
-        raise SettingsError(f"renderer: {source} is no run of `fit renderer`; it has {', '.join(networks)}.")
+        raise SettingsError(f"renderer: {source} is not a run of `fit renderer`; it has {', '.join(networks)}.")
     return space, renderer, facts.get("outside_networks", {})

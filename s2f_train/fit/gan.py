@@ -193,7 +193,7 @@ class GanTask(Task):
         return pictures.contiguous(memory_format=torch.channels_last)
 
     def _moved(self, pictures: Tensor, move: Tensor) -> Tensor:
-        """With `face_augment`: a batch shifted, brightened and mirrored: else F soon knows few pictures by heart."""
+        """With `face_augment`: a batch shifted, brightened and mirrored: otherwise F quickly memorises few pictures."""
         if not self.settings.face_augment:
             return pictures
         dx, dy, gain, offset, mirror = move.tolist()

@@ -166,7 +166,7 @@ class MouthTask(Task):
         return real * (1 - inside) + drawn * inside
 
     def check(self) -> dict[str, float]:
-        """Of mouths that are kept from training: the pixels' error, and the sharpness beside the photographs'."""
+        """Held-out mouths: the pixels' error, and the sharpness relative to the photographs'."""
         real, inside = self.held_out
         drawn = self._painted(real, inside)
         error = ((drawn - real).abs() * inside).sum() / (3 * inside.sum()).clamp(min=1.0)

@@ -30,12 +30,11 @@ from torch.optim import Optimizer
 from s2f_train import checkpoint
 from s2f_train.config import RendererSettings, SettingsError
 from s2f_train.data import landmarks
-from s2f_train.data.chroma_key import without_screen
 from s2f_train.data.faces import as_pixels
 from s2f_train.data.frame import VIEW
 from s2f_train.data.inner_face import inner_mask
 from s2f_train.data.portrait_attributes import attributes_of
-from s2f_train.data.portrait_filters import has_plain_ground, is_grey, wears_glasses
+from s2f_train.data.portrait_filters import has_plain_ground, is_grey, wears_glasses, without_screen
 from s2f_train.data.renderer_draws import RendererDrawer
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.data.textures import Textures, mean_shape, portrait_textures, spoken_textures

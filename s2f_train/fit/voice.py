@@ -167,7 +167,7 @@ def _teacher(store: Store, voices: list[Sample], settings: VoiceSettings, fabric
 
 
 def face_features(store: Store, voices: list[Sample], settings: VoiceSettings) -> tuple[Float32s, int]:
-    """Of each voice the principal components of its paired picture, in units of the first one's standard deviation.
+    """Principal components of each voice's paired picture, in units of the first one's standard deviation.
 
     Returns:
         (voices, components), NaN where no picture is paired; (voices, 0) if the setting is off. And the pairs.

@@ -96,7 +96,7 @@ class Renderer(nn.Module):
         return self.moved(sharpened(self.texture(inner, outer)), shape).clamp(-1.0, 1.0)
 
     def texture(self, inner: Tensor, outer: Tensor, half: bool = False) -> Tensor:
-        """The same on the mean shape; with `half` at half the side, (n, 3, 128, 128)."""
+        """The picture on the mean shape; with `half` at half the side, (n, 3, 128, 128)."""
         whole = nn.functional.interpolate(outer, size=(INNER_SIDE, INNER_SIDE), mode="bilinear", align_corners=False)
         mask = self.mask.expand(inner.shape[0], -1, -1, -1)
         maps = [self.first(torch.cat([inner, whole, mask], dim=1))]

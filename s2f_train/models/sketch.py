@@ -106,7 +106,7 @@ class SketchSpace(nn.Module):
         )
 
     def differences(self, numbers: Numbers) -> tuple[Tensor, Tensor]:
-        """The same without the means: differences of numbers as differences of sketches."""
+        """Sketches of numbers without the means: differences of numbers become differences of sketches."""
         inner = (numbers.inner * self.inner_scale) @ self.inner_basis + (
             numbers.side * self.side_scale
         ) @ self.side_basis

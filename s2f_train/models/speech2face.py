@@ -122,7 +122,7 @@ class FaceDecoder(nn.Module):
         self._map = (base, side, side)
 
     def activations(self, feature: Tensor) -> Tensor:
-        """Of the first layer, which Oh et al. compare for two features: (batch, hidden)."""
+        """Activations of the first layer, which Oh et al. compare for two features: (batch, hidden)."""
         first: Tensor = self.mlp[:2](feature)
         return first
 

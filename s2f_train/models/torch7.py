@@ -49,7 +49,7 @@ def read_t7(path: str | Path) -> Any:
     try:
         return reader.object(0)
     except (struct.error, UnicodeDecodeError, OverflowError) as error:
-        raise Torch7Error(f"{path} is no t7 file, or is cut short ({error}).") from None
+        raise Torch7Error(f"{path} is not a t7 file, or is cut short ({error}).") from None
 
 
 class _Reader:

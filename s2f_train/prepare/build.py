@@ -60,7 +60,7 @@ def _is_other(shard: Path, planned: str | None) -> bool:
 
 
 def check_is_store(folder: Path) -> None:
-    """Raises FileExistsError if `folder` has anything in it that no store has."""
+    """Checks that `folder` has nothing in it that no store has (FileExistsError)."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; choose a folder for the store.")
     ours = {"store.json", "identities.jsonl", "skipped.jsonl", store_report.NAME, *KINDS}

@@ -27,7 +27,7 @@ class _Made:
 
     @property
     def rank(self) -> tuple[float, bool, str, str]:
-        """Of several that are the same the least is kept: enlarged least, of known gender, first by name."""
+        """Sort key of equal pictures, of which the least is kept: enlarged least, of known gender, first by name."""
         facts = self.facts
         return round(facts["enlarged"], 1), not facts["gender"], facts["source"], facts["name"]
 

@@ -16,7 +16,7 @@ TAR_BLOCK = 512
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one source and kind: items, and what those that were tried say of all of them.
+    """Items of one source and kind, and what a sample of them says of all.
 
     `usable` is a share; `cpu_seconds` are of one core.
     """

@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Of all that the store depends on, but for the content of the files and the code."""
+        """Hash of all that the store depends on, except the content of the files and the code."""
         rows: list[Any] = [FORMAT, *([unit.shard, unit.digest] for unit in self.units)]
         rows += [[source.name, source.notes] for source in self.sources]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]

@@ -102,7 +102,7 @@ class Answers:
         return key
 
     def number(self, key: str) -> int | None:
-        """Of the person with a key, from 0; None where there is none."""
+        """Number of the person with a key, from 0; None where there is none."""
         with self._lock:
             found = self._file.execute("SELECT number FROM people WHERE key_hash = ?", (_hash(key),)).fetchone()
         return found[0] - 1 if found else None

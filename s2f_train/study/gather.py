@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Attention:
-    """Of a person: checks met, and how many of them right."""
+    """A person's attention checks: how many were shown, and how many answered right."""
 
     met: int
     right: int

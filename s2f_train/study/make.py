@@ -120,7 +120,7 @@ class StudyPlan:
     notes: list[str]
 
     def gender(self, voice: int) -> str:
-        """Of a voice's speaker by the data, "" where it is not known."""
+        """Gender of a voice's speaker by the data's labels; "" where there is none."""
         return str(self.subjects.people[self.subjects.voice_person[voice]].gender)
 
     def alternating(self, voices: Sequence[int]) -> list[int]:

@@ -75,7 +75,7 @@ def score(folder: Path, everyone: bool = False, draws: int = 1000) -> Scored:
 
 
 def scored(study: Study, people: list[Person], everyone: bool = False, draws: int = 1000) -> Scored:
-    """As `score`, of people whose answers are in memory."""
+    """The score of people whose answers are in memory; see `score`."""
     gathered = gather(study, people, everyone)
     names = ", ".join(study.systems)
     counted = [person for person in gathered.people if gathered.counted(person, everyone)]

@@ -130,7 +130,7 @@ def create_app(folder: Path, people: int = 1000) -> FastAPI:
         trials = trials_of(study, number)
         trial: Trial | None = trials[sent.place] if sent.place < len(trials) else None
         if trial is None or not trial.accepts(sent.given):
-            raise HTTPException(422, f"This is no answer to trial {sent.place}.")
+            raise HTTPException(422, f"This is not an answer to trial {sent.place}.")
         answers.add(number, Answer(sent.place, sent.given, sent.ms, sent.plays))
         return next_of(number)
 

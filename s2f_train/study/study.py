@@ -98,7 +98,7 @@ class Study:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that decides what an answer means."""
+        """Hash of all that decides what an answer means."""
         return hashlib.sha256(self.as_json().encode()).hexdigest()[:16]
 
     @property

@@ -52,6 +52,7 @@ def test_what_it_cannot_read_is_an_error_of_ours_and_it_goes_on(decoder: Decoder
     assert len(whole(decoder, male))
 
 
+@pytest.mark.slow
 def test_memory_beyond_its_share_is_refused(male: bytes) -> None:
     pool = DecoderPool(1, 256)
     try:

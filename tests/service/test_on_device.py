@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -434,6 +435,7 @@ def test_only_workers_may_compile(device_server: Server, live_server: Server) ->
 
 
 def test_what_is_served(device_server: Server, live_server: Server, folder: Path) -> None:
+    assert checked(folder, Pack.open().sha256)["pack"] == "default 3"
     with device_server.client() as client:
         assert client.get("/v1/info").json()["on_device"] is True
         manifest = client.get("/on-device/manifest.json").json()
@@ -453,8 +455,14 @@ def test_what_is_served(device_server: Server, live_server: Server, folder: Path
         assert client.get("/on-device/manifest.json").status_code == 404
 
 
-def test_a_folder_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     sha256 = Pack.open().sha256
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "marks.bin").write_bytes(b"marks")
+    files = {"marks.bin": {"sha256": hashlib.sha256(b"marks").hexdigest()}}
+    facts = {"schema": 1, "pack": "default 3", "pack_sha256": sha256, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(facts))
     assert checked(folder, sha256)["pack"] == "default 3"
     with pytest.raises(SetupError, match="another pack"):
         checked(folder, "0" * 64)

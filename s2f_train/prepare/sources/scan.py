@@ -96,7 +96,7 @@ def tar_files(archive: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, Pl
                     yield member.name, Place(path, member.offset_data, member.size)
     except (OSError, tarfile.TarError) as error:
         raise SourceError(
-            f"{archive} cannot be read as a tar ({error}). Needed is a whole, uncompressed tar: unpack a .gz first."
+            f"{archive} cannot be read as a tar ({error}). It must be a complete, uncompressed tar: unpack a .gz first."
         ) from None
 
 

@@ -180,6 +180,7 @@ def test_a_recording_that_never_ends_costs_only_itself(
     ]
 
 
+@pytest.mark.slow
 def test_a_broken_pack_is_one_error(run, clips: Path, tiny_pack: Path, tmp_path: Path) -> None:
     pack = tmp_path / "pack"
     pack.mkdir()

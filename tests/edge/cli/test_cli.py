@@ -221,6 +221,7 @@ def test_every_mistake_is_a_sentence_and_a_status(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_broken_pack_is_one_sentence(tmp_path: Path, examples: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     done = process("infer", examples / MALE, "--pack", tmp_path, cwd=tmp_path)
@@ -379,6 +380,7 @@ def test_a_reader_that_leaves_ends_a_batch_in_silence(
     assert merged or running.stderr.read() == b""  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["pack", "show"], ["infer", "--out", "-"]])
 def test_a_closed_pipe_leaves_no_traceback(tiny_pack: Path, examples: Path, arguments: list[str]) -> None:
     more = {"pack": [tiny_pack], "infer": [examples / MALE, "--pack", tiny_pack]}.get(arguments[0], [])

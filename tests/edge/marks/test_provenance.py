@@ -211,6 +211,7 @@ def test_who_signed(result: FaceResult, studio: Studio) -> None:  # noqa: F811
         read(data, studio.folder / "missing.pem")
 
 
+@pytest.mark.slow
 def test_the_command_signs_with_a_certificate_and_trusts_its_issuer(
     examples: Path,
     studio: Studio,  # noqa: F811
@@ -338,6 +339,7 @@ def test_xmp_made_to_be_slow(part: str) -> None:
     assert time.process_time() - began < 3
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data(), st.sampled_from(list(MEDIA_TYPES)))
 def test_fuzz_reading(data: st.DataObject, format: str) -> None:

@@ -114,6 +114,7 @@ def _few(size: int) -> list[tuple[Pixels, int]]:
     return [(mark(resize(face, size), 1000 + i), 1000 + i) for i, face in enumerate(faces()[::8])]
 
 
+@pytest.mark.slow
 def test_a_mark_is_not_seen() -> None:
     for (picture, _), face in zip(marked(256), faces(), strict=True):
         plain = resize(face, 256)

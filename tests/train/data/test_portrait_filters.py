@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2f_train.data.chroma_key import without_screen
-from s2f_train.data.portrait_filters import has_plain_ground, is_grey, wears_glasses
+from s2f_train.data.portrait_filters import has_plain_ground, is_grey, wears_glasses, without_screen
 
 SKIN, HAIR = (200, 150, 130), (60, 45, 40)
 

@@ -105,6 +105,7 @@ def test_a_report(call: Call, folder: Path, tiny_pack: Path, tmp_path: Path) -> 
     assert rows(made, "matching")[:4] == ["tiny: general", "tiny: auto", "pictures", "face"]
 
 
+@pytest.mark.slow
 def test_json_is_the_report_and_nothing_else(call: Call, folder: Path, tmp_path: Path) -> None:
     result = call("--pictures", folder / "pictures", "--json", "--out", "r", "--people", 4, "--seed", 3, "--trials", 2)
     assert result.exit_code == 0, result.output
@@ -113,6 +114,7 @@ def test_json_is_the_report_and_nothing_else(call: Call, folder: Path, tmp_path:
     assert (facts["people"], facts["settings"]["seed"], facts["settings"]["trials"]) == (4, 3, 2)
 
 
+@pytest.mark.slow
 def test_a_report_is_replaced_and_nothing_else_is(call: Call, folder: Path, tmp_path: Path) -> None:
     for people in (8, 6):
         assert call("--pictures", folder / "pictures", "--out", "r", "--people", people).exit_code == 0

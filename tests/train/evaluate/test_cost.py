@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_the_tables_runs() -> None:
     command = [sys.executable, "benchmarks/evaluation.py", "--people", "20"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

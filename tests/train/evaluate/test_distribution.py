@@ -129,6 +129,7 @@ def test_kid_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kid_figure(a, b, np.arange(50), np.arange(33)).low == pytest.approx(whole[1].low, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_kid_is_unbiased_where_the_v_statistic_is_not() -> None:
     rng = np.random.default_rng(14)
     one, other = rng.normal(size=(300, 6)), rng.normal(0.4, 1.2, size=(200, 6))

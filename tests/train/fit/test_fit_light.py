@@ -80,6 +80,7 @@ def test_it_comes_to_say_what_the_pack_says(run: Path, place: Path) -> None:
     assert (facts["voices"], facts["speakers"], facts["pack"]["of"]) == (8, 4, Pack.open(place / "pack").sha256)
 
 
+@pytest.mark.slow
 def test_windows_are_labelled_by_the_pack_as_the_fit_sees_them(run: Path, place: Path) -> None:
     (folder,) = (run.parent / "cache").glob("heard-*")
     heard = HeardWindows.read(folder)
