@@ -315,7 +315,7 @@ class AppearanceSettings(RunSettings):
     stretch: float = _option(3.8, "how many times as far from the mean face its sketches are taken", least=0)
     shape_stretch: float = _option(3.2, "the same of its shapes", least=0)
     gender_stretch: float = _option(2.0, "the same of the mean faces of women and men", least=0)
-    age_stretch: float = _option(2.0, "the same of the age of who sounds old, beyond a standard deviation", least=0)
+    age_stretch: float = _option(2.5, "the same of the age of who sounds old, beyond a standard deviation", least=0)
     detail: float = _option(0.4, "how much of a photograph's detail a face has that the voice does not tell", least=0)
     hair: float = _option(0.5, "how much of its hair, clothes and ground", least=0)
     light: float = _option(0.7, "how much of its light, and of its asymmetry", least=0)
