@@ -122,9 +122,9 @@ class AppearanceTask(Task):
         stretch[space.told :] = s.shape_stretch
         apart = GenderApart.fit(embeddings, values, traits, 0.0, s.gender_stretch)
         rest = apart.rest_of_faces(values, embeddings)
-        heard = apart.rest_of_voices(embeddings)
-        ridge = Ridge.fit(heard, rest, s.shrinkage)
-        said = ridge.stretched(heard, stretch)
+        voices = apart.rest_of_voices(embeddings)
+        ridge = Ridge.fit(voices, rest, s.shrinkage)
+        said = ridge.stretched(voices, stretch)
         older = Older.fit(rest[:, : space.told], ages, said[:, : space.told], s.age_stretch)
         older = older.widened(values.shape[1])  # the shape is left
         return {gender: _Teacher(ridge, stretch, older, replace(apart, asked=asked)) for gender, asked in ASKED.items()}
