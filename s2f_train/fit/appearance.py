@@ -38,6 +38,7 @@ from s2f_train.models.sketch import Numbers, SketchSpace, as_input
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.regression.gender_apart import GenderApart
+from s2f_train.regression.older import Older
 from s2f_train.regression.ridge import Ridge, some
 from s2f_train.regression.speakers import SpeakerVoices
 
@@ -75,7 +76,9 @@ class AppearanceTask(Task):
         pictures = self._pictures(store, voices)
         clips = {voice.clip: i for i, voice in enumerate(voices) if voice.clip}
         rows = torch.tensor([clips[s.clip] for s in pictures.samples])
-        self.teachers = self._teachers(embeddings[rows], pictures, heard[0])
+        ages = [store.identities[sample.identity].age for sample in pictures.samples]
+        known_ages = torch.tensor([float("nan") if age is None else float(age) for age in ages])
+        self.teachers = self._teachers(embeddings[rows], pictures, known_ages, heard[0])
         self.drawer = AppearanceDrawer(embeddings.numpy(), settings, fabric.global_rank, fabric.world_size)
         self.facts: dict[str, Any] = {
             "store": store.made_of,
@@ -101,7 +104,9 @@ class AppearanceTask(Task):
             )
         return pictures
 
-    def _teachers(self, embeddings: Tensor, pictures: Textures, traits: VoiceTraits) -> dict[str, _Teacher]:
+    def _teachers(
+        self, embeddings: Tensor, pictures: Textures, ages: Tensor, traits: VoiceTraits
+    ) -> dict[str, _Teacher]:
         """A regression for each generator, from the same pairs."""
         s, space = self.settings, self.space
         told = torch.cat([space(as_input(t)).inner[:, : space.told] for t in torch.split(pictures.pixels, 256)])
@@ -117,8 +122,12 @@ class AppearanceTask(Task):
         stretch[space.told :] = s.shape_stretch
         apart = GenderApart.fit(embeddings, values, traits, 0.0, s.gender_stretch)
         rest = apart.rest_of_faces(values, embeddings)
-        ridge = Ridge.fit(apart.rest_of_voices(embeddings), rest, s.shrinkage)
-        return {gender: _Teacher(ridge, stretch, replace(apart, asked=asked)) for gender, asked in ASKED.items()}
+        voices = apart.rest_of_voices(embeddings)
+        ridge = Ridge.fit(voices, rest, s.shrinkage)
+        said = ridge.stretched(voices, stretch)
+        older = Older.fit(rest[:, : space.told], ages, said[:, : space.told], s.age_stretch)
+        older = older.widened(values.shape[1])  # the shape is left
+        return {gender: _Teacher(ridge, stretch, older, replace(apart, asked=asked)) for gender, asked in ASKED.items()}
 
     def _build(self, voice: nn.Module, traits: VoiceTraits, embeddings: Tensor) -> None:
         s, space = self.settings, self.space
@@ -194,14 +203,15 @@ class AppearanceTask(Task):
 class _Teacher:
     """What the regression says of voices for one generator: see `AppearanceTask`."""
 
-    def __init__(self, ridge: Ridge, stretch: Tensor, apart: GenderApart):
-        self.ridge, self.stretch, self.apart = ridge, stretch, apart
+    def __init__(self, ridge: Ridge, stretch: Tensor, older: Older, apart: GenderApart):
+        self.ridge, self.stretch, self.older, self.apart = ridge, stretch, older, apart
 
     @torch.no_grad()
     def __call__(self, embeddings: Tensor) -> Tensor:
         """(n, embedding) to the numbers that a voice tells: sketch, shape, gender."""
         given = embeddings.cpu()
-        values = self.ridge.stretched(self.apart.rest_of_voices(given), self.stretch) + self.apart.mean_faces(given)
+        rest = self.older(self.ridge.stretched(self.apart.rest_of_voices(given), self.stretch))
+        values = rest + self.apart.mean_faces(given)
         heard = torch.full((len(given), 1), self.apart.asked) if self.apart.asked else self.apart.heard(given)
         return torch.cat([values, heard], dim=1).to(embeddings.device)
 
