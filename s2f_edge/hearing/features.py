@@ -197,7 +197,10 @@ class LogMelStream:
             scaled = np.asarray(samples, np.float32) * np.float32(PCM_SCALE)
             self._samples = np.concatenate([self._samples, scaled]) if len(self._samples) else scaled
         count = max(0, (len(self._samples) - WINDOW) // HOP + 1)
-        frames = self._take(self._samples, count)
+        x = self._samples[: (count - 1) * HOP + WINDOW] if count else self._samples[:0]
+        y = x.copy()
+        y[1:] -= np.float32(PRE_EMPHASIS) * x[:-1]
+        frames = self._take(frames_of(y, count), x[: -WINDOW + 1 : HOP], x[WINDOW - 1 :: HOP])
         if count:
             # copy(): a slice would keep the whole block alive
             self._samples = self._samples[count * HOP :].copy()
@@ -205,27 +208,23 @@ class LogMelStream:
 
     def finish(self) -> Float32s:
         """The last frames, float32 (frames, 64); floor(samples / 160 + 1) in all."""
-        if self._seen == 0:
-            return np.zeros((0, LOGMEL_BINS), np.float32)
-        left = self._seen // HOP + 1 - self._done
+        left = self._seen // HOP + 1 - self._done if self._seen else 0
         # numpy.resize of the published extractor: repeats the tail; an empty one gives zeros.
-        tails = [np.resize(self._samples[i * HOP :], WINDOW) for i in range(left)]
+        x = np.array([np.resize(self._samples[i * HOP :], WINDOW) for i in range(left)], np.float32).reshape(-1, WINDOW)
+        y = x.copy()
+        y[:, 1:] -= np.float32(PRE_EMPHASIS) * x[:, :-1]
         self._samples = np.zeros(0, np.float32)
-        return np.concatenate([np.zeros((0, LOGMEL_BINS), np.float32), *(self._take(tail, 1) for tail in tails)])
+        return self._take(y, x[:, 0], x[:, -1])
 
-    def _take(self, samples: Float32s, count: int) -> Float32s:
-        """The first `count` frames of `samples` (in 16-bit range)."""
-        if not count:
+    def _take(self, frames: Float32s, firsts: Float32s, lasts: Float32s) -> Float32s:
+        """Log-mel of frames with pre-emphasis but for their first samples; of the raw ones, the first and the last."""
+        if not len(frames):
             return np.zeros((0, LOGMEL_BINS), np.float32)
-        x = samples[: (count - 1) * HOP + WINDOW]
-        y = x.copy()  # the first sample of each frame comes apart
-        y[1:] -= np.float32(PRE_EMPHASIS) * x[:-1]
-        before = np.append(np.float32(self._last_of_previous), x[WINDOW - 1 : -1 : HOP])
-        firsts = x[: (count - 1) * HOP + 1 : HOP] - np.float32(PRE_EMPHASIS) * before
-        self._last_of_previous = float(x[-1])
-        energies = _spectrum().energies(frames_of(y, count), firsts)
+        before = np.concatenate([np.array([self._last_of_previous], np.float32), lasts[:-1]])
+        self._last_of_previous = float(lasts[-1])
+        self._done += len(frames)
+        energies = _spectrum().energies(frames, firsts - np.float32(PRE_EMPHASIS) * before)
         np.maximum(energies, np.float32(LOGMEL_FLOOR), out=energies)
-        self._done += count
         return np.log(energies, out=energies)
 
 

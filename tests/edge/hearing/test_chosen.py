@@ -121,9 +121,9 @@ def test_a_front_end_of_log_mel_gives_the_gate_its_frames(speech: Float32s, monk
     frames: list[int] = []
     computed = LogMelStream._take
 
-    def counted(stream: LogMelStream, samples: Float32s, count: int) -> Float32s:
-        frames.append(count)
-        return computed(stream, samples, count)
+    def counted(stream: LogMelStream, found: Float32s, firsts: Float32s, lasts: Float32s) -> Float32s:
+        frames.append(len(found))
+        return computed(stream, found, firsts, lasts)
 
     monkeypatch.setattr(LogMelStream, "_take", counted)
     found = {}
