@@ -221,9 +221,10 @@ class LogMelStream:
         if not len(frames):
             return np.zeros((0, LOGMEL_BINS), np.float32)
         before = np.concatenate([np.array([self._last_of_previous], np.float32), lasts[:-1]])
+        before *= np.float32(PRE_EMPHASIS)
         self._last_of_previous = float(lasts[-1])
         self._done += len(frames)
-        energies = _spectrum().energies(frames, firsts - np.float32(PRE_EMPHASIS) * before)
+        energies = _spectrum().energies(frames, firsts - before)
         np.maximum(energies, np.float32(LOGMEL_FLOOR), out=energies)
         return np.log(energies, out=energies)
 
