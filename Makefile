@@ -53,7 +53,7 @@ types: $(VENV)/.installed
 
 check: lint types test
 
-# Two minutes, with nothing else going on. `benchmarks/ratios.py --record` keeps the figures.
+# Three minutes, with nothing else going on. `benchmarks/ratios.py --record` keeps the figures of this kind of machine.
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/ratios.py
 

@@ -1,13 +1,14 @@
 """Long recordings: how near is what is made of the chosen windows to what all of them say, and what does it cost?
 
     OPENBLAS_NUM_THREADS=1 S2F_DATA=... python benchmarks/long.py [--count 40] [--minutes 5 10 20 60] [--windows 128]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/long.py --examples --count 1 --minutes 10
 
 Recordings of real speech, of speakers of LibriSpeech, RAVDESS and DSPSpeech with over a minute: clips in a random
 order, again and again, each time at another speed (-4 to 4 %), level (-9 to 3 dB) and tilt of the spectrum, and pauses.
 Half have two speakers, in turn or one after the other. Into parts of most come noise (0 to 20 dB below the speech),
 silence, and music of synthetic chords, between the speech or under it. Each is heard twice, with all its windows and
-with those that are chosen, in turn, on one thread; time is that of the processor. Prints a table and, as its last
-line, JSON.
+with those that are chosen, in turn, on one thread; time is that of the processor. `--examples` makes the recordings of
+the two voices of examples/, which says what they cost. Prints tables and, as its last line, JSON.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from s2f_train.data import s2f_data
 
 CORPORA = ("librispeech", "ravdess", "dspspeech")
 LEAST_S = 60.0  # of a speaker
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 def speakers(root: Path) -> dict[str, list[Float32s]]:
@@ -44,6 +46,11 @@ def speakers(root: Path) -> dict[str, list[Float32s]]:
         samples, rate = soundfile.read(io.BytesIO(sound), dtype="float32", always_2d=True)
         found[clip.speaker].append(soxr.resample(samples[:, 0], rate, SAMPLE_RATE))
     return {name: clips for name, clips in sorted(found.items()) if sum(map(len, clips)) >= LEAST_S * SAMPLE_RATE}
+
+
+def examples() -> dict[str, list[Float32s]]:
+    """The two voices of examples/."""
+    return {name: [soundfile.read(EXAMPLES / f"{name}.wav", dtype="float32")[0]] for name in ("female", "male")}
 
 
 def spoken(clips: list[Float32s], length: int, rng: np.random.Generator) -> Float32s:
@@ -141,17 +148,21 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40, help="recordings, about")
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10, 20, 60])
     parser.add_argument("--windows", type=int, help="to choose (default: as the pack says)")
+    parser.add_argument("--examples", action="store_true", help="of the voices of examples/, without S2F_DATA")
     given = parser.parse_args()
-    people = speakers(Path(os.environ["S2F_DATA"]))
+    people = examples() if given.examples else speakers(Path(os.environ["S2F_DATA"]))
     models = tuple(Speech2Face(device="cpu", threads=1, all_windows=every) for every in (True, False))
     models[1].windows = given.windows or models[1].windows
     for model in models:
-        model.infer(Path(__file__).resolve().parent.parent / "examples" / "male.wav", gender="general")  # warm
+        model.infer(EXAMPLES / "male.wav", gender="general")  # warm
     rows = []
     for seed, minutes, count in plan(given.count, given.minutes):
         found = compared(models, made(people, seed, minutes, count))
         rows.append({"seed": seed, "minutes": minutes, "speakers": count, **found})
         print(f"{minutes:g} min, {count} speakers: {found}", flush=True)
+    print("\n| minutes | " + " | ".join(rows[0]["stages_ms"]) + " |\n|---" + "|---" * len(rows[0]["stages_ms"]) + "|")
+    for row in rows:
+        print(f"| {row['minutes']:g} | " + " | ".join(f"{ms:,} ms" for ms in row["stages_ms"].values()) + " |")
     print(
         "\n| minutes | recordings | cosine >= 0.995 | cosine, least, median | face > 35 dB | least | chosen of all, s |"
     )

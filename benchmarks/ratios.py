@@ -1,12 +1,14 @@
 """Has anything got slower? Runs the benchmarks that compare us with a reference, and compares their ratios with those
-that were recorded last.
+that were recorded last on a machine of this kind.
 
-    make bench                                  # or: python benchmarks/ratios.py [--only networks clip]
+    make bench                                  # or: python benchmarks/ratios.py [--only networks clip] [--all]
     python benchmarks/ratios.py --record        # keeps what it measures in benchmarks/ratios.json
 
-A ratio has both its sides from one run, so it says more of the code than of the machine; still, what other work does to
-a machine it does not do to both sides alike. So a change counts from 10 % on, and what got worse is measured once more
-before it is said. Ends with 1 if something got worse, and prints, as its last line, JSON.
+A ratio has both its sides from one run, so it says more of the code than of the machine; still, processors differ in
+what suits them, so each kind (model, instructions, cores) has a record of its own, and what other work does to a
+machine it does not do to both sides alike. So a change counts from 10 % on, and what got worse is measured once more
+before it is said. Where no record is of such a machine, nothing is compared. `--all` takes what lasts minutes too.
+Ends with 1 if something got worse, and prints, as its last line, JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from s2f_edge.bench.measure import machine
+from s2f_edge.bench.measure import machine_facts
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = Path(__file__).with_suffix(".json")
@@ -41,6 +44,20 @@ def of_torch(name: str) -> Ratio:
 
 def of_limit(name: str) -> Ratio:
     return Ratio(lambda r: r["share_of_limit"][f"{name}, ours"], True)
+
+
+def of_all_windows(minutes: int) -> tuple[list[str], dict[str, Ratio]]:
+    title = "an hour" if minutes == 60 else f"{minutes} minutes"
+    return ["long.py", "--examples", "--count", "1", "--minutes", str(minutes)], {
+        f"{title}: time of hearing all windows": Ratio(
+            lambda r: r["recordings"][0]["chosen_s"] / r["recordings"][0]["all_s"], False
+        ),
+        f"{title}: ms for each of its seconds": Ratio(lambda r: r["recordings"][0]["chosen_s"] / minutes / 0.06, False),
+    }
+
+
+def rate(server: list[dict[str, Any]]) -> float:
+    return statistics.median(turn["faces_per_second"] for turn in server)
 
 
 BENCHMARKS: dict[str, tuple[list[str], dict[str, Ratio]]] = {
@@ -89,7 +106,32 @@ BENCHMARKS: dict[str, tuple[list[str], dict[str, Ratio]]] = {
             ),
         },
     ),
+    "long": of_all_windows(10),
+    "talk": (
+        ["talk.py", str(ROOT / "examples" / "male.wav"), "--cores", "1", "--rounds", "2"],
+        {
+            "speaking: work of its time": Ratio(lambda r: r["1"]["mp4, work"], False),
+            "speaking: wait for the first frame, s": Ratio(lambda r: r["1"]["first frame"], False),
+        },
+    ),
+    "hour": of_all_windows(60),
+    "serve": (
+        ["serve.py", "--minutes", "0", "--turn", "10"],
+        {
+            "16 clients: faster than a server that loads its models at each request": Ratio(
+                lambda r: rate(r["turns"]["s2f-edge serve"]) / rate(r["turns"]["models loaded at each request"]), True
+            ),
+        },
+    ),
 }
+LASTING = ("hour", "serve")  # minutes each: with --all, or when they are named
+
+
+def kind() -> str:
+    """What machines are alike: processor, its widest instructions, cores."""
+    facts = machine_facts()
+    name = " ".join(str(facts[each]) for each in ("processor", "architecture", "instructions") if facts[each])
+    return f"{name}, {facts['cores']} cores"
 
 
 def measured(name: str) -> dict[str, float]:
@@ -138,23 +180,28 @@ def compared(only: list[str], record: dict[str, float]) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
-    parser.add_argument("--record", action="store_true", help="keep the ratios, in place of those of before")
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--only", nargs="+", choices=list(BENCHMARKS))
+    some.add_argument("--all", action="store_true", help=f"also {' and '.join(LASTING)}")
+    parser.add_argument("--record", action="store_true", help="keep the ratios, in place of this kind's of before")
     given = parser.parse_args(argv)
-    kept = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {"ratios": {}}
+    only = given.only or [name for name in BENCHMARKS if given.all or name not in LASTING]
+    records = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
+    kept = records.get(kind(), {"ratios": {}})
     record: dict[str, float] = kept["ratios"]
-    found = compared(given.only, {} if given.record else record)
+    if not record and not given.record:
+        print(f"No record is of a machine like this one ({kind()}), so nothing is compared; --record keeps this one's.")
+        print(f"Records are of: {'; '.join(records) or 'none'}.\n")
+    found = compared(only, {} if given.record else record)
     verdicts = {title: verdict(title, now, record.get(title)) for title, now in found.items()}
-    if kept.get("machine", machine()) != machine():
-        print(f"The record is of another machine ({kept['machine']}); this is {machine()}. Ratios differ, if less.\n")
     print(f"| ratio | recorded {kept.get('date', '')} | now | |\n|---|---|---|---|")
     for title, now in found.items():
         print(f"| {title} | {record.get(title, '')} | {now} | {verdicts[title]} |")
     if given.record:
-        kept = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "ratios": record | found}
-        RECORD.write_text(json.dumps(kept, indent=1) + "\n")
+        records[kind()] = {"date": datetime.now(UTC).date().isoformat(), "ratios": record | found}
+        RECORD.write_text(json.dumps(records, indent=1) + "\n")
     bad = [title for title, said in verdicts.items() if said.startswith("WORSE")]
-    print(json.dumps({"ratios": found, "worse": bad}))
+    print(json.dumps({"machine": kind(), "ratios": found, "worse": bad}))
     return int(bool(bad) and not given.record)
 
 

@@ -138,11 +138,11 @@ class Listener:
         """Takes what a voice detector has heard, and what it kept of that."""
         self.heard += len(samples)
         self.voiced += len(voiced)
-        with self._clock("quality"):
-            self._meter.push(samples, voiced)
         with self._clock("features"):
-            if len(voiced):
-                self.front_end.push(voiced)
+            logmel = self.front_end.push(voiced) if len(voiced) else None
+        with self._clock("quality"):
+            self._meter.push(samples, voiced, logmel)
+        with self._clock("features"):
             self._decide()
             self._offer()
 

@@ -46,6 +46,11 @@ def test_what_has_no_record_is_new(ratios: ModuleType) -> None:
     assert ratios.verdict(LOWER, 0.5, None) == "new"
 
 
+def recorded(ratios: ModuleType) -> dict[str, float]:
+    found: dict[str, float] = json.loads(ratios.RECORD.read_text())[ratios.kind()]["ratios"]
+    return found
+
+
 def run(ratios: ModuleType, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, object], str]:
     status = ratios.main([*words, "--only", "clip"])
     printed = capsys.readouterr().out
@@ -58,14 +63,58 @@ def test_it_records_and_then_sees_what_got_worse(
     before = dict.fromkeys(ratios.BENCHMARKS["clip"][1], 0.5)
     monkeypatch.setattr(ratios, "measured", lambda name: before)
     assert run(ratios, capsys, "--record")[0] == 0
-    assert json.loads(ratios.RECORD.read_text())["ratios"] == before
+    assert recorded(ratios) == before
     assert run(ratios, capsys)[1]["worse"] == []
     monkeypatch.setattr(ratios, "measured", lambda name: before | {LOWER: 0.7})
     status, told, printed = run(ratios, capsys)
     assert status == 1
     assert told["worse"] == [LOWER]
     assert f"| {LOWER} | 0.5 | 0.7 | WORSE by 40% |" in printed
-    assert json.loads(ratios.RECORD.read_text())["ratios"] == before  # only --record changes it
+    assert recorded(ratios) == before  # only --record changes it
+
+
+def test_what_another_kind_of_machine_does_is_no_measure(
+    ratios: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = dict.fromkeys(ratios.BENCHMARKS["clip"][1], 0.5)
+    monkeypatch.setattr(ratios, "measured", lambda name: found)
+    monkeypatch.setattr(ratios, "kind", lambda: "a slow one, 2 cores")
+    run(ratios, capsys, "--record")
+    slow = recorded(ratios)
+    monkeypatch.setattr(ratios, "kind", lambda: "a fast one, 8 cores")
+    monkeypatch.setattr(ratios, "measured", lambda name: found | {LOWER: 0.7})
+    status, told, printed = run(ratios, capsys)
+    assert (status, told["worse"]) == (0, [])
+    assert "No record is of a machine like this one (a fast one, 8 cores)" in printed
+    assert "--record" in printed
+    assert "Records are of: a slow one, 2 cores." in printed
+    assert run(ratios, capsys, "--record")[0] == 0
+    assert recorded(ratios)[LOWER] == 0.7
+    monkeypatch.setattr(ratios, "kind", lambda: "a slow one, 2 cores")
+    assert recorded(ratios) == slow  # each kind keeps its own
+    assert run(ratios, capsys)[1]["worse"] == [LOWER]
+
+
+def test_what_lasts_is_left_out_unless_it_is_asked_for(
+    ratios: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(ratios, "measured", lambda name: ran.append(name) or {})
+    for words, wanted in (
+        ([], set(ratios.BENCHMARKS) - set(ratios.LASTING)),
+        (["--all"], set(ratios.BENCHMARKS)),
+        (["--only", "hour"], {"hour"}),
+    ):
+        ran.clear()
+        assert ratios.main(words) == 0
+        assert set(ran) == wanted
+
+
+def test_the_records_are_of_this_file_s_ratios(ratios: ModuleType) -> None:
+    titles = {title for _, found in ratios.BENCHMARKS.values() for title in found}
+    for name, record in json.loads(FILE.with_suffix(".json").read_text()).items():
+        assert name.endswith(" cores")
+        assert set(record["ratios"]) <= titles
 
 
 def test_what_is_worse_once_and_not_again_was_noise(

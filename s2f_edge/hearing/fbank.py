@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge.hearing.features import (
-    CHUNK_FRAMES,
     HOP,
     PCM_SCALE,
     PRE_EMPHASIS,
@@ -57,10 +56,9 @@ def fbank_filters() -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[FoldedSpectrum, Float32s]:
-    filters = fbank_filters() * PCM_SCALE**2  # a power of two: scaling the samples would give the same numbers
-    window = np.hanning(WINDOW) ** POVEY_POWER
-    return FoldedSpectrum.of(window, FBANK_FFT, len(filters)), filters.astype(np.float32)
+def _spectrum() -> FoldedSpectrum:
+    # The scale is a power of two: scaling the samples would give the same numbers.
+    return FoldedSpectrum.of(np.hanning(WINDOW) ** POVEY_POWER, FBANK_FFT, fbank_filters() * PCM_SCALE**2)
 
 
 class FbankStream:
@@ -94,21 +92,18 @@ class FbankStream:
         return frames
 
     def _take(self, count: int) -> Float32s:
-        spectrum, filters = _tables()
+        if not count:
+            return np.zeros((0, FBANK_BINS), np.float32)
+        self._any_frame = True
         emphasis = np.float32(PRE_EMPHASIS)
-        out = np.empty((count, FBANK_BINS), np.float32)
-        for start in range(0, count, CHUNK_FRAMES):
-            n = min(CHUNK_FRAMES, count - start)
-            x = self._samples[start * HOP : (start + n - 1) * HOP + WINDOW]
-            y = x.copy()  # the first sample stays: the window is zero there
-            y[1:] -= emphasis * x[:-1]
-            # What the pre-emphasis leaves of the mean, rounded as above: a constant signal comes out as zeros.
-            means = frames_of(x, n).mean(axis=1, keepdims=True)
-            energies = spectrum.power(frames_of(y, n) - (means - emphasis * means)) @ filters
-            np.maximum(energies, np.float32(FBANK_FLOOR), out=energies)
-            np.log(energies, out=out[start : start + n])
-        self._any_frame |= count > 0
-        return out
+        x = self._samples[: (count - 1) * HOP + WINDOW]
+        y = x.copy()  # the first sample stays: the window is zero there
+        y[1:] -= emphasis * x[:-1]
+        # What the pre-emphasis leaves of the mean, rounded as above: a constant signal comes out as zeros.
+        means = frames_of(x, count).mean(axis=1, keepdims=True)
+        energies = _spectrum().energies(frames_of(y, count), offsets=means - emphasis * means)
+        np.maximum(energies, np.float32(FBANK_FLOOR), out=energies)
+        return np.log(energies, out=energies)
 
 
 def fbank(samples: Float32s) -> Float32s:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,12 @@ def logmel_filters() -> NDArray[np.float64]:
     return filters
 
 
-# ------------------------------------------------------------------- folded power spectrum
+# ------------------------------------------------------------------------- folded spectrum
 
 
 @dataclass(frozen=True)
 class FoldedSpectrum:
-    """Power spectrum of 400-sample frames as two matrix products of half the length.
+    """Mel energies of 400-sample frames: their power spectrum as two matrix products of half the length.
 
     For a window symmetric about `centre`, |X(k)|^2 = (even . cos)^2 + (odd . sin)^2 with
     even = x[centre + m] + x[centre - m] and odd = x[centre + m] - x[centre - m]: a shift of
@@ -88,14 +89,16 @@ class FoldedSpectrum:
     first: int  # index of the first sample that takes part (0, or 1 where the window starts with a zero)
     cosines: Float32s  # (half, bins), window applied
     sines: Float32s
+    filters: tuple[tuple[slice, slice, Float32s], ...]  # stretches of bins, the mels that they touch, and their weights
 
     @classmethod
-    def of(cls, window: NDArray[np.float64], fft_size: int, bins: int) -> FoldedSpectrum:
+    def of(cls, window: NDArray[np.float64], fft_size: int, filters: NDArray[np.float64]) -> FoldedSpectrum:
         """Builds the matrices for a window of even length.
 
         Args:
             window: float64, (400,): symmetric (w[i] == w[399 - i]) or periodic (w[0] == 0
                 and w[i] == w[400 - i]).
+            filters: float64, (bins, mels): weights of the bins from 0 on.
         """
         size = len(window)
         periodic = window[0] == 0.0 and not np.isclose(window[-1], 0.0, atol=1e-12)
@@ -103,43 +106,61 @@ class FoldedSpectrum:
         half = (size - first + 1) // 2
         centre = first + (size - first - 1) / 2  # 199.5 symmetric, 200 periodic
         offsets = centre - (first + np.arange(half))  # distance of each pair from the centre
-        angle = 2.0 * np.pi * np.outer(offsets, np.arange(bins)) / fft_size
+        angle = 2.0 * np.pi * np.outer(offsets, np.arange(len(filters))) / fft_size
         weights = window[first : first + half].copy()
         if periodic:
             weights[-1] *= 0.5  # the centre sample is paired with itself
         cosines = (weights[:, None] * np.cos(angle)).astype(np.float32)
         sines = (weights[:, None] * np.sin(angle)).astype(np.float32)
-        return cls(first, cosines, sines)
+        parts = []
+        edges = len(filters) // 4, len(filters) // 2, len(filters)  # most weights outside of these parts are zero
+        for start, end in pairwise((0, *edges)):
+            touched = np.flatnonzero(filters[start:end].any(axis=0))
+            mels = slice(int(touched[0]), int(touched[-1]) + 1)
+            parts.append((slice(start, end), mels, filters[start:end, mels].astype(np.float32, order="C")))
+        return cls(first, cosines, sines, tuple(parts))
 
-    def power(self, frames: Float32s, firsts: Float32s | None = None) -> Float32s:
-        """Power spectra of frames.
+    def energies(self, frames: Float32s, firsts: Float32s | None = None, offsets: Float32s | None = None) -> Float32s:
+        """Mel energies of frames.
 
         Args:
             frames: float32, (n, 400).
             firsts: float32, (n,), taken in place of the first sample of each frame.
+            offsets: float32, (n, 1), taken away from each frame.
 
         Returns:
-            float32, (n, bins).
+            float32, (n, mels).
         """
-        half = len(self.cosines)
-        rising = frames[:, self.first : self.first + half]
-        falling = frames[:, : frames.shape[1] - half - 1 : -1]
-        even, odd = rising + falling, rising - falling
-        if firsts is not None:
-            np.add(firsts, falling[:, 0], out=even[:, 0])
-            np.subtract(firsts, falling[:, 0], out=odd[:, 0])
-        real, imaginary = even @ self.cosines, odd @ self.sines
-        np.square(real, out=real)
-        np.square(imaginary, out=imaginary)
-        real += imaginary
-        return np.asarray(real, np.float32)
+        half, bins = self.cosines.shape
+        rows = min(len(frames), CHUNK_FRAMES)
+        # Made once: fresh memory costs the system as much time as the products take.
+        spaces = [np.empty((rows, columns), np.float32) for columns in (half, half, bins, bins)]
+        out = np.zeros((len(frames), max(mels.stop for _, mels, _ in self.filters)), np.float32)
+        for start in range(0, len(frames), CHUNK_FRAMES):
+            x = frames[start : start + CHUNK_FRAMES]
+            some = slice(start, start + len(x))
+            even, odd, real, imaginary = (space[: len(x)] for space in spaces)
+            if offsets is not None:
+                x = x - offsets[some]
+            rising, falling = x[:, self.first : self.first + half], x[:, : WINDOW - half - 1 : -1]
+            np.add(rising, falling, out=even)
+            np.subtract(rising, falling, out=odd)
+            if firsts is not None:
+                np.add(firsts[some], falling[:, 0], out=even[:, 0])
+                np.subtract(firsts[some], falling[:, 0], out=odd[:, 0])
+            np.matmul(even, self.cosines, out=real)
+            np.matmul(odd, self.sines, out=imaginary)
+            np.square(real, out=real)
+            np.square(imaginary, out=imaginary)
+            real += imaginary
+            for part, mels, weights in self.filters:
+                out[some, mels] += real[:, part] @ weights
+        return out
 
 
 @lru_cache(maxsize=1)
-def _logmel_tables() -> tuple[FoldedSpectrum, Float32s]:
-    filters = logmel_filters()
-    window = np.hamming(WINDOW)
-    return FoldedSpectrum.of(window, LOGMEL_FFT, len(filters)), filters.astype(np.float32)
+def _spectrum() -> FoldedSpectrum:
+    return FoldedSpectrum.of(np.hamming(WINDOW), LOGMEL_FFT, logmel_filters())
 
 
 def frames_of(samples: Float32s, count: int) -> Float32s:
@@ -176,7 +197,10 @@ class LogMelStream:
             scaled = np.asarray(samples, np.float32) * np.float32(PCM_SCALE)
             self._samples = np.concatenate([self._samples, scaled]) if len(self._samples) else scaled
         count = max(0, (len(self._samples) - WINDOW) // HOP + 1)
-        frames = self._take(self._samples, count)
+        x = self._samples[: (count - 1) * HOP + WINDOW] if count else self._samples[:0]
+        y = x.copy()
+        y[1:] -= np.float32(PRE_EMPHASIS) * x[:-1]
+        frames = self._take(frames_of(y, count), x[: -WINDOW + 1 : HOP], x[WINDOW - 1 :: HOP])
         if count:
             # copy(): a slice would keep the whole block alive
             self._samples = self._samples[count * HOP :].copy()
@@ -184,39 +208,25 @@ class LogMelStream:
 
     def finish(self) -> Float32s:
         """The last frames, float32 (frames, 64); floor(samples / 160 + 1) in all."""
-        if self._seen == 0:
-            return np.zeros((0, LOGMEL_BINS), np.float32)
-        left = self._seen // HOP + 1 - self._done
-        out = []
-        for i in range(left):
-            tail = self._samples[i * HOP :]
-            # numpy.resize of the published extractor: repeats the tail; an empty one gives zeros.
-            out.append(self._take(np.resize(tail, WINDOW).astype(np.float32), 1))
+        left = self._seen // HOP + 1 - self._done if self._seen else 0
+        # numpy.resize of the published extractor: repeats the tail; an empty one gives zeros.
+        x = np.array([np.resize(self._samples[i * HOP :], WINDOW) for i in range(left)], np.float32).reshape(-1, WINDOW)
+        y = x.copy()
+        y[:, 1:] -= np.float32(PRE_EMPHASIS) * x[:, :-1]
         self._samples = np.zeros(0, np.float32)
-        return np.concatenate(out) if out else np.zeros((0, LOGMEL_BINS), np.float32)
+        return self._take(y, x[:, 0], x[:, -1])
 
-    def _take(self, samples: Float32s, count: int) -> Float32s:
-        """The first `count` frames of `samples` (in 16-bit range)."""
-        spectrum, filters = _logmel_tables()
-        out = np.empty((count, LOGMEL_BINS), np.float32)
-        for start in range(0, count, CHUNK_FRAMES):
-            n = min(CHUNK_FRAMES, count - start)
-            x = samples[start * HOP : (start + n - 1) * HOP + WINDOW]
-            y = np.empty_like(x)
-            np.multiply(x[:-1], np.float32(-PRE_EMPHASIS), out=y[1:])
-            y[1:] += x[1:]
-            y[0] = x[0]
-            frames = frames_of(y, n)
-            before = np.empty(n, np.float32)
-            before[0] = self._last_of_previous
-            before[1:] = x[WINDOW - 1 : WINDOW - 1 + (n - 1) * HOP : HOP]
-            firsts = x[: (n - 1) * HOP + 1 : HOP] - np.float32(PRE_EMPHASIS) * before
-            self._last_of_previous = float(x[-1])
-            energies = spectrum.power(frames, firsts) @ filters
-            np.maximum(energies, np.float32(LOGMEL_FLOOR), out=energies)
-            np.log(energies, out=out[start : start + n])
-        self._done += count
-        return out
+    def _take(self, frames: Float32s, firsts: Float32s, lasts: Float32s) -> Float32s:
+        """Log-mel of frames with pre-emphasis but for their first samples; of the raw ones, the first and the last."""
+        if not len(frames):
+            return np.zeros((0, LOGMEL_BINS), np.float32)
+        before = np.concatenate([np.array([self._last_of_previous], np.float32), lasts[:-1]])
+        before *= np.float32(PRE_EMPHASIS)
+        self._last_of_previous = float(lasts[-1])
+        self._done += len(frames)
+        energies = _spectrum().energies(frames, firsts - before)
+        np.maximum(energies, np.float32(LOGMEL_FLOOR), out=energies)
+        return np.log(energies, out=energies)
 
 
 def normalise_logmel(logmel: Float32s) -> Float32s:

@@ -31,8 +31,8 @@ class FrontEnd(Protocol):
     BATCH: int
     CLEAR: float
 
-    def push(self, voiced: Float32s) -> None:
-        """Takes float32 (n,) voiced samples at 16 kHz."""
+    def push(self, voiced: Float32s) -> Float32s | None:
+        """Takes float32 (n,) voiced samples at 16 kHz; gives its `logmel-64` frames, None where it needs none."""
 
     def cut(self, start: int, end: int | None) -> None:
         """Takes sound out again: from one voiced sample to another, or all from one on.
@@ -75,8 +75,10 @@ class LogMel64FrontEnd:
         self._stream = LogMelStream()
         self._frames = Rows(HOP, LOGMEL_BINS)
 
-    def push(self, voiced: Float32s) -> None:
-        self._frames.push(self._stream.push(voiced))
+    def push(self, voiced: Float32s) -> Float32s:
+        frames = self._stream.push(voiced)
+        self._frames.push(frames)
+        return frames
 
     def cut(self, start: int, end: int | None) -> None:
         self._frames.cut(start, end)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge.hearing.features import CHUNK_FRAMES, HOP, SAMPLE_RATE, WINDOW, Float32s, FoldedSpectrum, frames_of
+from s2f_edge.hearing.features import HOP, SAMPLE_RATE, WINDOW, Float32s, FoldedSpectrum, frames_of
 
 MELPOWER_BINS = 40
 
@@ -32,10 +32,9 @@ def melpower_filters() -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=1)
-def _melpower_tables() -> tuple[FoldedSpectrum, Float32s]:
-    filters = melpower_filters()
+def _spectrum() -> FoldedSpectrum:
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)
-    return FoldedSpectrum.of(window, WINDOW, len(filters)), filters.astype(np.float32)
+    return FoldedSpectrum.of(window, WINDOW, melpower_filters())
 
 
 class MelPowerStream:
@@ -71,14 +70,8 @@ class MelPowerStream:
         return self._take(count)
 
     def _take(self, count: int) -> Float32s:
-        spectrum, filters = _melpower_tables()
-        out = np.empty((count, MELPOWER_BINS), np.float32)
-        for start in range(0, count, CHUNK_FRAMES):
-            n = min(CHUNK_FRAMES, count - start)
-            frames = frames_of(self._samples[start * HOP :], n)
-            np.matmul(spectrum.power(frames), filters, out=out[start : start + n])
         self._done += count
-        return out
+        return _spectrum().energies(frames_of(self._samples, count))
 
 
 def melpower(samples: Float32s) -> Float32s:

@@ -189,7 +189,7 @@ class SpeechMeter:
             block: float32, (n,), the next samples of the recording, 16 kHz, in [-1, 1].
             voiced: float32, (m,), what `SpeechFinder.push(block)` gave.
             frames: float32, (l, 64), what a `LogMelStream` of the caller gave for `voiced`; saves
-                the meter that work. Given in all calls or in none.
+                the meter that work. Given whenever there are voiced samples, or never.
         """
         # Copies, since the caller may use its buffers again. Work waits for several seconds of
         # sound: small blocks would cost several times as much.

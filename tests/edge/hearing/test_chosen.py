@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.chosen import ChosenWindows
-from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream
 from s2f_edge.hearing.frontend import FRONT_ENDS, Fbank80FrontEnd
 from s2f_edge.listening import Listener
 
@@ -114,6 +114,30 @@ def test_up_to_the_limit_nothing_changes(speech: Float32s, features: str, second
     for (one, weights), (other, other_weights) in zip(ours, theirs, strict=True):
         assert np.array_equal(one, other)
         assert np.array_equal(weights, other_weights)
+
+
+def test_a_front_end_of_log_mel_gives_the_gate_its_frames(speech: Float32s, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they are computed once, and the gate says the same of them."""
+    frames: list[int] = []
+    computed = LogMelStream._take
+
+    def counted(stream: LogMelStream, found: Float32s, firsts: Float32s, lasts: Float32s) -> Float32s:
+        frames.append(len(found))
+        return computed(stream, found, firsts, lasts)
+
+    monkeypatch.setattr(LogMelStream, "_take", counted)
+    found = {}
+    for features in ("logmel-64", "fbank-80"):
+        frames.clear()
+        listener = Listener(features, gain=1.0)
+        for block in np.array_split(speech, 7):
+            listener.push(block)
+        heard = listener.finish()
+        list(heard.windows)
+        found[features] = heard.quality
+        assert sum(frames) <= listener.voiced // 160 + 1
+    assert found["logmel-64"].speech_probability == pytest.approx(found["fbank-80"].speech_probability, abs=1e-4)
+    assert found["logmel-64"].kind == found["fbank-80"].kind == "speech"
 
 
 @pytest.mark.parametrize(("features", "seconds"), [("fbank-80", 2), ("stft-257", 6)])
