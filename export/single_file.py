@@ -60,13 +60,16 @@ class Judged:
     largest_probability_difference: float
 
 
-def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> bytes:
+def single_file(
+    pack: Pack, generator: str = "auto", drawn: bool = True, kept: Callable[[str], bytes] | None = None
+) -> bytes:
     """A pack as one model.
 
     Args:
         generator: auto keeps all of the pack's, and the voice or the input chooses; general, male or female keeps one.
         drawn: False leaves the renderer out, of a pack that has one: `inner`, `outer` and `shape`, which it takes,
             come in the place of `faces`.
+        kept: a file of the pack by its name, in the form in which it is put in; None: as it is.
 
     Raises:
         ValueError: the pack has no such generator, or none that auto could fall back to.
@@ -83,7 +86,7 @@ def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> byte
     waveform, noise, wanted = Value(graph, "waveform"), Value(graph, "noise"), Value(graph, "generator")
 
     def read(name: str) -> onnx.ModelProto:
-        return onnx.load_from_string(pack.read(name))
+        return onnx.load_from_string((kept or pack.read)(name))
 
     voice = read(manifest.voice.file)
     embedding = embedding_of(
@@ -255,17 +258,27 @@ def _facts(pack: Pack, generator: str, names: list[str]) -> dict[str, str]:
 # --------------------------------------------------------------------------- is it the same?
 
 
-def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto") -> Judged:
+def judge(
+    data: bytes,
+    pack: Pack,
+    clips: list[Float32s],
+    generator: str = "auto",
+    renderer: bytes | None = None,
+    least_cosine: float = LEAST_COSINE,
+) -> Judged:
     """Runs the file and the pipeline on the same speech: the face of the voice, and another candidate.
 
     Args:
         clips: float32, speech without its pauses.
+        renderer: that draws what a file without a renderer gives; None: the pack's.
+        least_cosine: of embeddings.
 
     Raises:
-        ParityError: a face below 40 dB, an embedding below a cosine of 0.9999, or another generator.
+        ParityError: a face below 40 dB, an embedding below that cosine, or another generator.
     """
     model = Speech2Face(pack.folder, device="cpu")
     session = open_session(data)
+    draws = open_session(renderer) if renderer else None
     cosines, ratios, differences = [], [], []
     for number, clip in enumerate(clips):
         front_end = FRONT_ENDS[pack.manifest.voice.features]()
@@ -281,16 +294,22 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
             heard = "general" if max(male, 1 - male) < SURE_OF_GENDER else "male" if male > 0.5 else "female"
             if used != (heard if heard in pack.manifest.generators else "general"):
                 raise ParityError(f"The file chose the {used} generator; the voice is {heard} with {male:.3f}.")
-        pictures = found["faces"] if "faces" in found else model.render(Appearance(*(found[n] for n in APPEARANCE)))
+        if "faces" in found:
+            pictures = found["faces"]
+        elif draws:
+            one = ({name: found[name][i : i + 1] for name in APPEARANCE} for i in range(len(noise)))
+            pictures = faces.pixels(np.concatenate([draws.run(["face"], given)[0] for given in one]))
+        else:
+            pictures = model.render(Appearance(*(found[n] for n in APPEARANCE)))
         pictures = pictures.astype(np.float64)
         for ours, theirs in zip(pictures, _candidates(model, wanted, noise, used), strict=True):
             ratios.append(10.0 * np.log10(255.0**2 / max(float(np.square(ours - theirs).mean()), 1e-4)))
         differences.append(abs(float(found["speech_probability"][0]) - speech_probability(clip)))
     judged = Judged(len(clips), min(cosines), float(min(ratios)), max(differences))
-    if not (judged.least_cosine >= LEAST_COSINE and judged.least_psnr_db >= LEAST_PSNR_DB):
+    if not (judged.least_cosine >= least_cosine and judged.least_psnr_db >= LEAST_PSNR_DB):
         raise ParityError(
             f"The single file is not the pipeline: the least cosine of embeddings is {judged.least_cosine:.6f} "
-            f"({LEAST_COSINE} is needed), the least PSNR of faces {judged.least_psnr_db:.1f} dB ({LEAST_PSNR_DB:.0f})."
+            f"({least_cosine} is needed), the least PSNR of faces {judged.least_psnr_db:.1f} dB ({LEAST_PSNR_DB:.0f})."
         )
     return judged
 
