@@ -60,16 +60,13 @@ class Judged:
     largest_probability_difference: float
 
 
-def single_file(
-    pack: Pack, generator: str = "auto", drawn: bool = True, kept: Callable[[str], bytes] | None = None
-) -> bytes:
+def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> bytes:
     """A pack as one model.
 
     Args:
         generator: auto keeps all of the pack's, and the voice or the input chooses; general, male or female keeps one.
         drawn: False leaves the renderer out, of a pack that has one: `inner`, `outer` and `shape`, which it takes,
             come in the place of `faces`.
-        kept: a file of the pack by its name, in the form in which it is put in; None: as it is.
 
     Raises:
         ValueError: the pack has no such generator, or none that auto could fall back to.
@@ -86,7 +83,7 @@ def single_file(
     waveform, noise, wanted = Value(graph, "waveform"), Value(graph, "noise"), Value(graph, "generator")
 
     def read(name: str) -> onnx.ModelProto:
-        return onnx.load_from_string((kept or pack.read)(name))
+        return onnx.load_from_string(pack.read(name))
 
     voice = read(manifest.voice.file)
     embedding = embedding_of(
