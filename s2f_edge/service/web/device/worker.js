@@ -136,10 +136,10 @@ async function faces({ samples: given, rate, gender, count, others }) {
     lap("pictures");
     return { blob, look: looks && manifest.talk ? { look: part, drawn } : null };
   };
-  const [first, ...others] = looks ?? piecesOf(made.faces, count);
+  const [first, ...left] = looks ?? piecesOf(made.faces, count);
   drawRest = async () => {
     const drawn = [];
-    for (const part of others) drawn.push(await draw(part));
+    for (const part of left) drawn.push(await draw(part));
     return drawn;
   };
   return { faces: [await draw(first)], facts: { ...facts, timings_ms: timings } };
