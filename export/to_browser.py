@@ -70,8 +70,9 @@ def to_browser(folder: Path, pack: Pack, tarball: Path | None = None) -> dict[st
         OSError, subprocess.CalledProcessError: npm is missing or fails.
         FileExistsError: `folder` is something else.
     """
+    runtime = _runtime(tarball)
     model = weights_rounded(single_file(pack, drawn=False), MODEL_BITS)
-    contents = {MODEL: model, MARKS: marks_of(pack), **_runtime(tarball)}
+    contents = {MODEL: model, MARKS: marks_of(pack), **runtime}
     if pack.manifest.renderer:
         contents[RENDERER] = weights_rounded(pack.read(pack.manifest.renderer), RENDERER_BITS)
     speech = speech_of(sorted((LICENCES.parent / "examples").glob("*.wav")))

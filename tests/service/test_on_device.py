@@ -385,7 +385,8 @@ def test_too_little_memory_is_told(browser: Browser, base: str, examples: Path) 
     with opened(browser, base) as page:
         script = """self.onmessage = ({ data }) => self.postMessage({ id: data.id,
             problem: { code: "device-memory", values: {}, detail: "RangeError: out of memory" } });"""
-        page.route("**/device/worker.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+        headers = {"Content-Type": "text/javascript", "Cross-Origin-Embedder-Policy": "require-corp"}
+        page.route("**/device/worker.js", lambda route: route.fulfill(body=script, headers=headers))
         upload(page, examples / "male.wav")
         switch_on(page)
         page.click("#send")
