@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ def weights_rounded(data: bytes, bits: int) -> bytes:
     """
     model, fine = onnx.load_from_string(data), 2 ** (bits - 8)
     stored = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT16}
-    parts = {".step": np.float32(1 / fine)} if fine > 1 else {}
+    parts: dict[str, NDArray[Any]] = {".step": np.array(1 / fine, np.float32)} if fine > 1 else {}
     for name, tensor in stored.items():
         numbers, row, column = rounded(numpy_helper.to_array(tensor).astype(np.float32), 127 * fine)
         coarse = (numbers + fine // 2) // fine
