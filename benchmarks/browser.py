@@ -3,12 +3,13 @@
     python -m export.to_browser browser/
     python benchmarks/browser.py browser/ [--real 20]
 
-Medians of several runs, on this machine's processor. First, how much the detector of speech
-matters. Chromium: the first use (download from this machine, compiling, one clip), the first after
-a reload, and then clips of several lengths, with four pictures of 512 pixels each, as the page makes
-them. Runtime: the single file with its renderer, run by onnxruntime, as ONNX and in ORT format, one face, with
-the peak of the process's memory. With S2F_DATA set, also how near the browser's faces are to the
-server's on real recordings. Ends with a line of JSON. Needs the groups test and train.
+Medians of several runs, on this machine's processor. First, how much the detector of speech matters. Chromium: the
+first use (download from this machine, compiling, one clip), the first after a reload, and then clips of several
+lengths: `ms` until the first picture of 512 pixels, which is the sum of the stages, and `all_ms` until the fourth; in
+the page as it is served, with threads, and in one that is not isolated, with one. Runtime: the single file with its
+renderer, run by onnxruntime, as ONNX and in ORT format, one face, with the peak of the process's memory. With S2F_DATA
+set, also how near the browser's faces are to the server's on real recordings. Ends with a line of JSON. Needs the
+groups test and train.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "service"), str(ROOT)]
 
 RATE = 16_000
-SECONDS = (3, 10, 60)
+SECONDS = (3, 5, 10, 60)
 REPEATS = 5
 
 RUNTIME = """
@@ -68,13 +70,16 @@ MAKE = """async letters => {
     const began = performance.now();
     const on = { progress() {}, signal: new AbortController().signal };
     const made = await device.facesHere(new Blob([bytes]), { gender: "auto", count: 4, others: false }, on);
+    const timings = { ...made.facts.timings_ms };
     const ms = performance.now() - began;
+    await made.rest;
+    const all_ms = performance.now() - began;
     const reader = new FileReader();
     const url = await new Promise(resolve => {
         reader.onload = () => resolve(reader.result);
-        reader.readAsDataURL(made.pictures[0]);
+        reader.readAsDataURL(made.faces[0].blob);
     });
-    return { ms, timings: made.facts.timings_ms, png: url.split(",")[1] };
+    return { ms, all_ms, threads: made.facts.threads, timings, png: url.split(",")[1] };
 }"""
 
 
@@ -137,6 +142,16 @@ def without_detector() -> list[float]:
     return [float(ratio) for ratio in found]
 
 
+def by_length(make: Callable[[bytes], dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Medians in ms for each length, of the whole and of its stages."""
+    found = {}
+    for seconds, samples in clips().items():
+        made = [make(wav(samples)) for _ in range(REPEATS)]
+        rows = [{**{k: m[k] for k in ("threads", "ms", "all_ms")}, **m["timings"]} for m in made]
+        found[f"{seconds} s"] = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    return found
+
+
 def real(count: int) -> list[bytes]:
     """Recordings of LibriSpeech and AVSpeech, from S2F_DATA."""
     folder = os.environ.get("S2F_DATA")
@@ -158,13 +173,16 @@ def main() -> None:
     arguments = parser.parse_args()
 
     import httpx
-    from browser import launch, opened, wait_until
+    from browser import launch, not_isolated, opened, wait_until
     from conftest import start
     from playwright.sync_api import sync_playwright
 
     manifest = json.loads((arguments.folder / "manifest.json").read_text())
+    sent = {name: file["sent"] / 1e6 for name, file in manifest["files"].items()}
+    speaking = sum(sent.pop(manifest["talk"][name]) for name in ("animator", "motion")) if manifest["talk"] else 0.0
     result: dict[str, Any] = {
-        "download_mb": sum(file["sent"] for file in manifest["files"].values()) / 1e6,
+        "download_mb": sum(sent.values()),
+        "download_to_speak_mb": speaking,
         "without_detector_psnr_db": without_detector(),
         "runtime": in_runtime(),
     }
@@ -192,10 +210,7 @@ def main() -> None:
                     page.wait_for_selector("[data-screen=home]:visible")
                     again.append(make(ten)["ms"])
                 result["browser"]["after_reload_ms"] = statistics.median(again)
-                for seconds, samples in clips().items():
-                    made = [make(wav(samples)) for _ in range(REPEATS)]
-                    timings = {k: statistics.median(m["timings"][k] for m in made) for k in made[0]["timings"]}
-                    result["browser"][f"{seconds} s"] = {"ms": statistics.median(m["ms"] for m in made), **timings}
+                result["browser"] |= by_length(make)
                 for name, row in result["browser"].items():
                     print(name, {k: round(v) for k, v in row.items()} if isinstance(row, dict) else row)
 
@@ -216,6 +231,13 @@ def main() -> None:
                         "recordings": len(ratios), "least": min(ratios), "median": statistics.median(ratios)
                     }  # fmt: skip
                     print("PSNR against the server:", {k: round(v, 1) for k, v in result["psnr_db"].items()})
+            with opened(chromium, server.url) as page:
+                page.set_default_timeout(120_000)
+                not_isolated(page)
+                make(ten)
+                result["one_thread"] = by_length(make)
+                for name, row in result["one_thread"].items():
+                    print("one thread,", name, {k: round(v) for k, v in row.items()})
     finally:
         server.stop()
     print(json.dumps(result))

@@ -40,7 +40,7 @@ SPEAK = """async letters => {
     for (const _ of [1, 2]) {
         canvas = document.createElement("canvas");
         const began = performance.now();
-        talk = new HereTalk(canvas, audio, { blob }, { look: made.looks[0], generator, level, seed: 0 }, () => {});
+        talk = new HereTalk(canvas, audio, { blob }, { look: made.faces[0].look, generator, level, seed: 0 }, () => {});
         await talk.prepare();
         while (!talk.show.ready.has(1)) await new Promise(resolve => setTimeout(resolve, 1));
         said.first_ms.push(performance.now() - began);

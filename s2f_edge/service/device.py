@@ -18,6 +18,8 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 ADDRESS = "/on-device"
 TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".txt": "text/plain; charset=utf-8"}
+# A page and its workers that send this are isolated, and so may share memory: WebAssembly then has threads.
+ISOLATED = {"Cross-Origin-Embedder-Policy": "require-corp"}
 AGAIN = "Write it again: python -m export.to_browser."
 
 
@@ -74,6 +76,7 @@ def install(app: FastAPI, folder: Path, pack_sha256: str, strict: str) -> None:
         # Addresses carry the file's hash, so what they give never changes.
         lasting = "public, max-age=31536000, immutable" if request.query_params.get("v") else "no-cache"
         headers = {"Content-Security-Policy": policy(strict), "Cache-Control": lasting, "Vary": "Accept-Encoding"}
+        headers |= ISOLATED
         path, packed = folder / name, folder / f"{name}.gz"
         if packed.exists() and "gzip" in request.headers.get("accept-encoding", ""):
             path, headers["Content-Encoding"] = packed, "gzip"

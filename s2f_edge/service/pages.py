@@ -102,6 +102,8 @@ def _serve_page(app: FastAPI, on_device: bool) -> None:
             compiles = on_device and file.startswith("device/")
             response.headers["Content-Security-Policy"] = device.policy(STRICT) if compiles else STRICT
             response.headers["Cache-Control"] = "no-cache"  # the browser asks whether it has changed
+            if on_device:
+                response.headers.update(device.ISOLATED)
             return response
 
         app.add_route(address, answer, ["GET", "HEAD"], include_in_schema=False)

@@ -76,6 +76,19 @@ def reload_offline(page: Page) -> None:
     pytest.fail("The browser never says that it is offline.")
 
 
+def not_isolated(page: Page) -> None:
+    """Opens the page anew as it is over plain HTTP, or where something on the way drops the header."""
+
+    def plain(route: Route) -> None:
+        answer = route.fetch()
+        headers = {name: value for name, value in answer.headers.items() if name != "cross-origin-embedder-policy"}
+        route.fulfill(response=answer, headers=headers)
+
+    page.route(page.url, plain)
+    page.reload()
+    page.wait_for_selector("[data-screen=home]:visible")
+
+
 def launch(playwright: Playwright, microphone: Path) -> Browser:
     """A browser without a window, whose microphone plays a wav file again and again."""
     return playwright.chromium.launch(

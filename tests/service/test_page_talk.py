@@ -219,11 +219,15 @@ def test_on_this_device_frames_are_the_servers_and_nothing_is_sent(
 
 
 def test_on_this_device_little_motion_is_respected(browser: Browser, base: str, examples: Path) -> None:
+    asked: list[str] = []
     with opened(browser, base) as page:
+        page.context.on("request", lambda request: asked.append(request.url))
         made(page, examples / "male.wav", here=True)
         play(page)
         ended(page)
         assert page.get_attribute("#talk-canvas", "data-shown") is None
+        assert any("renderer.onnx" in url for url in asked)
+        assert not any(name in url for url in asked for name in ("animator.onnx", "motion.onnx"))
         page.locator("#talk-on").check()
         page.wait_for_selector("#talk-canvas[data-shown]", state="attached", timeout=SLOW)
         play(page)

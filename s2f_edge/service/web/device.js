@@ -5,7 +5,7 @@
 
 import { knownInfo, Problem, serviceInfo } from "./api.js";
 import { decoded } from "./decode.js";
-import { isKept } from "./device/assets.js";
+import { faceFiles, isKept } from "./device/assets.js";
 import { readSetting, writeSetting } from "./storage.js";
 
 const BASE = new URL("on-device/", document.baseURI).href;
@@ -21,15 +21,15 @@ let count = 0;
 /** Whether the service offers it: known once `look` has ended. */
 export const isOffered = () => manifest !== null;
 
-/** Whether the files are already here. */
+/** Whether the files that make faces are already here. */
 export const isDownloaded = () => kept;
 
 /** Whether the person wants it, and it can be had. */
 export const isWanted = () => isOffered() && readSetting("device") === "on";
 export const want = (on) => writeSetting("device", on ? "on" : null);
 
-/** What would be downloaded, in bytes. */
-export const downloadBytes = () => Object.values(manifest.files).reduce((sum, file) => sum + file.sent, 0);
+/** What would be downloaded for faces, in bytes. */
+export const downloadBytes = () => faceFiles(manifest).reduce((sum, name) => sum + manifest.files[name].sent, 0);
 
 /** Asks whether the service offers it; offline, what was downloaded tells. */
 export async function look() {
@@ -64,8 +64,9 @@ function supported() {
  * @param {(share: number, loaded: number, total: number) => void} on.progress of the download
  * @param {AbortSignal} on.signal
  * @param {() => void} [on.loaded] called when all is there and faces are begun
- * @returns {Promise<{facts: Record<string, any>, pictures: Blob[], looks: object[] | null}>} looks are what `Speech`
- *   makes faces speak from, where the pack can
+ * @typedef {{blob: Blob, look: object | null}} Face a look is what `speech` makes it speak from, where the pack can
+ * @returns {Promise<{facts: Record<string, any>, faces: Face[], rest: Promise<Face[]>}>} the first face as soon as it
+ *   is there, and then the others
  * @throws {Problem}
  */
 export async function facesHere(blob, wish, { progress, signal, loaded = () => {} }) {
@@ -75,7 +76,8 @@ export async function facesHere(blob, wish, { progress, signal, loaded = () => {
   kept = await isKept(manifest, BASE);
   progress(1, 0, 0);
   loaded();
-  return ask({ task: "faces", ...wish, ...sound }, signal, progress);
+  const made = await ask({ task: "faces", ...wish, ...sound }, signal, progress);
+  return { ...made, rest: ask({ task: "rest" }, new AbortController().signal, () => {}) };
 }
 
 /** What makes faces speak here: tasks of the worker, and what its other workers need. */
@@ -118,8 +120,9 @@ function ask(task, signal, progress) {
         done.abort();
         resolve(data.done);
       } else {
-        // What has run out of memory has to begin anew.
-        fail(new Problem(data.problem.code, data.problem), data.problem.code.startsWith("device-"));
+        // What has run out of memory has to begin anew. A download may fail beside faces that are being made.
+        const ends = ["device-memory", "device-failed"].includes(data.problem.code);
+        fail(new Problem(data.problem.code, data.problem), ends);
       }
     });
     listen(mine, "error", (event) => fail(new Problem("device-failed", { detail: event.message ?? "" }), true));

@@ -12,7 +12,12 @@ export class FrameWorkers {
 
   /** Once. @param {() => Promise<{manifest: object, base: string, animator: ArrayBuffer}>} parts */
   load(parts) {
-    this.loaded ??= parts().then((given) => this.all({ task: "load", ...given }));
+    this.loaded ??= parts()
+      .then((given) => this.all({ task: "load", ...given }))
+      .catch((problem) => {
+        this.loaded = null;
+        throw problem;
+      });
     return this.loaded;
   }
 

@@ -34,14 +34,26 @@ function enter(state) {
   answer = session.answers.get(state.answer);
   showGender($("#again-form"), answer.facts.asked_gender);
   for (const label of all("label", $("#strip"))) label.remove();
-  answer.faces.forEach((face, index) => {
-    const label = document.createElement("label");
-    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "face", value: String(index) });
-    radio.checked = index === answer.chosen;
-    label.append(radio, Object.assign(new Image(), { src: face.url, alt: "" }));
-    $("#strip").append(label);
+  addFaces();
+  const mine = answer;
+  mine.rest?.then(() => {
+    if (answer !== mine) return;
+    addFaces();
+    render();
   });
   showTalk(answer);
+}
+
+/** Offers the faces that are not offered yet. */
+function addFaces() {
+  const { faces, chosen } = answer;
+  for (let index = all("#strip label").length; index < faces.length; index++) {
+    const label = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "face", value: String(index) });
+    radio.checked = index === chosen;
+    label.append(radio, Object.assign(new Image(), { src: faces[index].url, alt: "" }));
+    $("#strip").append(label);
+  }
 }
 
 function choose(index) {

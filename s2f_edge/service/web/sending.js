@@ -60,13 +60,15 @@ async function run() {
     if (!signal.aborted) render();
   };
   try {
-    const { facts, blobs, looks } = wish.here
-      ? await made(clip, { gender, count: FACES, others: Boolean(others) }, { progress, signal, loaded: expectTalk })
+    const { facts, faces, rest } = wish.here
+      ? await facesHere(clip.blob, { gender, count: FACES, others: Boolean(others) }, { progress, signal, loaded: expectTalk })
       : await sent(clip, options, { progress, signal });
-    const left = blobs.slice(wish.here ? 0 : skipped);
-    const faces = left.map((blob, i) => ({ blob, url: URL.createObjectURL(blob), look: looks?.[i] }));
     clip.sent = true;
-    replace("result", { answer: keepAnswer({ clip, facts, faces, skipped, chosen: 0, made: new Date() }) });
+    const left = faces.slice(wish.here ? 0 : skipped).map(shown);
+    const answer = { clip, facts, faces: left, skipped, chosen: 0, made: new Date() };
+    // Without the others, those that are there stay.
+    answer.rest = rest?.then((more) => answer.faces.push(...more.map(shown))).catch(() => {});
+    replace("result", { answer: keepAnswer(answer) });
   } catch (problem) {
     if (!signal.aborted) fail(problem);
   }
@@ -74,13 +76,10 @@ async function run() {
 
 async function sent(clip, options, on) {
   const { pictures, ...facts } = await requestFaces(clip, options, on);
-  return { facts, blobs: pictures.map(blobOf) };
+  return { facts, faces: pictures.map((picture) => ({ blob: blobOf(picture) })) };
 }
 
-async function made(clip, options, on) {
-  const { facts, pictures, looks } = await facesHere(clip.blob, options, on);
-  return { facts, blobs: pictures, looks };
-}
+const shown = (face) => ({ ...face, url: URL.createObjectURL(face.blob) });
 
 /** Sends to the server what the device could not do, when the person asks for that. */
 export function sendInstead() {

@@ -17,6 +17,7 @@ import { t } from "./i18n.js";
  * @property {Clip} clip
  * @property {Record<string, any>} facts as the server gave them
  * @property {{blob: Blob, url: string, look?: object}[]} faces a look is what the device moves
+ * @property {Promise<void>} [rest] when the faces that the device still draws are among them
  * @property {number} skipped how many faces of the server's answer come before these
  * @property {number} chosen index of the face that is shown large
  * @property {Date} made

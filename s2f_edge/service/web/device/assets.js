@@ -2,8 +2,17 @@
 
 export const CACHE = "s2f-device";
 
-/** @param {Record<string, any>} manifest @param {string} name @param {string} base address of the folder */
-export const addressOf = (manifest, name, base) => `${base}${name}?v=${manifest.files[name].sha256.slice(0, 16)}`;
+/**
+ * Of the hash it once had 16 digits; what is kept under those lacks the header without which no thread starts from it.
+ * @param {Record<string, any>} manifest @param {string} name @param {string} base address of the folder
+ */
+export const addressOf = (manifest, name, base) => `${base}${name}?v=${manifest.files[name].sha256.slice(0, 20)}`;
+
+/** Names of the files that make faces speak. */
+export const talkFiles = ({ talk }) => (talk ? [talk.animator, talk.motion] : []);
+
+/** Names of those that make faces. */
+export const faceFiles = (manifest) => Object.keys(manifest.files).filter((name) => !talkFiles(manifest).includes(name));
 
 /** Why a file is not there; `code` is the page's. */
 export class Missing extends Error {
@@ -18,30 +27,32 @@ const hex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(
 // Pages without https have neither a cache nor hashes.
 const opened = () => (self.caches ? caches.open(CACHE) : Promise.resolve(null));
 
-/** Whether all of a manifest's files lie on the device. */
+/** Whether all files that make faces lie on the device. */
 export async function isKept(manifest, base) {
   const cache = await opened();
   if (!cache) return false;
-  const found = await Promise.all(Object.keys(manifest.files).map((name) => cache.match(addressOf(manifest, name, base))));
+  const found = await Promise.all(faceFiles(manifest).map((name) => cache.match(addressOf(manifest, name, base))));
   return found.every(Boolean);
 }
 
 /**
- * Sees to it that all files of a manifest are on the device, and gives some of them.
+ * Sees to it that files of a manifest are on the device, and gives some of them.
  * @param {Record<string, any>} manifest
  * @param {string} base
+ * @param {string[]} names of the files
  * @param {string[]} wanted names of the files that are given; the others are fetched by their address, from the cache
  * @param {(loaded: number, total: number) => void} progress in bytes as they are sent; called only while something
  *   is downloaded
  * @returns {Promise<Record<string, ArrayBuffer>>}
  * @throws {Missing}
  */
-export async function assets(manifest, base, wanted, progress) {
+export async function assets(manifest, base, names, wanted, progress) {
   const cache = await opened();
-  const total = Object.values(manifest.files).reduce((sum, file) => sum + file.sent, 0);
+  const total = names.reduce((sum, name) => sum + manifest.files[name].sent, 0);
   const got = {};
   let loaded = 0;
-  for (const [name, { bytes, sent, sha256 }] of Object.entries(manifest.files)) {
+  for (const name of names) {
+    const { bytes, sent, sha256 } = manifest.files[name];
     const address = addressOf(manifest, name, base);
     const kept = await cache?.match(address);
     if (kept) {

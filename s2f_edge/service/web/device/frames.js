@@ -9,8 +9,7 @@ let face = null; // {texture, shape, levels}
 self.onmessage = async ({ data: { task, ...given } }) => {
   try {
     if (task === "load") {
-      ort ??= await runtime(given.manifest, given.base);
-      ort.env.wasm.numThreads = 1; // there are as many of these workers as are of use
+      ort ??= await runtime(given.manifest, given.base, 1); // there are as many of these workers as are of use
       session ??= await sessionOf(ort, given.animator);
       self.postMessage({ done: {} });
     } else if (task === "take") {

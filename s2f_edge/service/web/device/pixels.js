@@ -158,13 +158,19 @@ function strengthOf(pixels, side) {
  */
 export function levelsOf(pixels, pattern, times = 1) {
   const strength = strengthOf(pixels, Math.sqrt(pattern.length));
-  return Int8Array.from(pattern, (value, i) => Math.round(value * strength[i] * times));
+  const levels = new Int8Array(pattern.length);
+  for (let i = 0; i < levels.length; i++) levels[i] = Math.round(pattern[i] * strength[i] * times);
+  return levels;
 }
 
 /** A picture with the mark in it. @param {Uint8Array} pixels @param {Float32Array} pattern */
 export function marked(pixels, pattern) {
   const levels = levelsOf(pixels, pattern);
-  return pixels.map((value, i) => Math.min(255, Math.max(0, value + levels[Math.floor(i / 3)])));
+  const made = new Uint8ClampedArray(pixels.length);
+  for (let i = 0, at = 0; i < levels.length; i++) {
+    for (let c = 0; c < 3; c++, at++) made[at] = pixels[at] + levels[i];
+  }
+  return made;
 }
 
 // ------------------------------------------------------------------------------------ PNG

@@ -2,8 +2,13 @@
 
 import { addressOf, Missing } from "./assets.js";
 
-/** @param {Record<string, any>} manifest @param {string} base address of the folder */
-export async function runtime(manifest, base) {
+const MOST_THREADS = 4;
+
+/** How many threads may run: they share memory, which browsers allow to isolated pages alone. */
+export const threadsHere = () => (self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1);
+
+/** @param {Record<string, any>} manifest @param {string} base address of the folder @param {number} threads */
+export async function runtime(manifest, base, threads) {
   const ort = await import(addressOf(manifest, "ort.wasm.min.mjs", base)).catch((error) => {
     throw new Missing("device-download", String(error));
   });
@@ -14,6 +19,7 @@ export async function runtime(manifest, base) {
     mjs: addressOf(manifest, `${glue}.mjs`, base),
     wasm: addressOf(manifest, `${glue}.wasm`, base),
   };
+  wasm.numThreads = threads;
   return ort;
 }
 

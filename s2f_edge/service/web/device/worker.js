@@ -1,22 +1,25 @@
 /** Makes faces on the device, beside the page, so that the page goes on answering. */
 
 import { RATE, Resampler } from "../resampler.js";
-import { assets } from "./assets.js";
+import { assets, faceFiles, talkFiles } from "./assets.js";
 import { hearingGain, voicedOf } from "./hearing.js";
 import { enlarged, IN_VIDEO, levelsOf, marked, patternOf, png } from "./pixels.js";
 import { isEnough, isSome, lookedAt, measure, refusalOf, verdictOf, warningsOf } from "./quality.js";
-import { floats, pixelsOf, problemOf, runtime, sessionOf } from "./runtime.js";
+import { floats, pixelsOf, problemOf, runtime, sessionOf, threadsHere } from "./runtime.js";
 
 const SIDE = 512; // of the pictures
 // A steeper filter than that of the recorder, as near to the server's as need be.
 const CROSSINGS = 64;
 const BAND = 0.956;
 
-let ready = null; // {ort, session, renderer, motion, animator, detector, manifest, marks}
-
+let ready = null; // {ort, session, renderer, detector, manifest, base, marks}
 let loading = null;
+let speaking = null; // {motion, animator}, once a face is to speak
+let drawRest = async () => []; // draws the faces of the last answer after its first
 
-const TASKS = { faces, animator: () => ready.animator, still, motion };
+const patterns = new Map(); // by generator and side
+
+const TASKS = { faces, rest: () => drawRest(), animator: async () => (await speech()).animator, still, motion };
 
 self.onmessage = async ({ data: { id, task, ...given } }) => {
   const say = (message) => self.postMessage({ id, ...message });
@@ -37,17 +40,30 @@ self.onmessage = async ({ data: { id, task, ...given } }) => {
 };
 
 async function load(manifest, base, progress) {
-  const names = [manifest.model, manifest.renderer, manifest.talk?.motion];
-  const wanted = [...names, manifest.talk?.animator, manifest.marks.file].filter(Boolean);
-  const got = await assets(manifest, base, wanted, progress);
-  const ort = await runtime(manifest, base);
-  // Threads share memory, which browsers allow to isolated pages alone.
-  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-  const [session, renderer, motion] = await Promise.all(names.map((name) => (name ? sessionOf(ort, got[name]) : null)));
+  const names = [manifest.model, manifest.renderer];
+  const wanted = [...names, manifest.marks.file].filter(Boolean);
+  const got = await assets(manifest, base, faceFiles(manifest), wanted, progress);
+  const ort = await runtime(manifest, base, threadsHere());
+  const [session, renderer] = await Promise.all(names.map((name) => (name ? sessionOf(ort, got[name]) : null)));
   const compiled = await WebAssembly.instantiate(await (await fetch("detector.wasm")).arrayBuffer(), {});
   const detector = compiled.instance.exports;
-  const [animator, marks] = [got[manifest.talk?.animator], got[manifest.marks.file]];
-  return { ort, session, renderer, motion, animator, detector, manifest, marks };
+  return { ort, session, renderer, detector, manifest, base, marks: got[manifest.marks.file] };
+}
+
+/** The networks that make faces speak: downloaded when a face is to. */
+function speech() {
+  speaking ??= loadSpeech().catch((error) => {
+    speaking = null;
+    throw error;
+  });
+  return speaking;
+}
+
+async function loadSpeech() {
+  const { manifest, base, ort } = ready;
+  const names = talkFiles(manifest);
+  const got = await assets(manifest, base, names, names, () => {});
+  return { animator: got[manifest.talk.animator], motion: await sessionOf(ort, got[manifest.talk.motion]) };
 }
 
 async function run(waveform, generator, rows) {
@@ -72,7 +88,7 @@ async function judged(sound) {
   return verdictOf({ speech_probability: speech.data[0], sounds: [...sounds.data] }, ready.manifest.sounds);
 }
 
-/** Faces and facts, in the form of the service's answer. */
+/** The first face, and facts in the form of the service's answer; `drawRest` then draws the other faces. */
 async function faces({ samples: given, rate, gender, count, others }) {
   const { manifest, detector } = ready;
   const timings = {};
@@ -113,12 +129,20 @@ async function faces({ samples: given, rate, gender, count, others }) {
   );
   const facts = factsOf(found, made, generator, gender);
   const looks = looksOf(made, count);
-  const drawn = looks ? await drawnOf(looks) : piecesOf(made.faces, count);
-  lap("renderer");
-  const files = await pictures(drawn, generator);
-  lap("pictures");
-  const moving = looks && ready.manifest.talk ? looks.map((look, i) => ({ look, drawn: drawn[i] })) : null;
-  return { facts: { ...facts, timings_ms: timings }, pictures: files, looks: moving };
+  const draw = async (part) => {
+    const drawn = looks ? await drawnOf(part) : part;
+    lap("renderer");
+    const blob = await picture(drawn, generator);
+    lap("pictures");
+    return { blob, look: looks && manifest.talk ? { look: part, drawn } : null };
+  };
+  const [first, ...left] = looks ?? piecesOf(made.faces, count);
+  drawRest = async () => {
+    const drawn = [];
+    for (const part of left) drawn.push(await draw(part));
+    return drawn;
+  };
+  return { faces: [await draw(first)], facts: { ...facts, timings_ms: timings } };
 }
 
 function factsOf(found, made, generator, asked) {
@@ -133,6 +157,7 @@ function factsOf(found, made, generator, asked) {
   }
   return {
     on_device: true,
+    threads: threadsHere(),
     speech_seconds: found.speech,
     level_dbfs: found.level,
     gender,
@@ -157,14 +182,10 @@ function looksOf(made, count) {
   return inner.map((_, i) => ({ inner: inner[i], outer: outer[i], shape: shape[i] }));
 }
 
-/** The pictures of looks: RGB, with their dimensions. */
-async function drawnOf(looks) {
-  const drawn = [];
-  for (const look of looks) {
-    const { face } = await rendered(look);
-    drawn.push({ data: pixelsOf(face, 3), dims: [1, face.dims[2], face.dims[3], 3] });
-  }
-  return drawn;
+/** The picture of a look: RGB, with its dimensions. */
+async function drawnOf(look) {
+  const { face } = await rendered(look);
+  return { data: pixelsOf(face, 3), dims: [1, face.dims[2], face.dims[3], 3] };
 }
 
 function rendered(look) {
@@ -172,15 +193,15 @@ function rendered(look) {
   return ready.renderer.run(Object.fromEntries(tensors));
 }
 
-/** PNGs of faces, with all marks that a browser can make. */
-async function pictures(faces, generator) {
-  const { manifest, marks } = ready;
-  const pattern = patternOf(marks, manifest.marks, generator, SIDE);
-  const made = [];
-  for (const { data, dims } of faces) {
-    made.push(await png(marked(enlarged(data, dims[1], SIDE), pattern), SIDE, manifest.texts[generator]));
-  }
-  return made;
+/** The PNG of a face, with all marks that a browser can make. */
+const picture = ({ data, dims }, generator) =>
+  png(marked(enlarged(data, dims[1], SIDE), pattern(generator, SIDE)), SIDE, ready.manifest.texts[generator]);
+
+/** The pattern of a generator's mark. */
+function pattern(generator, side) {
+  const key = `${generator} ${side}`;
+  if (!patterns.has(key)) patterns.set(key, patternOf(ready.marks, ready.manifest.marks, generator, side));
+  return patterns.get(key);
 }
 
 /**
@@ -188,11 +209,10 @@ async function pictures(faces, generator) {
  * The watermark of all frames is that of the first one.
  */
 async function still({ samples, rate, look: { look, drawn }, generator }) {
-  const { manifest, marks } = ready;
+  const { manifest } = ready;
   const mean = { data: Float32Array.from(manifest.talk.mean_shape.flat()), dims: look.shape.dims };
   const { face: texture } = await rendered({ ...look, shape: mean });
-  const pattern = patternOf(marks, manifest.marks, generator, drawn.dims[1]);
-  const levels = levelsOf(drawn.data, pattern, IN_VIDEO);
+  const levels = levelsOf(drawn.data, pattern(generator, drawn.dims[1]), IN_VIDEO);
   return { waveform: atOurRate(samples, rate), texture: { data: texture.data, dims: texture.dims }, shape: look.shape, levels };
 }
 
@@ -201,7 +221,7 @@ async function motion({ waveform, at, frames }) {
   const { ort } = ready;
   const whole = (number) => new ort.Tensor("int64", BigInt64Array.of(BigInt(number)), [1]);
   const given = { waveform: floats(ort, waveform, [waveform.length]), at: whole(at), frames: whole(frames) };
-  return (await ready.motion.run(given)).offsets.data;
+  return (await (await speech()).motion.run(given)).offsets.data;
 }
 
 const atOurRate = (samples, rate) => (rate === RATE ? samples : resampled(samples, rate));
