@@ -86,18 +86,29 @@ def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> byte
         return onnx.load_from_string(pack.read(name))
 
     voice = read(manifest.voice.file)
-    embedding = embedding_of(
-        graph,
-        manifest.voice.features,
-        waveform,
-        lambda features: graph.network(voice, features=features)["embedding"],
-        size,
+    sound = sound_of(graph, waveform)
+    probability, sounds = sound.verdict()
+    nobody = graph.length(noise).apply("Equal", np.array([0]))
+    embedding = graph.either(
+        nobody,
+        lambda: graph.value(np.zeros(size, np.float32)),
+        lambda: embedding_of(
+            graph,
+            manifest.voice.features,
+            waveform,
+            sound.used(),
+            lambda features: graph.network(voice, features=features)["embedding"],
+            size,
+            manifest.voice.windows,
+        ),
+        (size,),
     )
-    speech, sounds = sound_of(graph, waveform)
     outputs: list[tuple[Value, str, int, list[int | str]]] = [
         (embedding, "embedding", TensorProto.FLOAT, [size]),
-        (speech, "speech_probability", TensorProto.FLOAT, [1]),
+        (probability, "speech_probability", TensorProto.FLOAT, [1]),
         (sounds, "sounds", TensorProto.FLOAT, [len(CLASSES)]),
+        (sound.speech, "speech", TensorProto.BOOL, ["seconds"]),
+        (sound.odds, "odds", TensorProto.FLOAT, ["seconds"]),
     ]
     male = None
     if manifest.traits:
@@ -114,7 +125,13 @@ def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> byte
         info = manifest.files[manifest.renderer]
         appearance = _appearance(graph, embedding, noise, used, models, info.inputs)
         if drawn:
-            level = _drawn(graph, read(manifest.renderer), appearance, info)
+            renderer = read(manifest.renderer)
+            level = graph.either(
+                nobody,
+                lambda: graph.value(np.zeros((0, 3, *info.outputs[0].shape[-2:]), np.float32)),
+                lambda: _drawn(graph, renderer, appearance, info),
+                ("faces", 3, side, side),
+            )
     else:
         noisy = embedding + noise * manifest.noise
         length = (noisy * noisy).sum(1, keep=True).apply("Sqrt").apply("Max", 1e-12)
@@ -138,7 +155,8 @@ def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> byte
 
 
 _ORDER = (
-    "faces", *APPEARANCE, "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds"
+    "faces", *APPEARANCE, "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds",
+    "speech", "odds",
 )  # fmt: skip
 
 
