@@ -1,7 +1,7 @@
 """`s2f_edge.hearing.frontend` as parts of an ONNX graph: waveform in, windows for the voice network out.
 
-Frames in seconds that are no speech are left out, as `Rows.cut` does it, and of a long recording some windows are heard,
-as `s2f_edge.hearing.chosen` has it.
+Frames in seconds that are no speech are left out, as `Rows.cut` does it, and of a long recording some windows are
+heard, as `s2f_edge.hearing.chosen` has it.
 
 Sound is framed by indices, one window at a time, so that memory does not grow with the clip (but
 for `logmel-64`, whose normalisation is over the whole clip). The spectrum is a matrix product, as
@@ -139,7 +139,7 @@ def _fbank80(graph: Graph, sound: _Sound, voice: Voice, size: int, most: int | N
 
 
 def _chosen(graph: Graph, quality: Value, most: int) -> Value:
-    """`ChosenWindows` of windows that are at least so many: from their quality, float32 (n,), numbers, int64 (most,)."""
+    """`ChosenWindows` of at least so many windows: from their quality, float32 (n,), numbers, int64 (most,)."""
     count = graph.length(quality)
     doubled = 2 * most * 2 ** np.arange(MOST_DOUBLED)
     times = (count - doubled).apply("Clip", np.int64(0), np.int64(1)).sum(0, keep=True)
