@@ -182,11 +182,11 @@ def late(examples: Path) -> list[Any]:
         return (0.03 * random.standard_normal(int(seconds * RATE))).astype(np.float32)
 
     return [
+        np.concatenate([noise(1), voice[RATE : 2 * RATE]]),  # together it is speech, and too short to be decided
         np.concatenate([noise(5), voice]),
         np.concatenate([voice, noise(4.3), voice]),
         np.concatenate([voice, noise(7.77)]),
         np.concatenate([voice, noise(2.5), voice, noise(3.3), voice[:9000]]),
-        np.concatenate([noise(1.5), voice[:28_000]]),
         noise(3),
         np.tile(voice, 6),
     ]
