@@ -197,3 +197,11 @@ def test_an_import_for_which_memory_is_too_little(
     result = run("infer", str(examples / MALE), "--pack", str(tiny_pack), "--json", "--out", out)
     assert result.exit_code == 45
     assert json.loads(result.stdout)["error"] == "out-of-resources"
+
+
+@pytest.mark.parametrize("command", ["infer", "embed", "inspect", "talk"])
+def test_help_says_what_is_read(run: Any, command: str) -> None:
+    says = " ".join(run(command, "--help").stdout.split())
+    with_soundfile, _, with_media = says.partition("with the extra media also")
+    assert all(f"{suffix[1:]}" in with_soundfile.partition("Read are")[2] for suffix in SOUNDS - BY_MEDIA)
+    assert all(f"{suffix[1:]}" in with_media for suffix in BY_MEDIA)
