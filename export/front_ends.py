@@ -1,5 +1,8 @@
 """`s2f_edge.hearing.frontend` as parts of an ONNX graph: waveform in, windows for the voice network out.
 
+Frames in seconds that are no speech are left out, as `Rows.cut` does it, and of a long recording some windows are
+heard, as `s2f_edge.hearing.chosen` has it.
+
 Sound is framed by indices, one window at a time, so that memory does not grow with the clip (but
 for `logmel-64`, whose normalisation is over the whole clip). The spectrum is a matrix product, as
 in `s2f_edge.hearing.features`; no operator is used that small builds of a runtime lack.
@@ -8,6 +11,7 @@ in `s2f_edge.hearing.features`; no operator is used that small builds of a runti
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,28 +23,51 @@ from export.graphs import Graph, Value, matrix
 from s2f_edge.hearing import fbank, features, melpower
 from s2f_edge.hearing.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW
 from s2f_edge.hearing.frontend import Fbank80FrontEnd, HighPass, LogMel64FrontEnd, MelPower40FrontEnd
+from s2f_edge.hearing.speech_gate import WINDOW_FRAMES
 
 Voice = Callable[[Value], Value]  # float32 (1, ...) features of a window -> float32 (1, embedding)
 
 LOGMEL_BLOCK = 100  # frames
+MOST_DOUBLED = 20  # times that stretches of a long recording can double
 
 
-def embedding_of(graph: Graph, front_end: str, waveform: Value, voice: Voice, size: int) -> Value:
-    """The voice embedding of the clip: mean over all windows, normalised to unit length.
+def embedding_of(
+    graph: Graph, front_end: str, waveform: Value, used: Value, voice: Voice, size: int, most: int | None = None
+) -> Value:
+    """The voice embedding of the clip: mean over its windows, normalised to unit length.
 
     Args:
-        waveform: float32 (n,), speech at 16 kHz; n is at least 1.
+        waveform: float32 (n,), voiced sound at 16 kHz; n is at least 1.
+        used: bool (seconds,): which of its seconds are heard, at least one; what follows is as the last one.
         voice: puts the network into the graph.
         size: of its embedding.
+        most: windows that are heard; None hears all.
 
     Returns:
         float32, (size,).
     """
+    sound = _Sound(graph, waveform, used)
     total = {"fbank-80": _fbank80, "logmel-64": _logmel64, "melpower-40": _melpower40}[front_end](
-        graph, waveform, voice, size
+        graph, sound, voice, size, most
     )
     length = (total * total).sum(keep=True).apply("Sqrt")
     return total / length.apply("Max", np.array([1e-12], np.float32))
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """Voiced sound, and which of its seconds are heard."""
+
+    graph: Graph
+    waveform: Value
+    used: Value
+
+    def kept(self, count: Value) -> Value:
+        """Those of so many (int64, (1,)) frames or pieces of 10 ms that are heard: int64, (n,)."""
+        last = self.graph.length(self.used) - np.array([1])
+        numbers = self.graph.range(count)
+        seconds = (numbers / np.array([WINDOW_FRAMES])).apply("Min", last)
+        return numbers.apply("Compress", self.used.apply("Gather", seconds, axis=0), axis=0)
 
 
 def _over(graph: Graph, starts: Value, body: Callable[[Value], Value], *shape: int) -> Value:
@@ -72,21 +99,61 @@ def _frames(graph: Graph, samples: Value, numbers: Value) -> Value:
 # ------------------------------------------------------------------------------ fbank-80
 
 
-def _fbank80(graph: Graph, waveform: Value, voice: Voice, size: int) -> Value:
+def _fbank80(graph: Graph, sound: _Sound, voice: Voice, size: int, most: int | None) -> Value:
     width = Fbank80FrontEnd.WINDOW_FRAMES
-    padded = graph.joined(waveform, np.zeros(WINDOW, np.float32))  # for a clip shorter than one frame
-    count = graph.length(waveform) - np.array([WINDOW - HOP])
+    padded = graph.joined(sound.waveform, np.zeros(WINDOW, np.float32))  # for a clip shorter than one frame
+    count = graph.length(sound.waveform) - np.array([WINDOW - HOP])
     count = (count / np.array([HOP])).apply("Max", np.array([1]))  # from 160 samples on no division of a negative
+    kept = sound.kept(count)
+    count = graph.length(kept)
     last = count.apply("Max", np.array([width])) - np.array([width])
     before = (last + np.array([width - 1])) / np.array([width])
-    starts = graph.joined(graph.range(before) * np.int64(width), last)
+
+    def window(start: Value) -> Value:
+        numbers = kept.apply("Gather", (start + np.arange(width)) % count, axis=0)  # a short clip is repeated
+        logs = fbank_frames(graph, padded, numbers)
+        return logs - logs.mean(0, keep=True)
+
+    def everything() -> Value:
+        return graph.joined(graph.range(before) * np.int64(width), last)
+
+    starts = everything()
+    if most is not None:
+        whole = count / np.array([width])
+
+        def clear(start: Value) -> Value:
+            logs = window(start)
+            return (logs * logs).mean().apply("Min", Fbank80FrontEnd.CLEAR)
+
+        def some() -> Value:
+            starts = graph.range(whole) * np.int64(width)
+            return _chosen(graph, _over(graph, starts, clear), most) * np.int64(width)
+
+        enough = whole.apply("GreaterOrEqual", np.array([most]))
+        starts = graph.either(enough, some, everything, ("windows",), TensorProto.INT64)
 
     def body(start: Value) -> Value:
-        logs = fbank_frames(graph, padded, (start + np.arange(width)) % count)  # a short clip is repeated
-        logs = logs - logs.mean(0, keep=True)
-        return voice(logs.shaped(1, width, fbank.FBANK_BINS)).shaped(size)
+        return voice(window(start).shaped(1, width, fbank.FBANK_BINS)).shaped(size)
 
     return _over(graph, starts, body, size).sum(0)
+
+
+def _chosen(graph: Graph, quality: Value, most: int) -> Value:
+    """`ChosenWindows` of at least so many windows: from their quality, float32 (n,), numbers, int64 (most,)."""
+    count = graph.length(quality)
+    doubled = 2 * most * 2 ** np.arange(MOST_DOUBLED)
+    times = (count - doubled).apply("Clip", np.int64(0), np.int64(1)).sum(0, keep=True)
+    stretch = graph.value(2 ** np.arange(MOST_DOUBLED + 1)).apply("Gather", times, axis=0)
+    stretches = (count + stretch - np.array([1])) / stretch
+    edges = (graph.value(np.arange(most + 1)) * stretches + np.array([most - 1])) / np.array([most]) * stretch
+
+    def best(start: Value, end: Value) -> tuple[Value]:
+        begin = start.shaped(1)
+        place = quality.cut(0, begin, end.shaped(1)).apply("ArgMax", axis=0, keepdims=1)
+        return ((begin + place).cast(TensorProto.FLOAT),)
+
+    ends = [(edges.cut(0, i, i + most), TensorProto.INT64, ()) for i in range(2)]
+    return graph.scan(best, ends, outputs=((1,),))[0].shaped(-1).cast(TensorProto.INT64)
 
 
 def fbank_frames(graph: Graph, samples: Value, numbers: Value) -> Value:
@@ -133,14 +200,15 @@ class LogMel:
         return energies.apply("Max", features.LOGMEL_FLOOR).apply("Log")
 
 
-def _logmel64(graph: Graph, waveform: Value, voice: Voice, size: int) -> Value:
-    logmel = LogMel(graph, waveform)
-    count, bins = logmel.count, features.LOGMEL_BINS
+def _logmel64(graph: Graph, sound: _Sound, voice: Voice, size: int, _: int | None) -> Value:
+    logmel = LogMel(graph, sound.waveform)
+    kept, bins = sound.kept(logmel.count), features.LOGMEL_BINS
+    count = graph.length(kept)
     blocks = (count + np.array([LOGMEL_BLOCK - 1])) / np.array([LOGMEL_BLOCK])
     made = _over(
         graph,
         graph.range(blocks) * np.int64(LOGMEL_BLOCK),
-        lambda start: logmel.frames((start + np.arange(LOGMEL_BLOCK)) % count),
+        lambda start: logmel.frames(kept.apply("Gather", (start + np.arange(LOGMEL_BLOCK)) % count, axis=0)),
         LOGMEL_BLOCK,
         bins,
     )
@@ -191,12 +259,22 @@ def _high_passed(graph: Graph, waveform: Value) -> Value:
     return made.shaped(-1).cut(0, 0, graph.length(waveform))
 
 
-def _melpower40(graph: Graph, waveform: Value, voice: Voice, size: int) -> Value:
+def _melpower40(graph: Graph, sound: _Sound, voice: Voice, size: int, _: int | None) -> Value:
     front = MelPower40FrontEnd
     width, step = front.WINDOW_FRAMES, front.STEP_FRAMES
-    x = _high_passed(graph, waveform)
-    length = graph.length(waveform)
-    energy = (x * x).sum().apply("Max", 1e-20)
+    x = _high_passed(graph, sound.waveform)
+    length = graph.length(sound.waveform)
+    pieces = (length + np.array([HOP - 1])) / np.array([HOP])
+    heard = sound.kept(pieces)
+    # The last piece may be a shorter one.
+    missing = (pieces * np.array([HOP]) - length) * heard.cut(0, -1, np.iinfo(np.int64).max).apply(
+        "Equal", pieces - np.array([1])
+    ).cast(TensorProto.INT64)
+    power = graph.joined(x, np.zeros(HOP, np.float32)).cut(0, 0, pieces * np.array([HOP])).shaped(-1, HOP)
+    power = power.apply("Gather", heard, axis=0)
+    all_frames = length / np.array([HOP]) + np.array([1])
+    length = graph.length(heard) * np.array([HOP]) - missing
+    energy = (power * power).sum().apply("Max", 1e-20)
     factor = length.cast(TensorProto.FLOAT) * (10.0 ** (front.LOUDNESS_DBFS / 10.0)) / energy
     after = np.zeros(width * HOP + WINDOW, np.float32)
     padded = graph.joined(np.zeros(WINDOW // 2, np.float32), x, after)
@@ -210,8 +288,10 @@ def _melpower40(graph: Graph, waveform: Value, voice: Voice, size: int) -> Value
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)
     filters = melpower.melpower_filters()
 
+    kept = graph.joined(sound.kept(all_frames), all_frames + np.arange(width))  # silence comes after them
+
     def body(start: Value) -> Value:
-        numbers = start + np.arange(width)
+        numbers = kept.apply("Gather", start + np.arange(width), axis=0)
         power = _power(_frames(graph, padded, numbers), window, WINDOW, len(filters)) @ matrix(filters)
         return voice((power * factor).shaped(1, width, melpower.MELPOWER_BINS)).shaped(size)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from onnx import TensorProto
 
@@ -10,6 +12,8 @@ from export.graphs import Graph, Value
 from s2f_edge.hearing.features import HOP, LOGMEL_BINS, WINDOW
 from s2f_edge.hearing.speech_gate import (
     CLASSES,
+    ENOUGH_AGAINST,
+    ENOUGH_FOR,
     LOGIT_LIMIT,
     RANGE,
     SPARE_FRAMES,
@@ -22,13 +26,36 @@ from s2f_edge.hearing.speech_gate import (
 HALF = LOGMEL_BINS // 2
 
 
-def sound_of(graph: Graph, waveform: Value) -> tuple[Value, Value]:
-    """What `speech_gate.Windows` says of a waveform of 16 kHz.
+@dataclass(frozen=True)
+class Sound:
+    """What `speech_gate.Windows` says of each second of a sound, at its end.
 
-    A clip of less than a second is repeated to one, however short.
+    Attributes:
+        odds: log odds of speech, float32 (seconds,).
+        logs: log probabilities of `CLASSES`, float32 (seconds, 4).
+        speech: is it a part of a stretch of speech? bool (seconds,).
+    """
 
-    Returns:
-        Probability of speech, float32 (1,), and the mean log probability of each of `CLASSES`, float32 (4,).
+    odds: Value
+    logs: Value
+    speech: Value
+
+    def used(self) -> Value:
+        """Seconds of speech, or all if there are none: bool (seconds,)."""
+        return self.speech.apply("Or", self.speech.cast(TensorProto.FLOAT).reduced("Max", keep=True).apply("Less", 0.5))
+
+    def verdict(self) -> tuple[Value, Value]:
+        """Probability of speech, float32 (1,), and mean log probability of `CLASSES`, float32 (4,), of `used`."""
+        weights = self.used().cast(TensorProto.FLOAT)
+        weights = weights / weights.sum(0, keep=True)
+        return (weights * self.odds).sum(0, keep=True).apply("Sigmoid"), (weights.shaped(-1, 1) * self.logs).sum(0)
+
+
+def sound_of(graph: Graph, waveform: Value) -> Sound:
+    """What the gate says of a waveform of 16 kHz.
+
+    Of its last second, 0.4 s must be there, which then begins earlier; a clip of less than a second is repeated to one,
+    however short.
     """
     logmel = LogMel(graph, waveform)
     width = WINDOW_FRAMES
@@ -46,10 +73,45 @@ def sound_of(graph: Graph, waveform: Value) -> tuple[Value, Value]:
         others = logs.cut(0, 1, len(CLASSES)).apply("Exp").sum(keep=True) + 1e-12
         odds = logs.cut(0, 0, 1) - others.apply("Log")
         limited = odds.apply("Clip", np.float32(-LOGIT_LIMIT), np.float32(LOGIT_LIMIT))
-        return limited, logs.apply("Max", -2.0 * LOGIT_LIMIT)
+        return limited - SpeechGate.load().offset, logs.apply("Max", -2.0 * LOGIT_LIMIT)
 
     odds, logs = graph.scan(body, [(starts, TensorProto.INT64, ())], outputs=((1,), (len(CLASSES),)))
-    return (odds.mean(0) - SpeechGate.load().offset).apply("Sigmoid"), logs.mean(0)
+    odds = odds.shaped(-1)
+    return Sound(odds, logs, _stretches(graph, odds))
+
+
+def _stretches(graph: Graph, odds: Value) -> Value:
+    """`speech_gate.Windows`: which seconds are in stretches of speech; bool (seconds,).
+
+    Kinds of stretches are 1 for speech, -1 for other sound, and 0 for what is not decided.
+    """
+
+    def weigh(kind: Value, evidence: Value, odds: Value) -> tuple[Value, ...]:
+        evidence = evidence + odds
+        signed = kind * (evidence.apply("GreaterOrEqual", 0.0).cast(TensorProto.FLOAT) * 2.0 - 1.0)
+        still = graph.op("Where", signed.apply("Greater", 0.0), kind, graph.value(0.0))
+        begins = kind.apply("Less", 0.5).apply("And", evidence.apply("GreaterOrEqual", ENOUGH_FOR))
+        ends = kind.apply("Greater", -0.5).apply("And", evidence.apply("LessOrEqual", -ENOUGH_AGAINST))
+        decided = graph.op("Where", begins, graph.value(1.0), graph.op("Where", ends, graph.value(-1.0), still))
+        open_ = decided.apply("Equal", 0.0)
+        zero = graph.value(0.0)
+        return graph.op("Where", open_, kind, decided), graph.op("Where", open_, evidence, zero), decided
+
+    kind, _, decided = graph.scan(weigh, [(odds, TensorProto.FLOAT, ())], [(graph.value(0.0), ())] * 2)
+
+    # What is not decided is as what is decided next, and in the end as `Windows.finish` has it.
+    def filled(later: Value, decided: Value) -> tuple[Value, ...]:
+        known = graph.op("Where", decided.apply("Equal", 0.0), later, decided)
+        return known, known
+
+    missed = decided.reduced("Max").apply("Less", 0.5).apply("And", odds.sum().apply("GreaterOrEqual", 0.0))
+    last = kind.apply("Greater", -0.5).apply("Or", missed).cast(TensorProto.FLOAT) * 2.0 - 1.0
+    _, marks = graph.scan(filled, [(_reversed(decided), TensorProto.FLOAT, ())], [(last, ())])
+    return _reversed(marks).apply("Greater", 0.0)
+
+
+def _reversed(values: Value) -> Value:
+    return values.cut(0, -1, np.iinfo(np.int64).min, -1)
 
 
 def _skew(x: Value) -> Value:

@@ -166,13 +166,20 @@ class Graph:
         given = [value for value, _ in states] + [value for value, _, _ in sequences]
         return self.ops("Scan", len(infos), *given, body=graph, num_scan_inputs=len(sequences))
 
-    def either(self, condition: Value, first: Callable[[], Value], second: Callable[[], Value], shape: Shape) -> Value:
-        """What one of two branches gives, float32 of that shape; the other does not run."""
+    def either(
+        self,
+        condition: Value,
+        first: Callable[[], Value],
+        second: Callable[[], Value],
+        shape: Shape,
+        kind: int = TensorProto.FLOAT,
+    ) -> Value:
+        """What one of two branches gives, of that shape; the other does not run."""
         branches = []
         for branch in (first, second):
             outside, self._nodes = self._nodes, []
             made = self.op("Identity", branch())
-            info = helper.make_tensor_value_info(made.name, TensorProto.FLOAT, shape)
+            info = helper.make_tensor_value_info(made.name, kind, shape)
             branches.append(helper.make_graph(self._nodes, self._fresh("branch"), [], [info]))
             self._nodes = outside
         return self.op("If", condition, then_branch=branches[0], else_branch=branches[1])

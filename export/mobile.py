@@ -23,7 +23,7 @@ from s2f_edge.pack.pack import Pack
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 CUTS_S = (1.0, 1.55, 2.0, 3.7)  # shorter and longer than the windows of every front end
-LONG_S = 65.0  # beyond the longest window of any
+LONG_S, OTHER_S = 65.0, 5.0  # beyond the longest window of any; white noise before the speech
 
 
 def write_single_file(
@@ -69,13 +69,15 @@ def write_single_file(
 
 
 def speech_of(recordings: list[Path]) -> list[Float32s]:
-    """Speech of several lengths, float32 at 16 kHz: that of each recording, pieces of the first, and all in a loop."""
+    """Voiced sound, float32 at 16 kHz: speech of each recording, pieces of the first, and all in a loop after noise."""
     whole = [find_speech(audio.read(path).samples).samples for path in recordings]
     whole = [speech for speech in whole if len(speech) >= SAMPLE_RATE]
     if not whole:
         raise ValueError("No recording has a second of speech to compare with; name some with --speech.")
     pieces = [whole[0][: int(seconds * SAMPLE_RATE)] for seconds in CUTS_S]
     looped = np.resize(np.concatenate(whole), int(LONG_S * SAMPLE_RATE))
+    other = int(OTHER_S * SAMPLE_RATE)
+    looped[:other] = 0.05 * np.random.default_rng(0).standard_normal(other)
     return [*whole, *pieces, looped]
 
 

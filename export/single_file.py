@@ -2,10 +2,12 @@
 
 Inputs (all are needed):
 
-- `waveform`  float32 (samples,): speech at 16 kHz, mono, in [-1, 1], without its pauses; of any length from 1 s
+- `waveform`  float32 (samples,): what the voice detector keeps of a recording: 16 kHz, mono, in [-1, 1], joined; of any
+              length from 1 s. What turns out to be no speech is left out
 - `generator` int32 (1,): 0 by the voice, 1 general, 2 male, 3 female (missing from a file with one generator)
 - `noise`     float32 (faces, n): a row of zeros for the face of the voice; normally distributed numbers for other
-              candidates. n is the length of the latent of packs with a renderer, else that of the embedding
+              candidates. n is the length of the latent of packs with a renderer, else that of the embedding. Without
+              rows no face is made and no voice heard: only the last four outputs mean something, in a tenth of the time
 
 Outputs:
 
@@ -15,8 +17,11 @@ Outputs:
 - `generator_used` int32 (1,): 1, 2 or 3
 - `speech_probability` float32 (1,): below 0.5 it is no speech, and the face means nothing
 - `sounds`    float32 (4,): mean log probabilities of speech, noise, tone and music
+- `speech`    uint8 (seconds,): 1 for each second of the waveform that is heard, 0 for what is left out, and for all if
+              nothing is speech; what follows the last one is as that. Probability and sounds are those of the speech
+- `odds`      float32 (seconds,): log odds of speech of each second by itself
 
-What is not in the file: decoding, resampling, and the voice activity detector that takes pauses away.
+What is not in the file: decoding, resampling, and the voice activity detector, with its gain.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from export.front_ends import embedding_of
@@ -36,9 +42,11 @@ from export.gate_graph import sound_of
 from export.graphs import Graph, Shape, Value
 from export.verify import ParityError, open_session
 from s2f_edge import faces
-from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream
+from s2f_edge.hearing.chosen import ChosenWindows
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.frontend import FRONT_ENDS
-from s2f_edge.hearing.speech_gate import CLASSES, Windows
+from s2f_edge.hearing.quality import SpeechMeter
+from s2f_edge.hearing.speech_gate import CLASSES
 from s2f_edge.pack.manifest import NetworkFile
 from s2f_edge.pack.pack import Pack
 from s2f_edge.pack.roles import APPEARANCE, TensorInfo
@@ -86,18 +94,30 @@ def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> byte
         return onnx.load_from_string(pack.read(name))
 
     voice = read(manifest.voice.file)
-    embedding = embedding_of(
-        graph,
-        manifest.voice.features,
-        waveform,
-        lambda features: graph.network(voice, features=features)["embedding"],
-        size,
+    sound = sound_of(graph, waveform)
+    probability, sounds = sound.verdict()
+    nobody = graph.length(noise).apply("Equal", np.array([0]))
+    embedding = graph.either(
+        nobody,
+        lambda: graph.value(np.zeros(size, np.float32)),
+        lambda: embedding_of(
+            graph,
+            manifest.voice.features,
+            waveform,
+            sound.used(),
+            lambda features: graph.network(voice, features=features)["embedding"],
+            size,
+            manifest.voice.windows,
+        ),
+        (size,),
     )
-    speech, sounds = sound_of(graph, waveform)
     outputs: list[tuple[Value, str, int, list[int | str]]] = [
         (embedding, "embedding", TensorProto.FLOAT, [size]),
-        (speech, "speech_probability", TensorProto.FLOAT, [1]),
+        (probability, "speech_probability", TensorProto.FLOAT, [1]),
         (sounds, "sounds", TensorProto.FLOAT, [len(CLASSES)]),
+        # ONNX Runtime for iOS has no booleans.
+        (sound.speech.cast(TensorProto.UINT8), "speech", TensorProto.UINT8, ["seconds"]),
+        (sound.odds, "odds", TensorProto.FLOAT, ["seconds"]),
     ]
     male = None
     if manifest.traits:
@@ -114,7 +134,13 @@ def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> byte
         info = manifest.files[manifest.renderer]
         appearance = _appearance(graph, embedding, noise, used, models, info.inputs)
         if drawn:
-            level = _drawn(graph, read(manifest.renderer), appearance, info)
+            renderer = read(manifest.renderer)
+            level = graph.either(
+                nobody,
+                lambda: graph.value(np.zeros((0, 3, *info.outputs[0].shape[-2:]), np.float32)),
+                lambda: _drawn(graph, renderer, appearance, info),
+                ("faces", 3, side, side),
+            )
     else:
         noisy = embedding + noise * manifest.noise
         length = (noisy * noisy).sum(1, keep=True).apply("Sqrt").apply("Max", 1e-12)
@@ -138,7 +164,8 @@ def single_file(pack: Pack, generator: str = "auto", drawn: bool = True) -> byte
 
 
 _ORDER = (
-    "faces", *APPEARANCE, "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds"
+    "faces", *APPEARANCE, "embedding", "male_probability", "surprise", "generator_used", "speech_probability", "sounds",
+    "speech", "odds",
 )  # fmt: skip
 
 
@@ -266,7 +293,7 @@ def judge(
     """Runs the file and the pipeline on the same speech: the face of the voice, and another candidate.
 
     Args:
-        clips: float32, speech without its pauses.
+        clips: float32, what a voice detector kept.
         renderer: that draws what a file without a renderer gives; None: the pack's.
         least_cosine: of embeddings.
 
@@ -278,9 +305,7 @@ def judge(
     draws = open_session(renderer) if renderer else None
     cosines, ratios, differences = [], [], []
     for number, clip in enumerate(clips):
-        front_end = FRONT_ENDS[pack.manifest.voice.features]()
-        front_end.push(clip)
-        total = model.embed_windows(front_end.inputs())
+        total, speech = _heard(model, clip)
         wanted = (total / np.linalg.norm(total)).astype(np.float32)
         noise = faces.latents(pack.manifest.noise_size, 2, number)
         found = run(session, clip, noise)
@@ -301,7 +326,7 @@ def judge(
         pictures = pictures.astype(np.float64)
         for ours, theirs in zip(pictures, _candidates(model, wanted, noise, used), strict=True):
             ratios.append(10.0 * np.log10(255.0**2 / max(float(np.square(ours - theirs).mean()), 1e-4)))
-        differences.append(abs(float(found["speech_probability"][0]) - speech_probability(clip)))
+        differences.append(abs(float(found["speech_probability"][0]) - speech))
     judged = Judged(len(clips), min(cosines), float(min(ratios)), max(differences))
     if not (judged.least_cosine >= least_cosine and judged.least_psnr_db >= LEAST_PSNR_DB):
         raise ParityError(
@@ -319,12 +344,18 @@ def _candidates(model: Speech2Face, embedding: Float32s, noise: Float32s, genera
     return model.generate(faces.unit(embedding + manifest.noise * noise), generator)
 
 
-def speech_probability(clip: Float32s) -> float:
-    """The probability of speech by the pipeline's gate, pauses removed."""
-    windows = Windows()
-    windows.push(LogMelStream().push(clip))
-    windows.finish()
-    return windows.all.verdict()[0]
+def _heard(model: Speech2Face, clip: Float32s) -> tuple[NDArray[np.float64], float]:
+    """The sum of the embeddings of voiced sound by the pipeline, and its probability of speech."""
+    voice = model.pack.manifest.voice
+    meter, front_end = SpeechMeter(), FRONT_ENDS[voice.features]()
+    meter.push(clip, clip)
+    quality = meter.finish()
+    front_end.push(clip)
+    for start, end in meter.left_out().tolist():
+        front_end.cut(start, None if end == len(clip) else end)
+    chosen = ChosenWindows(voice.windows, front_end.BATCH, front_end.CLEAR)
+    chosen.take(front_end.committed())
+    return model.embed_windows(chosen.inputs(front_end.inputs())), quality.speech_probability
 
 
 def run(session: Any, clip: Float32s, noise: Float32s, generator: int = 0) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from export.single_file import judge, single_file
 from export.verify import ParityError
 from s2f_edge._version import __version__
 from s2f_edge.errors import S2FError
-from s2f_edge.hearing.speech_gate import CLASSES, SpeechGate
+from s2f_edge.hearing.speech_gate import CLASSES
 from s2f_edge.marks import watermark
 from s2f_edge.marks.watermark_waves import carriers
 from s2f_edge.pack.pack import Pack
@@ -140,7 +140,6 @@ def _facts(pack: Pack) -> dict[str, Any]:
         "embedding_size": manifest.voice.embedding_size,
         "noise_size": manifest.noise_size,
         "sounds": list(CLASSES),
-        "gate_offset": SpeechGate.load().offset,
         "least_speech_seconds": MIN_SPEECH_S,
         "sure_of_gender": SURE_OF_GENDER,
         "strange_surprise": manifest.traits.strange if manifest.traits else None,

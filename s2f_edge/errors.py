@@ -171,14 +171,15 @@ class OutOfResourcesError(S2FError, RuntimeError):
     http_status = 503
 
     SIGNS = ("bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "out of memory",
-             "unable to allocate", "pthread", "start new thread", "resource temporarily unavailable")  # fmt: skip
+             "unable to allocate", "failed to map segment", "pthread", "start new thread",
+             "resource temporarily unavailable")  # fmt: skip
 
     @classmethod
     def of(cls, error: BaseException) -> OutOfResourcesError | None:
         """This error for one of Python or of a library that means it; None for others."""
         text = str(error)
         if isinstance(error, MemoryError) or any(sign in text.lower() for sign in cls.SIGNS):
-            found = f" ({text})" if text else ""
+            found = f" ({text.strip()})" if text else ""
             return cls(
                 f"Memory or threads have run out{found}. Close other programs, or use fewer --jobs or --threads."
             )

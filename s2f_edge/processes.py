@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from s2f_edge.cores import cores
 from s2f_edge.errors import ClusterError, RuntimeSetupError, S2FError, WorkerError
 from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.stdio import silence
@@ -29,7 +30,7 @@ Begin = Callable[[Any], Callable[[Any], Any]]
 
 def at_most(count: int | None) -> int:
     """How many processes there may be: as many as are asked for; of None, one a core."""
-    count = count or os.cpu_count() or 1
+    count = count or cores()
     return min(count, MOST_ON_WINDOWS) if sys.platform == "win32" else count
 
 

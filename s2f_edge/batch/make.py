@@ -178,7 +178,7 @@ def here(jobs: Iterable[Job], make: Callable[[Job], Facts]) -> Outcomes:
             facts = make(job)
         except S2FError as error:
             facts = error.to_dict()
-        except (OSError, MemoryError, RuntimeError) as error:
+        except (OSError, MemoryError, RuntimeError, ImportError) as error:
             if isinstance(error, BrokenPipeError) or not (found := _failure(error)):
                 raise
             log.debug("%s", job.source, exc_info=True)

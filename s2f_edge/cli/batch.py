@@ -16,6 +16,7 @@ from s2f_edge.batch.make import here, row, skipped_row
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts, printable
 from s2f_edge.cli.progress import Bar, Progress, say
+from s2f_edge.cores import cores
 from s2f_edge.errors import OutputError, S2FError, UsageError, from_dict
 
 if TYPE_CHECKING:
@@ -87,11 +88,6 @@ class BatchOptions:
         if not asked and (count == 1 or (self.processes is None and len(jobs) < MANY)):
             return 0
         return min(count, len(jobs))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _on_gpu(device: str) -> bool:

@@ -14,6 +14,7 @@ from s2f_edge._version import __version__
 from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts
 from s2f_edge.cli.progress import Bar, Progress
+from s2f_edge.cores import cores
 from s2f_edge.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ def add_to(app: typer.Typer, console: Callable[[bool], Any]) -> None:
         with say.errors():
             from s2f_edge.bench.advice import advice
             from s2f_edge.bench.measure import Bench, choices, has_cuda, machine, machine_facts
-            from s2f_edge.cli.batch import cores
 
             found = Bench(recording, pack, device, seconds_each)
             planned = choices(found.pack, device, cores())

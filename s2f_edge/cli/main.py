@@ -305,7 +305,7 @@ class _Console:
         """An error of ours becomes one sentence and its exit status."""
         try:
             yield
-        except (S2FError, MemoryError, RuntimeError) as error:
+        except (S2FError, MemoryError, RuntimeError, ImportError) as error:
             known = error if isinstance(error, S2FError) else OutOfResourcesError.of(error)
             if known is None:
                 raise

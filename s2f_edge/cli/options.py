@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s2f_edge.batch.recordings import BY_MEDIA, BY_SOUNDFILE
 from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Gender, Variant
 
 if TYPE_CHECKING:
@@ -34,16 +35,23 @@ class Engine(StrEnum):
     ray = "ray"
 
 
+def _named(suffixes: set[str]) -> str:
+    return ", ".join(sorted(suffix[1:] for suffix in suffixes))
+
+
+READ = f"Read are {_named(BY_SOUNDFILE)}; with the extra media also {_named(BY_MEDIA)}."
+
 FilesArgument = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Recordings, folders of recordings, or - for stdin.")
+    list[str], typer.Argument(metavar="FILE...", help=f"Recordings, folders of recordings, or - for stdin. {READ}")
 ]
 ManyFilesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="FILE...", help="Recordings, folders of recordings, patterns such as 'clips/**/*.wav', or - for stdin."
+        metavar="FILE...",
+        help=f"Recordings, folders of recordings, patterns such as 'clips/**/*.wav', or - for stdin. {READ}",
     ),
 ]
-FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A recording, or - for stdin.")]
+FileArgument = Annotated[str, typer.Argument(metavar="FILE", help=f"A recording, or - for stdin. {READ}")]
 PicturesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Picture or video files.")]
 PackArgument = Annotated[
     Path | None, typer.Argument(metavar="[PACK]", help="Folder of a pack (default: the installed one).")

@@ -269,7 +269,9 @@ class Windows:
             self.judge(np.concatenate([self._before, self._rest])[None, -WINDOW_FRAMES:])
         elif not len(self._before) and len(self._rest) >= LEAST_FRAMES:
             self.judge(repeat_to(self._rest, WINDOW_FRAMES)[None, :WINDOW_FRAMES])
-        self._decide(self._speech is not False)
+        # Where all together is speech, there is some in it: at the end, which was too short to be decided.
+        missed = self.all.count > 0 and not self.kept.count and self.all.verdict()[1] == "speech"
+        self._decide(self._speech is not False or missed)
 
     def judge(self, windows: Float32s) -> None:
         """float32 (n, 100, 64)."""

@@ -194,7 +194,12 @@ def _picture(name: str, data: bytes) -> tuple[str, dict[Any, Any], Pixels]:
                 return str(image.format), image.info, np.asarray(image.convert("RGB"))
     except Image.DecompressionBombError:
         pass
-    except Exception:  # Pillow raises errors of all kinds for hostile files
+    except Exception as error:  # Pillow raises errors of all kinds for hostile files
+        if "MAX_TEXT" in str(error):
+            raise ProvenanceError(
+                f"{name} has a packed colour profile or text of more than 1 MB, which is not unpacked; give a copy of "
+                "the picture without it."
+            ) from None
         raise ProvenanceError(f"{name} is not a readable picture; give a {', '.join(FORMATS)}.") from None
     raise ProvenanceError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels; give a smaller copy of it.")
 

@@ -36,6 +36,7 @@ def onnxruntime() -> Any:
     Raises:
         RuntimeSetupError: it is not installed, or both its builds are, which overwrite
             each other's files.
+        OutOfResourcesError: there is too little memory for it.
     """
     installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
     if len(installed) == 2:
@@ -48,6 +49,8 @@ def onnxruntime() -> Any:
     try:
         import onnxruntime as module
     except ImportError as error:
+        if exhausted := OutOfResourcesError.of(error):
+            raise exhausted from None
         raise RuntimeSetupError(
             f"onnxruntime cannot be imported ({error}). Install one of its builds: pip install 's2f-edge[cpu]', "
             "or 's2f-edge[gpu]' on a machine with an NVIDIA GPU."
@@ -109,14 +112,16 @@ class Network:
         info = pack.manifest.files[name]
         data = pack.read(name)
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised too; it is not to write them on standard error
         # Spinning threads take the cores from numpy between two calls: a clip of 10 s takes 73 ms without, 110 with.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads:
             options.intra_op_num_threads = int(threads)
         providers = chosen_providers(device)
         try:
-            self._session = ort.InferenceSession(data, options, providers=providers)
+            # A second attempt, of which it prints on standard output, helps where the first was with CUDA.
+            again = int(len(providers) > 1)
+            self._session = ort.InferenceSession(data, options, providers=providers, enable_fallback=again)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             if exhausted := OutOfResourcesError.of(error):
                 raise exhausted from None

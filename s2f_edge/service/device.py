@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 ADDRESS = "/on-device"
 TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".txt": "text/plain; charset=utf-8"}

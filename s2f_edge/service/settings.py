@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple, get_type_hints
 
+from s2f_edge.cores import cores
 from s2f_edge.errors import UsageError
 from s2f_edge.terms import DEVICES, MAX_SAMPLES, MAX_SIZE, VARIANTS, either
 
@@ -94,7 +94,7 @@ class Settings:
     @property
     def slots(self) -> int:
         """How many requests are worked on at once."""
-        return self.concurrency or os.cpu_count() or 1
+        return self.concurrency or cores()
 
     @property
     def allowed_hosts(self) -> list[str]:

@@ -50,7 +50,7 @@ def test_a_process_that_hears_no_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_windows_waits_for_no_more_than_its_most_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    monkeypatch.setattr(processes, "cores", lambda: 128)
     assert (processes.at_most(None), processes.at_most(200), processes.at_most(3)) == (128, 200, 3)
     monkeypatch.setattr(sys, "platform", "win32")
     assert (processes.at_most(None), processes.at_most(200), processes.at_most(3)) == (60, 60, 3)

@@ -14,18 +14,21 @@ import soundfile
 pytest.importorskip("torch", reason="torch is not installed; it is in the extra train.")
 
 from export import to_onnx
+from export.front_ends import _chosen
 from export.gate_graph import sound_of
 from export.graphs import Graph, Value
 from export.mobile import speech_of
-from export.single_file import judge, run, single_file
+from export.single_file import _heard, judge, run, single_file
 from export.verify import open_session
 from s2f_edge import Speech2Face
+from s2f_edge.hearing.chosen import ChosenWindows
 from s2f_edge.hearing.features import LogMelStream
 from s2f_edge.hearing.speech_gate import CLASSES, Windows
 from s2f_edge.hearing.vad import find_speech
 from s2f_edge.pack.pack import Pack
 from s2f_edge.terms import GENDERS
 from tests.export.test_to_onnx import runs  # noqa: F401 - a fixture
+from tests.tiny_packs import make_pack
 
 RATE = 16_000
 
@@ -158,7 +161,7 @@ def test_other_sound_and_less_than_a_second(session: Any, examples: Path) -> Non
 @pytest.mark.parametrize("samples", [5200, 9000, 16_000, 16_100, 22_399, 22_400, 30_000, 48_000, 100_001])
 def test_the_gate_is_the_runtimes_at_any_length(examples: Path, samples: int) -> None:
     graph = Graph()
-    speech_probability, sounds = sound_of(graph, Value(graph, "waveform"))
+    speech_probability, sounds = sound_of(graph, Value(graph, "waveform")).verdict()
     outputs: Any = [(speech_probability, "speech", onnx.TensorProto.FLOAT, [1]), (sounds, "sounds", 1, [4])]
     model = graph.model([("waveform", onnx.TensorProto.FLOAT, ["n"])], outputs, {})
     clip = np.tile(speech(examples / "male.wav"), 2)[:samples]
@@ -169,6 +172,61 @@ def test_the_gate_is_the_runtimes_at_any_length(examples: Path, samples: int) ->
     assert windows.all.count
     assert found[0][0] == pytest.approx(windows.all.verdict()[0], abs=1e-5)
     np.testing.assert_allclose(found[1], windows.all._classes / windows.all.count, atol=1e-3)
+
+
+def late(examples: Path) -> list[Any]:
+    """Voiced sound with other sound before, between and after the speech, and what is hardly speech or none."""
+    voice, random = speech(examples / "male.wav"), np.random.default_rng(4)
+
+    def noise(seconds: float) -> Any:
+        return (0.03 * random.standard_normal(int(seconds * RATE))).astype(np.float32)
+
+    return [
+        np.concatenate([noise(1), voice[RATE : 2 * RATE]]),  # together it is speech, and too short to be decided
+        np.concatenate([noise(5), voice]),
+        np.concatenate([voice, noise(4.3), voice]),
+        np.concatenate([voice, noise(7.77)]),
+        np.concatenate([voice, noise(2.5), voice, noise(3.3), voice[:9000]]),
+        noise(3),
+        np.tile(voice, 6),
+    ]
+
+
+@pytest.mark.parametrize("windows", [None, 3, 4])
+@pytest.mark.parametrize("features", ["fbank-80", "logmel-64", "melpower-40"])
+def test_other_sound_is_left_out_and_windows_are_chosen(
+    examples: Path, tmp_path: Path, features: str, windows: int | None
+) -> None:
+    pack = Pack.open(make_pack(tmp_path / "pack", features, windows=windows))
+    model, session = Speech2Face(pack.folder, "cpu"), open_session(single_file(pack))
+    for number, clip in enumerate(late(examples)):
+        total, probability = _heard(model, clip)
+        found = run(session, clip, np.zeros((1, pack.manifest.noise_size), np.float32))
+        assert found["embedding"] @ total / np.linalg.norm(total) > 0.99999 or number == 5
+        assert found["speech_probability"][0] == pytest.approx(probability, abs=1e-4)
+        marks = Windows()
+        marks.push(LogMelStream().push(clip))
+        marks.finish()
+        assert found["speech"].astype(bool).tolist() == marks.marks
+        assert found["speech"].all() == (number == 6)
+        asked = run(session, clip, np.zeros((0, pack.manifest.noise_size), np.float32))
+        assert asked["faces"].shape[0] == 0
+        for name in ("speech", "odds", "speech_probability", "sounds"):
+            np.testing.assert_array_equal(asked[name], found[name])
+
+
+@pytest.mark.parametrize("count", [4, 5, 8, 9, 31, 32, 33, 64, 65, 131])
+def test_the_choice_of_windows_is_the_runtimes(count: int) -> None:
+    quality = np.random.default_rng(count).uniform(0, 2, (count, 1)).astype(np.float32)
+    graph = Graph()
+    numbers = _chosen(graph, Value(graph, "quality"), 4)
+    model = graph.model([("quality", 1, ["n"])], [(numbers, "numbers", onnx.TensorProto.INT64, [4])], {})
+    clear = np.minimum(quality[:, 0], np.float32(1.5))
+    (found,) = open_session(model.SerializeToString()).run(None, {"quality": clear})
+    wanted = ChosenWindows(4, 8, 1.5)
+    wanted.push(np.sqrt(np.concatenate([quality, quality], axis=1)))
+    inputs = [window.inputs for window in wanted.chosen()]
+    assert [np.square(each).mean() for each in inputs if each is not None] == pytest.approx(quality[found, 0], rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ge2e", "wen", "projected"])

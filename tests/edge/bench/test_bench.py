@@ -24,6 +24,7 @@ from s2f_edge.bench import measure as bench_module
 from s2f_edge.bench import worker
 from s2f_edge.bench.advice import advice
 from s2f_edge.bench.measure import SPEECH, Bench, Choice, Measured, choices, machine, machine_facts
+from s2f_edge.cores import cores as usable
 from s2f_edge.errors import DeviceError, PackIntegrityError, TooLittleSpeechError, WorkerError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.vad import find_speech
@@ -64,7 +65,7 @@ def test_the_default_pack_is_measured_with_all_its_variants() -> None:
         assert m["pack_mb"] * 1e6 == pytest.approx(sum(f.bytes for f in packs[m["precision"]].manifest.files.values()))
         assert 100 * m["choice"]["workers"] < m["peak_mib"] < 1_000 * m["choice"]["workers"]
     assert len(facts["advice"]) == 2 + len(packs) - 1
-    assert facts["machine"]["usable_cores"] == len(os.sched_getaffinity(0))
+    assert facts["machine"]["usable_cores"] == usable()
     assert all(facts["machine"][name] for name in ("processor", "architecture", "cores", "python", "numpy"))
     assert facts["machine"]["onnxruntime"].count(".") == 2
     assert facts["left_out"] == []  # CUDA was not wished for
@@ -79,7 +80,7 @@ def test_it_measures_and_says_what_to_choose(run: Callable[..., Any], pack: Path
     assert facts["pack_sha256"] == Pack.open(pack).sha256
     found = [(m["choice"]["many"], m["choice"]["workers"], m["choice"]["threads"], m["precision"])
              for m in facts["measured"]]  # fmt: skip
-    cores = len(os.sched_getaffinity(0))
+    cores = usable()
     assert {(False, 1, 1, "float32"), (False, 1, cores, "float32"), (False, 1, 1, "int8")} <= set(found)
     assert {(True, 1, cores, "float32"), (True, cores, 1, "float32"), (True, cores, 1, "int8")} <= set(found)
     for m in facts["measured"]:
@@ -135,7 +136,7 @@ def test_a_terminal_gets_a_bar(pack: Path, quiet: bool) -> None:
     os.close(terminal)
     assert running.returncode == 0
     assert b"s2f-edge infer ..." in out
-    count = len(choices(Pack.open(pack), "cpu", len(os.sched_getaffinity(0))))
+    count = len(choices(Pack.open(pack), "cpu", usable()))
     assert (f"{count}/{count}" in shown.decode()) is not quiet
     assert (shown == b"") is quiet
 

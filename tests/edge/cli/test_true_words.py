@@ -170,3 +170,38 @@ def test_memory_that_runs_out_is_json_too(
     assert result.exit_code == 45
     assert json.loads(result.stdout)["error"] == "out-of-resources"
     assert not os.path.exists(out)  # noqa: PTH110
+
+
+def test_nothing_is_printed_of_a_session_that_cannot_be(
+    tiny_pack: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from onnxruntime.capi import onnxruntime_inference_collection as collection
+
+    def full(*_: Any) -> None:
+        raise RuntimeError("pthread_create failed, error code: 12 error msg: Cannot allocate memory")
+
+    monkeypatch.setattr(collection.C, "InferenceSession", full)
+    with pytest.raises(OutOfResourcesError):
+        Speech2Face(tiny_pack, "cpu")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_import_for_which_memory_is_too_little(
+    run: Any, examples: Path, tiny_pack: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise ImportError("_rust.abi3.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(Speech2Face, "infer", full)
+    out = str(tmp_path / "a.png")
+    result = run("infer", str(examples / MALE), "--pack", str(tiny_pack), "--json", "--out", out)
+    assert result.exit_code == 45
+    assert json.loads(result.stdout)["error"] == "out-of-resources"
+
+
+@pytest.mark.parametrize("command", ["infer", "embed", "inspect", "talk"])
+def test_help_says_what_is_read(run: Any, command: str) -> None:
+    says = " ".join(run(command, "--help").stdout.split())
+    with_soundfile, _, with_media = says.partition("with the extra media also")
+    assert all(f"{suffix[1:]}" in with_soundfile.partition("Read are")[2] for suffix in SOUNDS - BY_MEDIA)
+    assert all(f"{suffix[1:]}" in with_media for suffix in BY_MEDIA)

@@ -169,6 +169,24 @@ def test_speech_without_other_sound_is_as_it_was(model: Speech2Face, speech: Flo
     )
 
 
+@pytest.mark.slow
+def test_what_counts_as_speech_is_heard(speech: Float32s) -> None:
+    """A second of speech after a second of noise is too short to be decided; it is heard, or the recording refused."""
+    noise = at(-20) * coloured(0) / np.float32(coloured(0).std())
+    accepted = 0
+    for noise_s, begin_s, speech_s in ((1.2, 3.0, 1.0), (1.5, 0.2, 0.8), (1.5, 1.5, 0.8), (1.0, 0.2, 1.9)):
+        begin = int(begin_s * SAMPLE_RATE)
+        voice = speech[begin : begin + int(speech_s * SAMPLE_RATE)]
+        listener = Listener("fbank-80")
+        listener.push(np.concatenate([noise[: int(noise_s * SAMPLE_RATE)], voice]))
+        heard = listener.finish()
+        if heard.quality.kind == "speech":
+            accepted += 1
+            assert heard.quality.speech_s < speech_s + 0.6
+            assert all(np.abs(inputs).max() > 1 for inputs, _ in heard.windows)
+    assert accepted
+
+
 def parts(samples: Float32s, sizes: list[int]) -> Iterator[Float32s]:
     at, turn = 0, 0
     while at < len(samples):

@@ -349,3 +349,20 @@ def test_fuzz_reading(data: st.DataObject, format: str) -> None:
         picture[data.draw(st.integers(0, len(picture) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ProvenanceError):
         json.dumps(read(bytes(picture)).to_dict())
+
+
+@pytest.mark.parametrize("where", ["colour profile", "text", "packed text"])
+def test_large_profiles_and_texts_are_read_or_told(where: str) -> None:
+    with Image.open(io.BytesIO(encode(FACE, ORIGIN, 256, "png"))) as image:
+        texts = PngImagePlugin.PngInfo()
+        for keyword, text in image.info.items():
+            texts.add_itxt(keyword, str(text))
+        if where != "colour profile":
+            texts.add_itxt("Comment", "x" * 3_000_000, zip=where == "packed text")
+        made = io.BytesIO()
+        image.save(made, "PNG", pnginfo=texts, icc_profile=bytes(3_000_000) if where == "colour profile" else None)
+    if where == "text":
+        assert "metadata" in read(made.getvalue()).layers
+        return
+    with pytest.raises(ProvenanceError, match="colour profile or text of more than 1 MB"):
+        read(made.getvalue())

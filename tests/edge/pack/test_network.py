@@ -51,7 +51,7 @@ def test_cuda_that_falls_back_while_loading_raises(tiny_pack: Path, monkeypatch:
     monkeypatch.setattr(
         module,
         "InferenceSession",
-        lambda data, options, providers: real(data, options, providers=["CPUExecutionProvider"]),
+        lambda data, options, providers, **_: real(data, options, providers=["CPUExecutionProvider"]),
     )
     with pytest.raises(DeviceError, match="CUDA or cuDNN"):
         Speech2Face(tiny_pack, device="cuda")

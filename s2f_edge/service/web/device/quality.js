@@ -4,10 +4,11 @@
  */
 
 import { RATE } from "../resampler.js";
+import { FRAME, HOP, joined, LEAST_FRAMES, SECOND, WINDOW } from "./hearing.js";
 
-const HOP = RATE / 100;
-const WINDOW = RATE / 40;
-const SECOND = 100 * HOP;
+const PAUSE_FRAMES = 1000; // of 10 ms: a pause of up to 10 s belongs to the speech
+const BESIDE_FRAMES = 100; // of a longer one, a second
+const [SPEECH, OTHER] = [1, 2];
 const FLOOR_DBFS = -120;
 const STEPS = 130; // of 1 dB, up to +10 dBFS
 const SILENCE_DBFS = -75;
@@ -15,7 +16,6 @@ const DEAD_DBFS = -95;
 const QUIETEST_SHARE = 0.1;
 const QUIETEST_BIAS_DB = 2;
 const CLIP_LEVEL = 0.999;
-const LEAST_FRAMES = 30;
 const HEARD_EVERY_S = 4;
 
 const decibels = (power) => 10 * Math.log10(Math.max(power, 1e-12));
@@ -31,17 +31,48 @@ function powerOf(samples, start = 0, count = samples.length) {
   return count ? Math.max(0, squares / count - (sum / count) ** 2) : 0;
 }
 
-/** How often each level occurs among frames of 10 ms, and the power in it. */
-function levelsOf(samples) {
+/**
+ * Which frames of 10 ms are around the speech: it, its pauses of up to 10 s, and a second beside it in longer ones.
+ * @param {Uint8Array} marks of frames of 20 ms
+ * @param {number} count
+ */
+function around(marks, count) {
+  const near = new Uint8Array(count);
+  const markAt = (at) => marks[Math.floor((at * HOP) / FRAME)];
+  let end = 0; // of the speech before
+  for (let at = 0; at <= count; at++) {
+    if (at < count && markAt(at) !== SPEECH) continue;
+    if (at - end <= PAUSE_FRAMES) {
+      near.fill(1, end, at + 1);
+    } else {
+      if (end > 0) near.fill(1, end, end + BESIDE_FRAMES);
+      if (at < count) near.fill(1, at - BESIDE_FRAMES, at + 1);
+    }
+    end = at + 1;
+  }
+  return near.map((flag, at) => (markAt(at) === OTHER ? 0 : flag));
+}
+
+/** How often each level occurs among frames of 10 ms, the power in it, and the share of samples at full scale. */
+function levelsOf(samples, near) {
   const counts = new Float64Array(STEPS);
   const powers = new Float64Array(STEPS);
-  for (let at = 0; at + HOP <= samples.length; at += HOP) {
-    const power = Math.max(powerOf(samples, at, HOP), 1e-12);
+  let [total, length, clipped] = [0, 0, 0];
+  const count = (at, end) => {
+    length += end - at;
+    for (let i = at; i < end; i++) clipped += Math.abs(samples[i]) >= CLIP_LEVEL ? 1 : 0;
+  };
+  near.forEach((flag, i) => {
+    if (!flag) return;
+    const power = Math.max(powerOf(samples, i * HOP, HOP), 1e-12);
     const step = Math.min(STEPS - 1, Math.max(0, Math.floor(decibels(power) - FLOOR_DBFS)));
     counts[step] += 1;
     powers[step] += power;
-  }
-  return { counts, powers, total: counts.reduce((sum, count) => sum + count, 0) };
+    total += 1;
+    count(i * HOP, (i + 1) * HOP);
+  });
+  if (near.at(-1) !== 0) count(near.length * HOP, samples.length);
+  return { counts, powers, total, clipped: length ? clipped / length : 0 };
 }
 
 /** The level that 1 % of the frames reach. */
@@ -70,8 +101,9 @@ function backgroundOf({ counts, powers, total }) {
 }
 
 /**
- * The first second of every four of a recording, for the gate; null where there is nothing to judge.
+ * The first second of every four of a recording, which the gate looks at where little is voiced.
  * @param {Float32Array} samples
+ * @returns {Float32Array[]}
  */
 export function lookedAt(samples) {
   const pieces = [];
@@ -79,65 +111,59 @@ export function lookedAt(samples) {
     pieces.push(samples.subarray(at, at + SECOND + WINDOW - HOP));
   }
   if (pieces.length === 0 && samples.length >= LEAST_FRAMES * HOP) pieces.push(samples);
-  const loud = pieces.filter((piece) => piece.some((value) => value !== 0));
-  if (loud.length === 0) return null;
-  // Frames reach into the next second by 15 ms, which is that of the piece itself only at the end.
-  const last = loud.pop();
-  const joined = new Float32Array(loud.length * SECOND + last.length);
-  loud.forEach((piece, i) => joined.set(piece.subarray(0, SECOND), i * SECOND));
-  joined.set(last, loud.length * SECOND);
-  return joined;
+  return pieces.filter((piece) => piece.some((value) => value !== 0));
 }
 
-/** Frames that lie within so many samples. */
-export const framesIn = (samples) => Math.max(0, Math.floor((samples - WINDOW) / HOP) + 1);
-
-/** Whether the gate has enough in the voiced samples alone. */
-export const isEnough = (voiced) => framesIn(voiced.length) >= 100;
-
-/** Whether the gate may look at the voiced samples at all. */
-export const isSome = (voiced) => framesIn(voiced.length) >= LEAST_FRAMES;
-
 /**
- * Probability and kind by what the model said of some sound.
- * @param {{speech_probability: number, sounds: number[]}} said
+ * Probability and kind by what the model said of some sounds, all of which weigh the same.
+ * @param {Record<string, {data: Float32Array}>[]} said at least one
  * @param {string[]} classes
  */
 export function verdictOf(said, classes) {
-  const probability = said.speech_probability;
+  const mean = (valueOf) => said.reduce((sum, each) => sum + valueOf(each), 0) / said.length;
+  const odds = mean(({ speech_probability: { data } }) => Math.log(data[0] / (1 - data[0])));
+  const probability = 1 / (1 + Math.exp(-odds));
   if (probability >= 0.5) return { probability, kind: "speech" };
-  const others = said.sounds.slice(1);
+  const others = classes.slice(1).map((_, i) => mean(({ sounds }) => sounds.data[1 + i]));
   const highest = Math.max(...others);
   const total = others.reduce((sum, value) => sum + Math.exp(value - highest), 0);
   return { probability, kind: 1 / total >= 0.5 ? classes[1 + others.indexOf(highest)] : "unclear" };
 }
 
 /**
- * All measures of a recording.
+ * All measures of a recording, which are those of its speech.
  * @param {Float32Array} samples
- * @param {Float32Array} voiced
+ * @param {Uint8Array} kept what `detected` gave
+ * @param {ArrayLike<number>} speech of each second of what was kept: is it speech? What follows is as the last one.
  * @param {{probability: number, kind: string} | null} verdict of the gate; null where it had nothing to judge
  */
-export function measure(samples, voiced, verdict) {
-  const levels = levelsOf(samples);
+export function measure(samples, kept, speech, verdict) {
+  const some = Array.prototype.includes.call(speech, 1);
+  let count = 0;
+  const marks = kept.map((each) => {
+    if (!each) return 0;
+    const second = Math.min(Math.floor((count++ * FRAME) / SECOND), speech.length - 1);
+    return some && !speech[second] ? OTHER : SPEECH;
+  });
+  const frames = Math.floor(samples.length / HOP);
+  const levels = levelsOf(samples, some ? around(marks, frames) : new Uint8Array(frames).fill(1));
+  const voiced = joined(samples, marks, SPEECH);
   const peak = peakOf(levels);
   let { probability, kind } = verdict ?? { probability: 0, kind: "unclear" };
   if (peak < DEAD_DBFS || (peak < SILENCE_DBFS && kind !== "speech")) [probability, kind] = [0, "silence"];
-  const kept = powerOf(voiced);
+  const power = powerOf(voiced);
   const background = backgroundOf(levels);
   let snr = null;
   if (background !== null && kind === "speech" && voiced.length >= LEAST_FRAMES * HOP) {
-    const speech = Math.max(kept - background, 1e-12);
-    snr = Math.min(60, Math.max(-10, decibels(speech / Math.max(background, 1e-12))));
+    const above = Math.max(power - background, 1e-12);
+    snr = Math.min(60, Math.max(-10, decibels(above / Math.max(background, 1e-12))));
   }
-  let clipped = 0;
-  for (const value of samples) clipped += Math.abs(value) >= CLIP_LEVEL ? 1 : 0;
   return {
     heard: samples.length / RATE,
     speech: voiced.length / RATE,
     snr,
-    level: Math.max(FLOOR_DBFS, decibels(voiced.length ? kept : powerOf(samples))),
-    clipped: samples.length ? clipped / samples.length : 0,
+    level: Math.max(FLOOR_DBFS, decibels(voiced.length ? power : powerOf(samples))),
+    clipped: levels.clipped,
     probability,
     kind,
   };

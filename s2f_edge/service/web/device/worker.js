@@ -2,9 +2,9 @@
 
 import { RATE, Resampler } from "../resampler.js";
 import { assets, faceFiles, talkFiles } from "./assets.js";
-import { hearingGain, voicedOf } from "./hearing.js";
+import { detected, isEnough, isSome, joined } from "./hearing.js";
 import { enlarged, IN_VIDEO, levelsOf, marked, patternOf, png } from "./pixels.js";
-import { isEnough, isSome, lookedAt, measure, refusalOf, verdictOf, warningsOf } from "./quality.js";
+import { lookedAt, measure, refusalOf, verdictOf, warningsOf } from "./quality.js";
 import { floats, pixelsOf, problemOf, runtime, sessionOf, threadsHere } from "./runtime.js";
 
 const SIDE = 512; // of the pictures
@@ -71,22 +71,15 @@ async function run(waveform, generator, rows) {
   return session.run({
     waveform: floats(ort, waveform, [waveform.length]),
     generator: new ort.Tensor("int32", Int32Array.of(generator), [1]),
-    noise: floats(ort, Float32Array.from(rows.flat()), [rows.length, rows[0].length]),
+    noise: floats(ort, Float32Array.from(rows.flat()), [rows.length, ready.manifest.noise_size]),
   });
 }
 
-/** How many normal numbers a candidate takes; folders of earlier versions do not say it. */
-const noiseSize = () => ready.manifest.noise_size ?? ready.manifest.embedding_size;
+/** What the model says of a sound, without a face. */
+const judged = (sound) => run(sound, 1, []);
 
 /** Normally distributed numbers, by Box and Muller. */
 const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-
-/** What the gate says of a sound, or null where there is none. */
-async function judged(sound) {
-  if (!sound) return null;
-  const { speech_probability: speech, sounds } = await run(sound, 1, [new Array(noiseSize()).fill(0)]);
-  return verdictOf({ speech_probability: speech.data[0], sounds: [...sounds.data] }, ready.manifest.sounds);
-}
 
 /** The first face, and facts in the form of the service's answer; `drawRest` then draws the other faces. */
 async function faces({ samples: given, rate, gender, count, others }) {
@@ -100,26 +93,23 @@ async function faces({ samples: given, rate, gender, count, others }) {
   };
   const samples = atOurRate(given, rate);
   lap("resample");
-  const voiced = voicedOf(samples, hearingGain(samples), detector);
+  const kept = await detected(samples, detector, judged);
+  const voiced = joined(samples, kept);
   lap("vad");
 
-  const size = noiseSize();
+  const size = manifest.noise_size;
   const rows = Array.from({ length: count }, (_, i) =>
     Array.from({ length: size }, () => (i === 0 && !others ? 0 : normal())),
   );
   const asked = gender === "auto" ? 0 : manifest.generators[gender];
   const made = isSome(voiced) ? await run(voiced, asked, rows) : null;
   lap("model");
-  const verdicts = [];
-  if (made) {
-    verdicts.push(
-      verdictOf({ speech_probability: made.speech_probability.data[0], sounds: [...made.sounds.data] }, manifest.sounds),
-    );
-  }
+  const said = [made ? [made] : [], []];
   // Less than a second is thin ground, so the recording itself is looked at too.
-  if (!isEnough(voiced)) verdicts.push(await judged(lookedAt(samples)));
-  const best = verdicts.filter(Boolean).sort((a, b) => b.probability - a.probability)[0] ?? null;
-  const found = measure(samples, voiced, best);
+  if (!isEnough(voiced)) for (const piece of lookedAt(samples)) said[1].push(await judged(piece));
+  const verdicts = said.filter((each) => each.length).map((each) => verdictOf(each, manifest.sounds));
+  const best = verdicts.sort((a, b) => b.probability - a.probability)[0] ?? null;
+  const found = measure(samples, kept, made?.speech.data ?? [], best);
   const refusal = refusalOf(found, manifest.least_speech_seconds);
   if (refusal) throw Object.assign(new Error(refusal.code), refusal);
   lap("quality");
@@ -160,6 +150,7 @@ function factsOf(found, made, generator, asked) {
     threads: threadsHere(),
     speech_seconds: found.speech,
     level_dbfs: found.level,
+    snr_db: found.snr,
     gender,
     male_probability: male,
     generator,
