@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, help="to choose (default: as the pack says)")
     given = parser.parse_args()
     people = speakers(Path(os.environ["S2F_DATA"]))
-    models = tuple(Speech2Face(device="cpu", threads=1, all_windows=every) for every in (True, False))
+    models = tuple(Speech2Face(device="cpu", variant=None, threads=1, all_windows=every) for every in (True, False))
     models[1].windows = given.windows or models[1].windows
     for model in models:
         model.infer(Path(__file__).resolve().parent.parent / "examples" / "male.wav", gender="general")  # warm

@@ -264,7 +264,7 @@ def judge(data: bytes, pack: Pack, clips: list[Float32s], generator: str = "auto
     Raises:
         ParityError: a face below 40 dB, an embedding below a cosine of 0.9999, or another generator.
     """
-    model = Speech2Face(pack.folder, device="cpu")
+    model = Speech2Face(pack.folder, device="cpu", variant=None)
     session = open_session(data)
     cosines, ratios, differences = [], [], []
     for number, clip in enumerate(clips):
