@@ -104,8 +104,8 @@ PackOption = Annotated[Path | None, typer.Option(help="Folder of a pack (default
 VariantOption = Annotated[
     Variant,
     typer.Option(
-        help="Variant of the pack: int8 computes with 8-bit numbers, light has a smaller voice network; the pack itself "
-        "is called by its weights. auto is int8 on processors with VNNI or its like, else the pack itself."
+        help="Variant of the pack: int8 computes with 8-bit numbers, light has a smaller voice network; the pack "
+        "itself is named by its weights. auto is int8 on processors with VNNI or its like, else the pack itself."
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="auto uses CUDA where available; cuda fails without it.")]

@@ -216,7 +216,7 @@ def test_a_variant_that_is_no_faster_is_not_advised(ms: float) -> None:
 
 
 def test_where_infer_takes_int8_the_pack_itself_is_told_beside_it() -> None:
-    usual = [replace(each, variant="int8") for each in (ONE, TWO, THREADS, PROCESSES)]
+    usual = [replace(each, variant="int8") for each in (ONE, TWO, PROCESSES)]
     itself = [measured(ONE, 200.0), measured(PROCESSES, rate=5.0)]
     found = advice([measured(choice) for choice in usual] + itself, False)
     assert [each.options for each in found[:2]] == [["--threads", "1"], ["--threads", "1", "--jobs", "2"]]
