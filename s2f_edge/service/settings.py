@@ -31,7 +31,11 @@ class Settings:
     port: Annotated[int, Help("Port to listen on; 0 chooses a free one.", min=0, max=65535)] = 8000
     pack: Annotated[Path | None, Help("Folder of a model pack (default: the installed one).")] = None
     variant: Annotated[
-        str, Help(f"Variant of the pack: {either(('auto', *VARIANTS))}; auto goes by the processor.")
+        str,
+        Help(
+            f"Variant of the pack: {either(('auto', *VARIANTS))}; auto goes by the processor, and is the pack itself with "
+            "on_device."
+        ),
     ] = "auto"
     device: Annotated[str, Help(f"Device: {either(DEVICES)}.")] = "auto"
     all_windows: Annotated[
