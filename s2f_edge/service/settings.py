@@ -33,8 +33,8 @@ class Settings:
     variant: Annotated[
         str,
         Help(
-            f"Variant of the pack: {either(('auto', *VARIANTS))}; auto goes by the processor, and is the pack itself with "
-            "on_device."
+            f"Variant of the pack: {either(('auto', *VARIANTS))}; auto goes by the processor, and with on_device "
+            "is the pack itself."
         ),
     ] = "auto"
     device: Annotated[str, Help(f"Device: {either(DEVICES)}.")] = "auto"
