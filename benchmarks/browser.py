@@ -131,7 +131,7 @@ def without_detector() -> list[float]:
     from s2f_edge.pack.pack import Pack
     from s2f_edge.terms import GENDERS
 
-    model, session, found = Speech2Face(device="cpu"), open_session(single_file(Pack.open())), []
+    model, session, found = Speech2Face(device="cpu", variant=None), open_session(single_file(Pack.open())), []
     for name in ("male", "female"):
         path = ROOT / "examples" / f"{name}.wav"
         result, samples = model.infer(path), soundfile.read(path, dtype="float32")[0]

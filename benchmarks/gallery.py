@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--talk", action="store_true", help="frames of the face that says it")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    store, model = Store.open(arguments.store), Speech2Face(arguments.pack, device="cpu")
+    store, model = Store.open(arguments.store), Speech2Face(arguments.pack, device="cpu", variant=None)
     rows = []
     for gender in ("f", "m"):
         voices = first_voices(store, arguments.source, gender)[: arguments.each]

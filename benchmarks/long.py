@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--examples", action="store_true", help="of the voices of examples/, without S2F_DATA")
     given = parser.parse_args()
     people = examples() if given.examples else speakers(Path(os.environ["S2F_DATA"]))
-    models = tuple(Speech2Face(device="cpu", threads=1, all_windows=every) for every in (True, False))
+    models = tuple(Speech2Face(device="cpu", variant=None, threads=1, all_windows=every) for every in (True, False))
     models[1].windows = given.windows or models[1].windows
     for model in models:
         model.infer(EXAMPLES / "male.wav", gender="general")  # warm

@@ -2,9 +2,9 @@
 
     python benchmarks/networks.py [--threads 1] [--repeats 40] [--compile]
 
-voice is the voice network, face the generator and the renderer, one after the other. The limit is the best rate of a
-product of two matrices in the same run. All are called in turn, so that a busy moment meets each; a figure is the
-median after a warm-up, with the least beside it. The last line is JSON.
+voice is the voice network, face the generator and the renderer, one after the other; int8 is that variant of ours. The
+limit is the best rate of a product of two matrices in the same run. All are called in turn, so that a busy moment meets
+each; a figure is the median after a warm-up, with the least beside it. The last line is JSON.
 torch runs modules of the pack's shapes, with other weights: that changes nothing of the time.
 """
 
@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_way import networks
 
 from s2f_edge import Speech2Face
-from s2f_edge.pack.network import Network, onnxruntime
+from s2f_edge.pack.network import onnxruntime
 from s2f_edge.pack.pack import Pack
 
 SIDE = 768  # of the matrices whose product gives the limit
@@ -65,11 +65,14 @@ def main() -> None:
     voice, face = networks("default")
     modules = {"voice": voice, "face": face}
     size, random = pack.manifest.voice.embedding_size, np.random.default_rng(2)
-    heard = Network(pack, pack.manifest.voice.file, "cpu", given.threads)
-    model = Speech2Face(device="cpu", threads=given.threads)
-    ours: dict[str, Callable[[np.ndarray], object]] = {
-        "voice": lambda x: heard.run({"features": x}),
-        "face": lambda x: model.generate(x, "general"),
+    models = {
+        "ours": Speech2Face(device="cpu", threads=given.threads, variant=None),
+        "int8": Speech2Face(device="cpu", threads=given.threads, variant="int8"),
+    }
+    heard = {way: model.network(pack.manifest.voice.file) for way, model in models.items()}
+    ours: dict[str, Callable[[str, np.ndarray], object]] = {
+        "voice": lambda way, x: heard[way].run({"features": x}),
+        "face": lambda way, x: models[way].generate(x, "general"),
     }
     calls: dict[str, Callable[[], object]] = {"limit": product(given.threads)}
     flops = {"limit": 2.0 * SIDE**3}
@@ -82,7 +85,7 @@ def main() -> None:
             tensor = torch.from_numpy(x)
             key = f"{kind} x{batch}"
             flops[key] = operations(module, tensor)
-            calls[f"{key}, ours"] = lambda call=call, x=x: call(x)
+            calls |= {f"{key}, {way}": lambda call=call, way=way, x=x: call(way, x) for way in models}
             calls[f"{key}, torch"] = lambda module=module, tensor=tensor: module(tensor)
             if compiled is not None:
                 calls[f"{key}, torch.compile"] = lambda compiled=compiled, tensor=tensor: compiled(tensor)

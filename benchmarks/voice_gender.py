@@ -112,7 +112,7 @@ def main() -> None:
     if given.labels:
         with given.labels.open(newline="") as file:
             labels = {row["clip"]: row["gender"] == "m" for row in csv.DictReader(file) if row["gender"]}
-    model = Speech2Face(given.pack, device="cpu")
+    model = Speech2Face(given.pack, device="cpu", variant=None)
     clips = chosen(Path(os.environ["S2F_DATA"]), labels)
     found: dict[tuple[str, str], list[tuple[Clip, Voice | None]]] = {}
     for seed, (clip, sound) in enumerate(s2f_data.sounds(clips)):

@@ -66,7 +66,7 @@ def add_talk(folder: Path, runs: list[Path]) -> dict[str, Any]:
                 manifest["variant"]["of"] = Pack.open(new).sha256
             (place / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         for each in every_variant(new):
-            Speech2Face(each.folder, device="cpu").load(talk=True)  # loads as a user would load it
+            Speech2Face(each.folder, device="cpu", variant=None).load(talk=True)  # loads as a user would load it
     return entries
 
 

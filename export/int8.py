@@ -2,7 +2,8 @@
 
 The 2-D network at the beginning and most products that follow a norm compute with 8-bit numbers; the rest, a sixth of
 the work, stays in float32: what weighs channels, what has several taps over time, and what ends each block of layers.
-All is written as QuantizeLinear and DequantizeLinear, which any runtime reads; those with kernels for it fuse them.
+All is written as QuantizeLinear and DequantizeLinear, which onnxruntime then fuses into one node each, as it would at
+every load, for as long as all else takes there. Other runtimes do not know its FusedConv.
 
 Four things keep it accurate:
 
@@ -17,8 +18,10 @@ Four things keep it accurate:
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,7 @@ from export.float16 import weights_as_float16
 from export.int8_rounding import STEPS, expected_error, steps_of
 from export.verify import open_session
 from s2f_edge.hearing.features import Float32s
+from s2f_edge.pack.network import onnxruntime
 
 CALLED_WITH = 8  # windows
 MOVED_BY = 64  # windows that biases are corrected on
@@ -57,7 +61,24 @@ def quantised(data: bytes, windows: Float32s) -> bytes:
     network.correct(windows[np.linspace(0, len(windows) - 1, min(MOVED_BY, len(windows))).astype(int)])
     model = network.model(rounded=True)
     onnx.checker.check_model(model)
-    return weights_as_float16(model.SerializeToString())
+    return weights_as_float16(_fused(model.SerializeToString()))
+
+
+def _fused(data: bytes) -> bytes:
+    """The graph after those of onnxruntime's rewritings that are the same for all processors."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.onnx"
+        options = onnxruntime().SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime().GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(made)
+        onnxruntime().InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        model = onnx.load(made)
+    kept = [each for each in model.opset_import if each.domain in {node.domain for node in model.graph.node}]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    fused: bytes = model.SerializeToString()
+    return fused
 
 
 class _Network:

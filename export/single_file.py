@@ -300,7 +300,7 @@ def judge(
     Raises:
         ParityError: a face below 40 dB, an embedding below that cosine, or another generator.
     """
-    model = Speech2Face(pack.folder, device="cpu")
+    model = Speech2Face(pack.folder, device="cpu", variant=None)
     session = open_session(data)
     draws = open_session(renderer) if renderer else None
     cosines, ratios, differences = [], [], []

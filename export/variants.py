@@ -173,7 +173,7 @@ def _renderer(
     pack: Pack, data: bytes, calibrating: list[Speech], judging: list[Speech]
 ) -> tuple[bytes, dict[str, Any]]:
     """The renderer of an int8 variant, and how near one of 8 bits is: it is taken if it is near enough."""
-    model = Speech2Face(pack.folder, device="cpu")
+    model = Speech2Face(pack.folder, device="cpu", variant=None)
     with_8_bits = quantised_renderer(data, _appearances(model, calibrating))
     found = psnr_db(with_8_bits, data, _appearances(model, judging))
     near = min(found) >= LEAST_PSNR_DB
@@ -242,7 +242,7 @@ def librispeech(root: Path) -> dict[str, bytes]:
 
 def compared(pack: Path, variant: Path, speech: list[Speech]) -> dict[str, Any]:
     """How near the variant's embeddings, faces and genders are to the pack's."""
-    models = [Speech2Face(folder, device="cpu") for folder in (pack, variant)]
+    models = [Speech2Face(folder, device="cpu", variant=None) for folder in (pack, variant)]
     generators = models[0].pack.manifest.generators
     generator = "general" if "general" in generators else next(iter(generators))
     cosines, ratios, same = [], [], 0

@@ -74,7 +74,7 @@ class Inspection:
 
 
 def listen(
-    source: audio.Source, pack: Path | None = None, sample_rate: int | None = None, variant: str | None = None
+    source: audio.Source, pack: Path | None = None, sample_rate: int | None = None, variant: str | None = "auto"
 ) -> Inspection:
     """Measures a recording of any sound, in one pass.
 

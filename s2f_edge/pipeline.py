@@ -17,7 +17,7 @@ from s2f_edge.hearing import audio, quality
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
 from s2f_edge.listening import Listener
-from s2f_edge.pack.network import Network
+from s2f_edge.pack.network import Network, settled_variant
 from s2f_edge.pack.networks import Networks
 from s2f_edge.pack.pack import Pack
 from s2f_edge.picture import Pixels
@@ -40,7 +40,8 @@ class Speech2Face:
         pack: folder of a model pack; None takes the default pack.
         device: `auto` takes CUDA where it is there, `cpu`, or `cuda`, which raises without it.
         threads: of one network call; None leaves the choice to onnxruntime.
-        variant: light (a smaller voice network), int8, float16 or float32, if the pack has it; None: the pack itself.
+        variant: light (a smaller voice network), int8, float16 or float32, if the pack has it; None: the pack itself;
+            auto: int8 on processors with VNNI or its like, see `settled_variant`.
         all_windows: the voice network hears all of a long recording; otherwise as many windows as the manifest says.
 
     Attributes:
@@ -56,10 +57,10 @@ class Speech2Face:
         pack: Any = None,
         device: str = "auto",
         threads: int | None = None,
-        variant: str | None = None,
+        variant: str | None = "auto",
         all_windows: bool = False,
     ) -> None:
-        self.pack = Pack.open(pack, variant)
+        self.pack = Pack.open(pack, settled_variant(pack, variant, device))
         self.device = device
         self.windows = None if all_windows else self.pack.manifest.voice.windows
         self._networks = Networks(self.pack, device, threads)
@@ -69,6 +70,11 @@ class Speech2Face:
     @property
     def pack_name(self) -> str:
         return f"{self.pack.manifest.name} {self.pack.manifest.version}"
+
+    @property
+    def variant(self) -> str:
+        """The variant that runs, by the name of its weights; the pack itself has one too."""
+        return self.pack.manifest.weights
 
     @property
     def provider(self) -> str:
@@ -247,8 +253,8 @@ class Speech2Face:
                 made = self.render(appearance)
         provider = self.network(manifest.renderer or manifest.generators[chosen]).provider
         return FaceResult(
-            made, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256, provider,
-            {**clock.ms, "total": sum(clock.ms.values())},
+            made, voice, chosen, gender, seed, (*voice.warnings, *notes), self.pack_name, self.pack.sha256,
+            self.variant, provider, {**clock.ms, "total": sum(clock.ms.values())},
         )  # fmt: skip
 
     def appearance(

@@ -91,6 +91,7 @@ class FaceResult:
         seed: what the candidates were drawn with.
         warnings: about the recording and the choice of the generator.
         pack, pack_sha256: name and version of the pack, sha256 of its manifest.
+        variant: of the pack; `Speech2Face(variant=...)` makes the same faces on other machines.
         provider: the execution provider that drew the faces.
         timings_ms: milliseconds by stage, and `total`.
     """
@@ -103,6 +104,7 @@ class FaceResult:
     warnings: tuple[QualityWarning, ...]
     pack: str
     pack_sha256: str
+    variant: str
     provider: str
     timings_ms: dict[str, float] = field(repr=False)
 
@@ -184,6 +186,7 @@ class FaceResult:
             "timings_ms": {stage: round(ms, 2) for stage, ms in self.timings_ms.items()},
             "pack": self.pack,
             "pack_sha256": self.pack_sha256,
+            "variant": self.variant,
             "provider": self.provider,
             "notice": self.provenance.notice,
         }

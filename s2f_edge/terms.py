@@ -7,13 +7,14 @@ from typing import Literal, get_args
 Generator = Literal["general", "male", "female"]
 Gender = Literal["auto", Generator]  # which generator: auto goes by the voice
 Device = Literal["auto", "cpu", "cuda"]
-Variant = Literal["float32", "float16", "int8", "light"]  # light: a smaller voice network, its weights float16
+Weights = Literal["float32", "float16", "int8", "light"]  # light: a smaller voice network, its weights float16
+Variant = Literal["auto", Weights]  # of a pack: auto goes by the processor
 
 # Watermarks, sealed addresses and single files have generators as numbers: places in these.
 GENERATORS: tuple[Generator, ...] = get_args(Generator)
 GENDERS: tuple[Gender, ...] = get_args(Gender)
 DEVICES: tuple[Device, ...] = get_args(Device)
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
+VARIANTS: tuple[Weights, ...] = get_args(Weights)
 
 MAX_SAMPLES = 64
 MIN_SIZE, MAX_SIZE = 16, 4096  # width and height of a face, in pixels

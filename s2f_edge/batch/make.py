@@ -231,6 +231,7 @@ COLUMNS = {
     "level_dbfs": float,
     "seed": int,
     "pack": str,
+    "variant": str,
     "provider": str,
 }
 

@@ -19,14 +19,15 @@ class Advice:
 
 
 def advice(found: list[Measured], cuda: bool) -> list[Advice]:
-    """Recommended options, by speed; within 5 % the cheaper one: CPU, fewer threads, less memory, no variant.
+    """Recommended options, by speed; within 5 % the cheaper one: CPU, fewer threads, less memory, the variant
+    that `infer` takes.
 
     Args:
-        found: at least one for one face at a time, one for many recordings, and for each variant of the pack the same
-            choice without it.
+        found: at least one for one face at a time, one for many recordings, the first with that variant; and for each
+            other variant, or the pack itself, the same choice with that.
         cuda: whether `infer` would take CUDA unless it is told otherwise.
     """
-    plain = [m for m in found if m.choice.variant is None]
+    plain = [m for m in found if m.choice.variant == found[0].choice.variant or m.choice.device == "cuda"]
     one = _best([m for m in plain if not m.choice.many])
     many = _best([m for m in plain if m.choice.many])
     memory = f", {many.peak_mib:.0f} MiB" if many.peak_mib else ""
@@ -65,11 +66,12 @@ def _device(device: str, cuda: bool) -> list[str]:
 
 
 def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
-    """How fast each variant is beside the pack as it is, with the same threads and processes."""
-    plain = {m.choice: m for m in found}
-    for variant in dict.fromkeys(m.choice.variant for m in found if m.choice.variant):
-        ours = [m for m in found if m.choice.variant == variant]
-        others = [plain[replace(m.choice, variant=None)] for m in ours]
+    """How fast each other variant is beside the one that `infer` takes, with the same threads and processes."""
+    usual, on_cpu = found[0].choice.variant, {m.choice: m for m in found if m.choice.device == "cpu"}
+    for variant in dict.fromkeys(choice.variant for choice in on_cpu if choice.variant != usual):
+        ours = [m for m in on_cpu.values() if m.choice.variant == variant]
+        others = [on_cpu[replace(m.choice, variant=usual)] for m in ours]
+        name = ours[0].precision
         times = [
             m.faces_per_s / other.faces_per_s if m.choice.many else other.ms[1] / m.ms[1]
             for m, other in zip(ours, others, strict=True)
@@ -77,10 +79,10 @@ def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
         said = ", ".join(f"{t:.2f} ({in_words(m.choice)})" for t, m in zip(times, ours, strict=True))
         sizes = f"{ours[0].pack_mb:.1f} MB instead of {others[0].pack_mb:.1f} ({others[0].precision})"
         if max(times) > 1.0 + TIE:
-            text = f"{variant}, {sizes}, makes faces near those (see `s2f-edge pack show`), so many times as fast"
-            yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--variant", variant])
+            text = f"{name}, {sizes}, makes faces near those (see `s2f-edge pack show`), so many times as fast"
+            yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--variant", name])
         else:
-            yield Advice(f"{variant}, {sizes}, is no faster on this machine: {said} times.", [])
+            yield Advice(f"{name}, {sizes}, is no faster on this machine: {said} times.", [])
 
 
 def in_words(choice: Choice) -> str:

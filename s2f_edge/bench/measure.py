@@ -25,8 +25,9 @@ from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_edge.hearing.gain import SpeechStream
 from s2f_edge.interrupts import started_apart
-from s2f_edge.pack.network import chosen_providers, onnxruntime
+from s2f_edge.pack.network import chosen_providers, onnxruntime, settled_variant
 from s2f_edge.pack.pack import Pack, variants
+from s2f_edge.pack.processor import PRODUCTS, instructions
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.processes import threads_limited
 
@@ -85,7 +86,7 @@ def has_cuda() -> bool:
 
 
 def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
-    """The configurations to measure on a machine.
+    """The configurations to measure on a machine: first those of the variant that `infer` takes on its processor.
 
     Raises:
         DeviceError: cuda is asked for and is not there.
@@ -96,10 +97,12 @@ def choices(pack: Pack, device: str, cores: int) -> list[Choice]:
         chosen_providers(device)  # raises where it is not there
         return on_gpu
     some = sorted({1, cores, *(2**n for n in range(1, cores.bit_length()) if 2**n < cores)})
-    found = [Choice(False, 1, threads) for threads in some]
-    found += [Choice(True, 1, cores), *([Choice(True, cores, 1)] if cores > 1 else [])]
-    for variant in variants(pack.folder):
-        if variant != pack.manifest.weights:
+    usual = settled_variant(pack.folder, "auto", "cpu")
+    found = [Choice(False, 1, threads, "cpu", usual) for threads in some]
+    found += [Choice(True, 1, cores, "cpu", usual), *([Choice(True, cores, 1, "cpu", usual)] if cores > 1 else [])]
+    for name in variants(pack.folder):
+        variant = None if name == pack.manifest.weights else name
+        if variant != usual:
             Pack.open(pack.folder, variant)
             found += [Choice(False, 1, threads, "cpu", variant) for threads in sorted({1, cores})]
             found.append(Choice(True, cores, 1, "cpu", variant))
@@ -236,13 +239,10 @@ def machine_facts() -> dict[str, str | int | None]:
     said = Path("/proc/cpuinfo").read_text("utf-8", "replace") if Path("/proc/cpuinfo").exists() else ""
     lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
     about = {name.strip(): value.strip() for name, value in lines.items()}
-    flags = about.get("flags", "").split()
     return {
         "processor": about.get("model name") or platform.processor(),
         "architecture": platform.machine(),
-        "instructions": next(
-            (flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2") if flag in flags), ""
-        ),
+        "instructions": next((each for each in (*PRODUCTS, "avx512bw", "avx2") if each in instructions()), ""),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -113,9 +113,13 @@ def run(
         S2FError: the run cannot begin, or cannot go on.
     """
     from s2f_edge.batch.table import Table
+    from s2f_edge.pack.network import settled_variant
     from s2f_edge.pack.pack import Pack
 
-    options = replace(options, pack_sha256=Pack.open(options.pack, options.variant).sha256)
+    # Machines of a cluster differ, and one that starts a run may have no work in it: they take the pack itself.
+    apart = many.engine == opt.Engine.ray and options.variant == "auto"
+    variant = None if apart else settled_variant(options.pack, options.variant, options.device)
+    options = replace(options, variant=variant, pack_sha256=Pack.open(options.pack, variant).sha256)
     with contextlib.ExitStack() as opened:
         table = opened.enter_context(Table(many.table, options.settings())) if many.table else None
         left, failed = _begin(jobs, options, many, table, skipped or {})

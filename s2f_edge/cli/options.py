@@ -110,10 +110,10 @@ TrustOption = Annotated[
 ]
 PackOption = Annotated[Path | None, typer.Option(help="Folder of a pack (default: the installed one).")]
 VariantOption = Annotated[
-    Variant | None,
+    Variant,
     typer.Option(
-        help="Variant of the pack: light has a smaller voice network, int8 and float16 smaller weights (default: the "
-        "pack as it is)."
+        help="Variant of the pack: int8 computes with 8-bit numbers, light has a smaller voice network; the pack "
+        "itself is named by its weights. auto is int8 on processors with VNNI or its like, else the pack itself."
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="auto uses CUDA where available; cuda fails without it.")]
@@ -192,7 +192,8 @@ def infer_lines(facts: Facts) -> list[str]:
     rows = [
         f"{facts['file']} -> {where}",
         f"  {facts['speech_seconds']:.1f} s of speech in {facts['heard_seconds']:.1f} s; {_voice(facts)}; "
-        f"{facts['generator']} generator; {facts['timings_ms']['total']:.0f} ms on {facts['provider']}",
+        f"{facts['generator']} generator; {facts['timings_ms']['total']:.0f} ms on {facts['provider']}, "
+        f"{facts['variant']}",
     ]
     if facts["samples"] > 1:
         rows.append(f"  {facts['samples']} candidates, seed {facts['seed']}")
@@ -232,6 +233,7 @@ def embed_facts(voice: Voice, model: Speech2Face) -> Facts:
         **{name: known[name] for name in ("speech_seconds", "gender", "male_probability", "warnings")},
         "pack": model.pack_name,
         "pack_sha256": model.pack.sha256,
+        "variant": model.variant,
         "provider": voice.provider,
     }
 

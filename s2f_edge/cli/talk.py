@@ -74,7 +74,7 @@ def add_to(app: typer.Typer, console: Callable[[bool, bool, bool], Any]) -> None
         c2pa_certificate: opt.CertificateOption = None,
         c2pa_key: opt.KeyOption = None,
         pack: opt.PackOption = None,
-        variant: opt.VariantOption = None,
+        variant: opt.VariantOption = "auto",
         device: opt.DeviceOption = "auto",
         threads: opt.ThreadsOption = None,
         denoise: opt.DenoiseOption = False,

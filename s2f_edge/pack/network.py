@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from s2f_edge.errors import DeviceError, OutOfResourcesError, PackIntegrityError, RuntimeSetupError, UsageError
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.pack.manifest import NetworkFile
-from s2f_edge.pack.pack import Pack
+from s2f_edge.pack.pack import Pack, default_folder, variants_inside
+from s2f_edge.pack.processor import multiplies_8_bits
 from s2f_edge.pack.roles import TensorInfo, listed
 from s2f_edge.terms import DEVICES
 
@@ -89,6 +90,23 @@ def chosen_providers(device: str) -> list[str]:
             "Install 's2f-edge[gpu]' in place of 's2f-edge[cpu]', or use --device cpu."
         )
     return [_PROVIDERS["cpu"]]
+
+
+def settled_variant(pack: str | Path | None, variant: str | None, device: str) -> str | None:
+    """The variant of a pack that `auto` stands for; another is given as it is.
+
+    It is int8 where the pack has that, the processor has instructions for products of 8 bits, and no GPU does the
+    work; otherwise None, the pack itself.
+
+    Raises:
+        UsageError, DeviceError: see `chosen_providers`.
+    """
+    if variant != "auto":
+        return variant
+    folder = default_folder() if pack is None else Path(pack)
+    if "int8" not in variants_inside(folder) or not multiplies_8_bits():
+        return None
+    return "int8" if chosen_providers(device)[0] == _PROVIDERS["cpu"] else None
 
 
 class Network:

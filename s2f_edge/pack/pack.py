@@ -59,7 +59,8 @@ class Pack:
         if found.manifest.weights != variant or said is None or said.of != pack.sha256:
             raise PackIntegrityError(
                 f"{found.folder} is not the variant {variant} of this pack: it belongs to another pack, or the pack "
-                "has changed since. Make it again with `python -m export.variants`."
+                "has changed since. Make it again with `python -m export.variants`, or take the pack itself: --variant "
+                f"{pack.manifest.weights}."
             )
         return found
 

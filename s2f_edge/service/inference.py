@@ -85,9 +85,9 @@ class InferenceService:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.model = Speech2Face(
-            settings.pack, settings.device, settings.threads, settings.variant, settings.all_windows
-        )
+        # Pages that make faces themselves have the networks of the pack itself.
+        variant = None if settings.on_device and settings.variant == "auto" else settings.variant
+        self.model = Speech2Face(settings.pack, settings.device, settings.threads, variant, settings.all_windows)
         self.model.load(talk=bool(settings.talk_seconds))
         self._credentials = credentials.chosen(settings.c2pa_certificate, settings.c2pa_key)
         self.admission = Admission(settings.slots, settings.queue)

@@ -213,6 +213,7 @@ def info(state: State) -> schemas.Info:
         version=__version__,
         pack=model.pack_name,
         pack_sha256=model.pack.sha256,
+        variant=model.variant,
         generators=list(model.pack.manifest.generators),
         face_size=model.face_size,
         limits=schemas.Limits(

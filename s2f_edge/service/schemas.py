@@ -195,6 +195,7 @@ class Info(BaseModel):
     version: str
     pack: str
     pack_sha256: str
+    variant: str = Field(description="Of the pack, by the name of its weights.")
     generators: list[str]
     face_size: int = Field(
         description="Side in pixels of the faces that the pack makes; other sizes are resized from it."

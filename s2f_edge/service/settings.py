@@ -30,9 +30,13 @@ class Settings:
     host: Annotated[str, Help("Address to listen on; 0.0.0.0 is every address of the machine.")] = "127.0.0.1"
     port: Annotated[int, Help("Port to listen on; 0 chooses a free one.", min=0, max=65535)] = 8000
     pack: Annotated[Path | None, Help("Folder of a model pack (default: the installed one).")] = None
-    variant: Annotated[str | None, Help(f"Variant of the pack: {either(VARIANTS)} (default: the pack as it is).")] = (
-        None
-    )
+    variant: Annotated[
+        str,
+        Help(
+            f"Variant of the pack: {either(('auto', *VARIANTS))}; auto goes by the processor, and with on_device "
+            "is the pack itself."
+        ),
+    ] = "auto"
     device: Annotated[str, Help(f"Device: {either(DEVICES)}.")] = "auto"
     all_windows: Annotated[
         bool, Help("Let the voice network hear all of a long recording, not only as many windows as the pack says.")

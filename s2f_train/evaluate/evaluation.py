@@ -126,7 +126,7 @@ class _Run:
         photographs: Photographs | None,
     ):
         self.settings, self.judges, self.store, self.photographs = settings, judges, store, photographs
-        self.models = {name: Speech2Face(folder, device="cpu") for name, folder in settings.packs.items()}
+        self.models = {name: Speech2Face(folder, device="cpu", variant=None) for name, folder in settings.packs.items()}
         self.warnings: list[str] = []
         self.refused: dict[str, dict[str, int]] = {}
         self.subjects, systems = self._common(subjects, self._systems(subjects.voices))

@@ -103,7 +103,7 @@ def evaluate_talk(
         sections.append(Section(f"Motion of {name}", NOTE, tables))
         if pack.manifest.animator:
             seen = [sample for samples in groups.values() for sample in samples]
-            sections.append(picture_section(name, Speech2Face(folder), store, seen, recogniser))
+            sections.append(picture_section(name, Speech2Face(folder, variant=None), store, seen, recogniser))
         facts["packs"][name] = {"pack": pack.sha256, "fit": told, "ridge learnt from": f"{RIDGE_SECONDS:.0f} s"}
     return Evaluation(f"Motion of {', '.join(packs)}", summary, facts, warnings, sections), _csv(trials)
 

@@ -262,7 +262,7 @@ def _systems(settings: StudySettings, planned: StudyPlan) -> tuple[list[System],
     shown += [of_view(planned.store, view, voices) for view in settings.references]
     there = np.logical_and.reduce([np.ones(len(voices), bool), *(system.there for system in shown)])
     heard_first = planned.alternating([i for i in planned.order if there[i]])[: round(SPARE * settings.voices) + 8]
-    models = {name: Speech2Face(folder, device="cpu") for name, folder in settings.packs.items()}
+    models = {name: Speech2Face(folder, device="cpu", variant=None) for name, folder in settings.packs.items()}
     made: list[System] = []
     facts: dict[str, Any] = {}
     for name, model in models.items():

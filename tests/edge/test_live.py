@@ -33,7 +33,7 @@ def speech(examples: Path) -> Float32s:
 
 @pytest.fixture(scope="module")
 def default_model() -> Speech2Face:
-    return Speech2Face(device="cpu")
+    return Speech2Face(device="cpu", variant=None)
 
 
 def cut(samples: Float32s, sizes: list[int]) -> list[Float32s]:
@@ -79,6 +79,15 @@ def test_at_its_end_it_is_the_whole_clip(
     assert end.quality.kind == whole.quality.kind
     assert end.quality.snr_db == pytest.approx(whole.quality.snr_db, abs=1e-3)
     assert end.male_probability == pytest.approx(whole.male_probability, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_with_8_bits_it_ends_very_near_the_whole_clip(speech: Float32s) -> None:
+    """What differs in the last bit is now and then rounded to another step of 256."""
+    model, samples = Speech2Face(device="cpu", variant="int8"), speech[: 13 * SAMPLE_RATE]
+    whole = model.embed(samples, SAMPLE_RATE)
+    end = looked_at(model, cut(samples, [CHUNK])).voice(final=True)
+    assert float(end.embedding @ whole.embedding) > 0.9999
 
 
 @pytest.mark.parametrize("features", FRONT_ENDS)

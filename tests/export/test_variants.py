@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import statistics
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,9 @@ def test_int8_is_near_and_says_how_near(with_int8: Path, clips: Path) -> None:
     model = onnx.load(with_int8 / "int8" / "voice.onnx")
     stored = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4]
     assert len(stored) == 11 + 5  # of the 2-D network, and of the layers
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert kinds["QLinearConv"] == len(stored), "loading has nothing to fuse"
+    assert {each.domain for each in model.opset_import} == {"", "com.microsoft"}
     assert sorted(path.name for path in with_int8.iterdir() if path.is_dir()) == ["int8"]
     assert not list(with_int8.glob(".*"))
     for name in ("generator_general.onnx",):

@@ -91,8 +91,10 @@ def start_server() -> Callable[..., Server]:
 
 @pytest.fixture(scope="session")
 def live_server() -> Iterator[Server]:
-    """The default pack, with settings as they are; shared by tests that change nothing in it."""
-    server = start()
+    """The default pack itself, on every processor; shared by tests that change nothing in it."""
+    from s2f_edge.pack.pack import Pack
+
+    server = start("--variant", Pack.open().manifest.weights)
     yield server
     server.stop()
 

@@ -39,7 +39,7 @@ def post(client: httpx.Client, to: str, data: bytes, **fields: Any) -> httpx.Res
 
 @pytest.fixture(scope="module")
 def model() -> Speech2Face:
-    return Speech2Face(device="cpu")
+    return Speech2Face(device="cpu", variant=None)
 
 
 # -------------------------------------------------------------------------------- faces

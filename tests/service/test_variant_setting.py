@@ -14,6 +14,7 @@ pytest.importorskip("fastapi", reason="fastapi is not installed; it is in the ex
 
 from s2f_edge.cli.main import app
 from s2f_edge.errors import PackNotFoundError
+from s2f_edge.pack import network
 from s2f_edge.pack.pack import Pack
 from s2f_edge.service import app as service
 from s2f_edge.service.inference import InferenceService
@@ -29,7 +30,25 @@ def test_the_flag_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CliRunner().invoke(app, ["serve"]).exit_code == 0
     monkeypatch.delenv("S2F_SERVE_VARIANT")
     assert CliRunner().invoke(app, ["serve"]).exit_code == 0
-    assert [settings.variant for settings in found] == ["int8", "float32", None]
+    assert [settings.variant for settings in found] == ["int8", "float32", "auto"]
+
+
+def test_auto_is_the_processors_choice_and_the_pack_itself_beside_pages_that_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = make_pack(tmp_path / "pack")
+    add_variant(pack)
+    monkeypatch.setattr(network, "multiplies_8_bits", lambda: True)
+    wanted = {
+        Settings(pack=pack, concurrency=1): "int8",
+        Settings(pack=pack, concurrency=1, on_device=tmp_path): "float32",
+        Settings(pack=pack, concurrency=1, on_device=tmp_path, variant="int8"): "int8",
+    }
+    for settings, variant in wanted.items():
+        engine = InferenceService(settings, Metrics())
+        engine.close()
+        assert engine.model.variant == variant
+        assert engine.model.pack == Pack.open(pack, variant)
 
 
 def test_the_service_hears_as_many_windows_as_it_is_told(tmp_path: Path) -> None:

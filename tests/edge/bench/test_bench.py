@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from s2f_edge.cores import cores as usable
 from s2f_edge.errors import DeviceError, PackIntegrityError, TooLittleSpeechError, WorkerError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.vad import find_speech
+from s2f_edge.pack import network
 from s2f_edge.pack.pack import Pack, every_variant
 from tests.edge.cli import test_cli
 from tests.edge.pack import test_pack_variants
@@ -35,6 +37,12 @@ from tests.edge.pack import test_pack_variants
 ROOT = Path(__file__).resolve().parents[3]
 run = test_cli.run
 pack = test_pack_variants.pack
+
+
+@pytest.fixture(autouse=True)
+def no_products_of_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every machine `infer` takes the pack itself here, unless a test says otherwise."""
+    monkeypatch.setattr(network, "multiplies_8_bits", lambda: False)
 
 
 def test_the_recording_that_comes_along_is_speech() -> None:
@@ -206,6 +214,30 @@ def test_a_variant_that_is_no_faster_is_not_advised(ms: float) -> None:
     found = advice([measured(ONE), measured(PROCESSES), measured(INT8, ms)], False)
     assert "no faster" in found[2].text
     assert found[2].options == []
+
+
+def test_where_infer_takes_int8_the_pack_itself_is_told_beside_it() -> None:
+    usual = [replace(each, variant="int8") for each in (ONE, TWO, PROCESSES)]
+    itself = [measured(ONE, 200.0), measured(PROCESSES, rate=5.0)]
+    found = advice([measured(choice) for choice in usual] + itself, False)
+    assert [each.options for each in found[:2]] == [["--threads", "1"], ["--threads", "1", "--jobs", "2"]]
+    assert "100 ms" in found[0].text
+    assert found[2].text.startswith("float32, ")
+    assert "no faster on this machine: 0.50 (1 thread), 0.50 (2 x 1 thread)" in found[2].text
+    faster = advice([measured(choice) for choice in usual] + [measured(ONE, 50.0), measured(PROCESSES)], False)
+    assert faster[2].options == ["--variant", "float32"]
+    on_gpu = advice([*map(measured, usual), *itself, measured(Choice(False, 1, 1, "cuda"), 20.0)], True)
+    assert on_gpu[0].options == ["--device", "cuda"]
+
+
+@pytest.mark.parametrize("usual", ["int8", None])
+def test_what_infer_takes_is_measured_first(pack: Path, monkeypatch: pytest.MonkeyPatch, usual: str | None) -> None:
+    monkeypatch.setattr(network, "multiplies_8_bits", lambda: usual is not None)
+    found = choices(Pack.open(pack), "cpu", 4)
+    assert [c.threads for c in found if not c.many and c.variant == usual] == [1, 2, 4]
+    assert {(c.many, c.threads) for c in found if c.variant != usual} == {(False, 1), (False, 4), (True, 1)}
+    assert [c.variant for c in found] == sorted((c.variant for c in found), key=lambda each: each != usual)
+    assert {c.variant for c in found} == {"int8", None}
 
 
 def test_choices_double_threads_up_to_all(pack: Path) -> None:

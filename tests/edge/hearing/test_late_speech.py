@@ -69,7 +69,7 @@ PLACES = ("before", "between", "after")
 
 @pytest.fixture(scope="module")
 def model() -> Speech2Face:
-    return Speech2Face(device="cpu")
+    return Speech2Face(device="cpu", variant=None)
 
 
 @pytest.fixture(scope="module")

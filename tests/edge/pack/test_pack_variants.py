@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from s2f_edge import Speech2Face
+from s2f_edge.batch import engines
 from s2f_edge.batch.jobs import Job
 from s2f_edge.batch.make import Maker, Options
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
 from s2f_edge.inspection import listen
 from s2f_edge.marks.provenance import read_metadata
+from s2f_edge.pack import network
 from s2f_edge.pack.manifest import parse_manifest
 from s2f_edge.pack.pack import Pack, every_variant, variants
 from tests.edge.cli import test_cli
@@ -61,6 +63,13 @@ def pack(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(params=[True, False], ids=["8 bits", "none"])
+def with_8_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the processor has instructions for products of 8 bits."""
+    monkeypatch.setattr(network, "multiplies_8_bits", lambda: request.param)
+    return bool(request.param)
+
+
 def test_a_variant_is_the_pack_itself_or_the_folder_inside(pack: Path) -> None:
     assert Pack.open(pack).folder == Pack.open(pack, "float32").folder == pack
     found = Pack.open(pack, "int8")
@@ -103,7 +112,7 @@ def test_a_variant_of_something_else_is_refused(pack: Path, wrong: str) -> None:
     path.write_text(json.dumps(manifest))
     with pytest.raises(PackIntegrityError, match="int8 is not the variant int8 of this pack"):
         Speech2Face(pack, variant="int8")
-    Speech2Face(pack)
+    Speech2Face(pack, variant=None)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,45 @@ def test_a_wrong_manifest_is_refused(pack: Path, path: tuple[str, ...], value: A
     put(manifest, path, value)
     with pytest.raises(ManifestError, match=words):
         parse_manifest(json.dumps(manifest).encode())
+
+
+def test_auto_goes_by_the_processor(run, pack: Path, examples: Path, tiny_pack: Path, with_8_bits: bool) -> None:
+    clip, taken = examples / "male.wav", "int8" if with_8_bits else "float32"
+    result = Speech2Face(pack, "cpu").infer(clip, gender="general")
+    assert result.variant == result.to_dict()["variant"] == taken
+    assert result.pack_sha256 == Pack.open(pack, taken).sha256
+    assert (result.face == Speech2Face(pack, "cpu", variant=taken).infer(clip, gender="general").face).all()
+    for words, wanted in (((), taken), (("--variant", "float32"), "float32"), (("--variant", "auto"), taken)):
+        for command in ("infer", "embed"):
+            done = run(command, clip, "--pack", pack, "--json", "--overwrite", *words, pack=False)
+            assert json.loads(done.stdout)["variant"] == wanted
+    assert f"ExecutionProvider, {taken}" in run("infer", clip, "--pack", pack, "--overwrite", pack=False).stdout
+    assert Speech2Face(pack, "cpu", variant=None).variant == "float32"
+    assert Speech2Face(tiny_pack, "cpu").variant == "float32", "it has no other"
+    assert Speech2Face(pack / "int8", "cpu").variant == "int8"
+    (pack / "int8" / "voice.onnx").write_bytes(b"")
+    if with_8_bits:  # what is damaged is said, as of the pack itself
+        with pytest.raises(PackIntegrityError):
+            Speech2Face(pack, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "taken"),
+    [
+        ("auto", ["CUDAExecutionProvider", "CPUExecutionProvider"], None),
+        ("cuda", ["CUDAExecutionProvider", "CPUExecutionProvider"], None),
+        ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], "int8"),
+        ("auto", ["CPUExecutionProvider"], "int8"),
+    ],
+)
+def test_auto_takes_no_int8_to_a_gpu(
+    pack: Path, monkeypatch: pytest.MonkeyPatch, device: str, available: list[str], taken: str | None
+) -> None:
+    monkeypatch.setattr(network, "multiplies_8_bits", lambda: True)
+    monkeypatch.setattr(network.onnxruntime(), "get_available_providers", lambda: available)
+    assert network.settled_variant(pack, "auto", device) == taken
+    assert network.settled_variant(pack, "int8", device) == "int8"
+    assert network.settled_variant(pack, None, device) is None
 
 
 def test_faces_are_the_variants(pack: Path, examples: Path) -> None:
@@ -163,10 +211,34 @@ def test_a_table_of_many_has_the_variants_sha256(run, pack: Path, examples: Path
     assert [row["settings"]["pack_sha256"] for row in rows] == 2 * [Pack.open(pack, "int8").sha256]
     # another variant is another table
     again = run(
-        "infer", examples, "--out", "faces/", "--table", "rows.jsonl", "--resume", "--pack", pack, pack=False
+        "infer", examples, "--out", "faces/", "--table", "rows.jsonl", "--resume", "--pack", pack, "--variant",
+        "float32", pack=False,
     )  # fmt: skip
     assert again.exit_code == 2, again.output
     assert "pack_sha256" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_table_says_what_auto_took(run, pack: Path, examples: Path, tmp_path: Path, with_8_bits: bool) -> None:
+    words = ("infer", examples, "--out", "faces/", "--table", "rows.jsonl", "--pack", pack)
+    assert run(*words, "--jobs", 2, pack=False).exit_code == 0
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    taken = "int8" if with_8_bits else "float32"
+    assert [row["variant"] for row in rows] == [taken] * 2
+    assert [row["settings"]["pack_sha256"] for row in rows] == 2 * [Pack.open(pack, taken).sha256]
+    assert run(*words, "--resume", "--variant", taken, pack=False).exit_code == 0
+
+
+def test_machines_of_a_cluster_take_the_pack_itself(
+    run, pack: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "multiplies_8_bits", lambda: True)
+    given: list[Options] = []
+    monkeypatch.setattr(engines, "on_ray", lambda jobs, options, *_: given.append(options) or iter(()))
+    for words in ((), ("--variant", "int8")):
+        run("infer", examples, "--engine", "ray", "--pack", pack, "--out", "faces/", *words, pack=False)
+    assert [options.variant for options in given] == [None, "int8"]
+    assert [options.pack_sha256 for options in given] == [Pack.open(pack, name).sha256 for name in (None, "int8")]
 
 
 def test_a_maker_makes_what_how_says(pack: Path, examples: Path, tmp_path: Path) -> None:

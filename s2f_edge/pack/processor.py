@@ -1,0 +1,24 @@
+"""What the processor does with numbers of 8 bits. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# By the kernel's names, the widest first: instructions that multiply numbers of 8 bits and add the products.
+PRODUCTS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def instructions(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """The instructions of the processor, as Linux names them; none where the system does not say."""
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.exists() else []
+    except OSError:  # a sandbox
+        return frozenset()
+    said = (line.partition(":") for line in lines)
+    return frozenset(next((value.split() for name, _, value in said if name.strip() in ("flags", "Features")), []))
+
+
+def multiplies_8_bits() -> bool:
+    """Whether it has VNNI or its like; False where that is not known, as on Windows and macOS."""
+    return not instructions().isdisjoint(PRODUCTS)
