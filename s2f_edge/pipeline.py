@@ -359,17 +359,7 @@ class Speech2Face:
                 f"auto needs a general generator where the voice is {voice.gender}; the pack {self.pack_name} has only "
                 f"{', '.join(generators)}. Ask for one of them."
             )
-        if voice.male_probability is None:
-            code, note = "no-gender", "This pack cannot estimate the speaker's gender; auto took the general generator."
-        elif voice.gender == "unsure":
-            likely = "male" if voice.male_probability > 0.5 else "female"
-            share = max(voice.male_probability, 1 - voice.male_probability)
-            note = f"The voice's gender is unsure ({likely} with {share:.0%}); auto took the general generator."
-            code = "unsure-gender"
-        else:
-            note = f"The voice sounds {voice.gender}, and the pack has no such generator; auto took the general one."
-            code = "no-generator"
-        return "general", [QualityWarning(code, note)]
+        return "general", [voice.why_general()]
 
     def _appearance(self, embedding: Float32s, generator: str, samples: int, seed: int) -> Appearance:
         """Of the voice, and of other candidates: the embedding stays as it is, and latent numbers are drawn."""

@@ -47,6 +47,20 @@ class Voice:
             return "unsure"
         return "male" if self.male_probability > 0.5 else "female"
 
+    def why_general(self) -> QualityWarning:
+        """Why `auto` takes the general generator, as a warning."""
+        if self.male_probability is None:
+            code, note = "no-gender", "This pack cannot estimate the speaker's gender; auto took the general generator."
+        elif self.gender == "unsure":
+            likely = "male" if self.male_probability > 0.5 else "female"
+            share = max(self.male_probability, 1 - self.male_probability)
+            note = f"The voice's gender is unsure ({likely} with {share:.0%}); auto took the general generator."
+            code = "unsure-gender"
+        else:
+            note = f"The voice sounds {self.gender}, and the pack has no such generator; auto took the general one."
+            code = "no-generator"
+        return QualityWarning(code, note)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the embedding and how it was computed, as plain JSON values."""
         return {
