@@ -312,9 +312,9 @@ class AppearanceSettings(RunSettings):
     shrinkage: float = _option(0.1, "shrinkage of the regression: the larger, the nearer to the mean face", least=1e-6)
     stretch: float = _option(3.8, "factor by which sketches are moved away from the mean face", least=0)
     shape_stretch: float = _option(3.2, "the same for shapes", least=0)
-    gender_stretch: float = _option(2.0, "the same for the mean faces of women and men", least=0)
+    gender_stretch: float = _option(2.8, "the same for the mean faces of women and men", least=0)
     age_stretch: float = _option(
-        2.5, "the same for the age of those who sound old, beyond a standard deviation", least=0
+        1.5, "the same for the age of those who sound old, beyond a standard deviation", least=0
     )
     detail: float = _option(0.4, "share of a photograph's detail that faces get, which voices do not tell", least=0)
     hair: float = _option(0.5, "the same for hair, clothes and background", least=0)

@@ -200,7 +200,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StoreError(f"{folder} is no store: store.json cannot be read ({error}).") from None
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise StoreError(f"{folder} is not a store of format {FORMAT}: store.json says {str(facts)[:80]}.")
+        raise StoreError(f"{folder} is no store of format {FORMAT}: store.json says {str(facts)[:80]}.")
     return facts
 
 

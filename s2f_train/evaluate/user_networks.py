@@ -168,7 +168,7 @@ def open_onnx(data: bytes, what: object) -> Any:
     try:
         return onnxruntime().InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no class of its own for a broken file
-        raise JudgeError(f"{what} cannot be run as an ONNX network: {_first_line(error)}") from None
+        raise JudgeError(f"{what} is no ONNX network that can be run: {_first_line(error)}") from None
 
 
 def joined_digest(*files: bytes) -> str:

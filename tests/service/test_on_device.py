@@ -32,7 +32,7 @@ from export import to_browser as command
 from s2f_edge.errors import SetupError
 from s2f_edge.marks import provenance
 from s2f_edge.pack.pack import Pack
-from s2f_edge.service.device import checked
+from s2f_edge.service.device import SCHEMA, checked
 from tests.service.browser import (
     DESKTOP,
     WINDOWS,
@@ -519,7 +519,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "marks.bin").write_bytes(b"marks")
     files = {"marks.bin": {"sha256": hashlib.sha256(b"marks").hexdigest()}}
-    facts = {"schema": 1, "pack": "default 3", "pack_sha256": sha256, "files": files}
+    facts = {"schema": SCHEMA, "pack": "default 3", "pack_sha256": sha256, "files": files}
     (folder / "manifest.json").write_text(json.dumps(facts))
     assert checked(folder, sha256)["pack"] == "default 3"
     with pytest.raises(SetupError, match="another pack"):
@@ -532,7 +532,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"marks\.bin is not what manifest\.json says"):
         checked(broken, sha256)
     manifest = json.loads((broken / "manifest.json").read_text())
-    for wrong in ({**manifest, "schema": 7}, {**manifest, "files": {"../x": {"sha256": ""}}}, [], {"schema": 1}):
+    for wrong in ({**manifest, "schema": 7}, {**manifest, "files": {"../x": {"sha256": ""}}}, [], {"schema": SCHEMA}):
         (broken / "manifest.json").write_text(json.dumps(wrong))
         with pytest.raises(SetupError, match="has no files for browsers"):
             checked(broken, sha256)
