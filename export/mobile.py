@@ -73,7 +73,7 @@ def speech_of(recordings: list[Path]) -> list[Float32s]:
     whole = [find_speech(audio.read(path).samples).samples for path in recordings]
     whole = [speech for speech in whole if len(speech) >= SAMPLE_RATE]
     if not whole:
-        raise ValueError("No recording has a second of speech to compare with; name some with --speech.")
+        raise ValueError("There is no recording with a second of speech to compare with; name some with --speech.")
     pieces = [whole[0][: int(seconds * SAMPLE_RATE)] for seconds in CUTS_S]
     looped = np.resize(np.concatenate(whole), int(LONG_S * SAMPLE_RATE))
     other = int(OTHER_S * SAMPLE_RATE)

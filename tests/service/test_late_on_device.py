@@ -48,7 +48,7 @@ for (const name of JSON.parse(sounds)) {
   const samples = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const wish = { rate: 16000, gender: "auto", count: 1, others: false };
   const { done, problem } = await answer({ task: "faces", samples, ...wish });
-  if (done) writeFileSync(`${name}.png`, Buffer.from(await done.pictures[0].arrayBuffer()));
+  if (done) writeFileSync(`${name}.png`, Buffer.from(await done.faces[0].blob.arrayBuffer()));
   console.log(JSON.stringify({ facts: done?.facts, problem }));
 }
 process.exit(0);
@@ -57,7 +57,7 @@ process.exit(0);
 
 @pytest.fixture(scope="module")
 def model() -> Speech2Face:
-    return Speech2Face(device="cpu")
+    return Speech2Face(device="cpu", variant=None)
 
 
 @pytest.fixture(scope="module")
