@@ -47,7 +47,7 @@ MIN_SIZE = 256  # of a face that is marked; half of it is still found
 VERSION = 1
 IN_VIDEO = 1.3  # strength in what loses detail: H.264, VP9, few colours
 
-_STRENGTH = 0.85  # root mean square on smooth, bright skin, in grey levels
+_STRENGTH = 1.15  # root mean square on smooth, bright skin, in grey levels
 
 
 @dataclass(frozen=True)

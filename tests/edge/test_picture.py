@@ -86,11 +86,13 @@ def test_another_format_is_refused() -> None:
         encode(FACE, ORIGIN, 64, "gif")
 
 
-@pytest.mark.parametrize(("format", "least"), [("webp", 40), ("jpeg", 44)])
+@pytest.mark.parametrize(("format", "least", "least_grey"), [("webp", 37.5, 42), ("jpeg", 44, 46)])
 @pytest.mark.slow
-def test_what_is_lossy_looks_the_same(result: FaceResult, format: str, least: float) -> None:
+def test_what_is_lossy_looks_the_same(result: FaceResult, format: str, least: float, least_grey: float) -> None:
+    # WebP halves the resolution of colours: even at its best quality faces have 40 dB.
     difference = pixels(result.picture(256, format=format)).astype(float) - pixels(result.picture(256))
-    assert 10 * np.log10(255**2 / np.mean(difference**2)) > least  # decibels
+    for found, wanted in ((difference, least), (difference @ (0.299, 0.587, 0.114), least_grey)):
+        assert 10 * np.log10(255**2 / np.mean(found**2)) > wanted  # decibels
 
 
 @pytest.mark.parametrize("format", MEDIA_TYPES)

@@ -65,8 +65,8 @@ export const enlarged = (face, from, to) => Uint8Array.from(resized(face, from, 
 const FULL = 512; // the side for which marks.bin has the waves
 const LEAST = 256; // of a face that is marked
 const SMALL = 64;
-export const IN_VIDEO = 1.5; // strength in what loses detail
-const STRENGTH = 0.85;
+export const IN_VIDEO = 1.3; // strength in what loses detail
+const STRENGTH = 1.15;
 
 /**
  * The pattern of one generator's mark on a face.
