@@ -45,7 +45,7 @@ __all__ = [
 
 MIN_SIZE = 256  # of a face that is marked; half of it is still found
 VERSION = 1
-IN_VIDEO = 1.3  # strength in what loses detail: H.264, VP9, few colours
+IN_VIDEO = 1.1  # strength in what loses detail: H.264, VP9, few colours
 
 _STRENGTH = 1.15  # root mean square on smooth, bright skin, in grey levels
 

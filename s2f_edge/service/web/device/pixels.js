@@ -65,7 +65,7 @@ export const enlarged = (face, from, to) => Uint8Array.from(resized(face, from, 
 const FULL = 512; // the side for which marks.bin has the waves
 const LEAST = 256; // of a face that is marked
 const SMALL = 64;
-export const IN_VIDEO = 1.3; // strength in what loses detail
+export const IN_VIDEO = 1.1; // strength in what loses detail
 const STRENGTH = 1.15;
 
 /**
