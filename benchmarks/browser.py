@@ -135,7 +135,7 @@ def without_detector() -> list[float]:
     for name in ("male", "female"):
         path = ROOT / "examples" / f"{name}.wav"
         result, samples = model.infer(path), soundfile.read(path, dtype="float32")[0]
-        size = len(result.voice.embedding)
+        size = model.pack.manifest.noise_size
         used = GENDERS.index(result.generator)
         face = run(session, samples, np.zeros((1, size), np.float32), used)["faces"][0]
         found.append(10 * np.log10(255.0**2 / np.square(face.astype(float) - result.face).mean()))

@@ -52,7 +52,7 @@ RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-sim
 MODEL, MARKS = "face.onnx", "marks.bin"
 RENDERER, ANIMATOR, MOTION = "renderer.onnx", "animator.onnx", "motion.onnx"
 # Of weights. With 8 in the voice network, faces would be 35 dB from the pack's, with 8 in generators 39.
-MODEL_BITS, RENDERER_BITS = 10, 8
+MODEL_BITS, RENDERER_BITS = 10, 9
 LEAST_COSINE = 0.999
 LICENCES = Path(__file__).resolve().parent.parent / "LICENSES"
 
