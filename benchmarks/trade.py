@@ -67,9 +67,7 @@ def main() -> None:
 def figures_of(report: dict[str, Any]) -> dict[str, Figures]:
     """The systems of a report whose matching and distance are known, by their names."""
     tables = {part.get("key"): part for section in report["sections"] for part in section["parts"]}
-    rows = {
-        key: {row["system"]: row for row in tables.get(key, {"rows": []})["rows"]} for key in ("matching", "realism")
-    }
+    rows = {key: {row["system"]: row for row in tables.get(key, {"rows": []})["rows"]} for key in TABLES}
     found = {}
     for system, row in rows["matching"].items():
         looks = rows["realism"].get(system)

@@ -27,7 +27,7 @@ from s2f_edge.hearing.gain import SpeechStream
 from s2f_edge.interrupts import started_apart
 from s2f_edge.pack.network import chosen_providers, onnxruntime, settled_variant
 from s2f_edge.pack.pack import Pack, variants
-from s2f_edge.pack.processor import PRODUCTS, instructions
+from s2f_edge.pack.processor import PRODUCTS, about, instructions
 from s2f_edge.pipeline import Speech2Face
 from s2f_edge.processes import threads_limited
 
@@ -236,13 +236,11 @@ def _together(choice: Choice, ready: list[dict[str, Any]], done: list[dict[str, 
 
 def machine_facts() -> dict[str, str | int | None]:
     """What times depend on. The instructions are the widest for 8-bit numbers; "" where the system does not say."""
-    said = Path("/proc/cpuinfo").read_text("utf-8", "replace") if Path("/proc/cpuinfo").exists() else ""
-    lines = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
-    about = {name.strip(): value.strip() for name, value in lines.items()}
+    has = instructions()
     return {
-        "processor": about.get("model name") or platform.processor(),
+        "processor": about().get("model name") or platform.processor(),
         "architecture": platform.machine(),
-        "instructions": next((each for each in (*PRODUCTS, "avx512bw", "avx2") if each in instructions()), ""),
+        "instructions": next((each for each in (*PRODUCTS, "avx512bw", "avx2") if each in has), ""),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),

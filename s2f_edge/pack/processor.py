@@ -9,14 +9,23 @@ PRODUCTS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def instructions(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """The instructions of the processor, as Linux names them; none where the system does not say."""
+def about(cpuinfo: Path = CPUINFO) -> dict[str, str]:
+    """What Linux says of the first processor, by its names; nothing where the system does not say."""
+    found: dict[str, str] = {}
     try:
         lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.exists() else []
     except OSError:  # a sandbox
-        return frozenset()
-    said = (line.partition(":") for line in lines)
-    return frozenset(next((value.split() for name, _, value in said if name.strip() in ("flags", "Features")), []))
+        return found
+    for name, colon, value in (line.partition(":") for line in lines):
+        if colon:
+            found.setdefault(name.strip(), value.strip())
+    return found
+
+
+def instructions(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """The instructions of the processor, as Linux names them; none where the system does not say."""
+    said = about(cpuinfo)
+    return frozenset((said.get("flags") or said.get("Features", "")).split())
 
 
 def multiplies_8_bits() -> bool:
