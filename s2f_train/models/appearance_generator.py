@@ -59,9 +59,15 @@ class AppearanceGenerator(nn.Module):
             outer: (n, 3, 16, 16), that of the whole picture.
             shape: (n, 68, 2), x and y in units of the side.
         """
-        own = (embedding - self.mix_mean) @ self.mix
-        moved = (own + latent) * torch.rsqrt(1.0 + latent.square().mean(dim=1, keepdim=True))
-        told = self.told(embedding)
+        moved = (self.own(embedding) + latent) * torch.rsqrt(1.0 + latent.square().mean(dim=1, keepdim=True))
+        return self.appearance(self.told(embedding), moved)
+
+    def own(self, embedding: Tensor) -> Tensor:
+        """What a voice has of its own of the numbers that it does not say: (n, embedding) to (n, latent)."""
+        return (embedding - self.mix_mean) @ self.mix
+
+    def appearance(self, told: Tensor, moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The sketches and the shape of both kinds of numbers: (n, told) and (n, latent); see `forward`."""
         voice, gender = limited(told[:, :-1], FARTHEST), told[:, -1:]
         hint = limited(told[:, : self.hints], HINT)
         made = self.mean + torch.cat([voice, gender, hint, moved], dim=1) @ self.basis

@@ -216,6 +216,11 @@ def limited(numbers: Tensor, most: float) -> Tensor:
     return most * (numbers / most).tanh()
 
 
+def unlimited(numbers: Tensor, most: float) -> Tensor:
+    """The way back of `limited`; numbers beyond 0.97 of `most` are taken for that."""
+    return most * (numbers / most).clamp(-0.97, 0.97).atanh()
+
+
 def as_input(pixels: Tensor) -> Tensor:
     """uint8 to float32 in [-1, 1]."""
     return pixels.float() / 127.5 - 1

@@ -54,6 +54,10 @@ class GenderApart:
         """(n, k): the same of what is known of the faces of these voices."""
         return values - self.faces[0] - self.heard(embeddings) * self.faces[1]
 
+    def as_asked(self, embeddings: Tensor) -> Tensor:
+        """(n, d): the voices as if they were of the gender that is asked for."""
+        return embeddings + (self.asked - self.heard(embeddings)) * self.voices[1] if self.asked else embeddings
+
     def mean_faces(self, embeddings: Tensor) -> Tensor:
         """(n, k): of the gender that is asked for, or that of the voices."""
         wanted = torch.full_like(embeddings[:, :1], self.asked) if self.asked else self.heard(embeddings)

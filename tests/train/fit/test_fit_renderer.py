@@ -9,18 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from s2f_train import checkpoint
 from s2f_train.config import RendererSettings
 from s2f_train.data import portrait_attributes, textures
+from s2f_train.data.faces import as_pixels
+from s2f_train.data.pictures import read_face
 from s2f_train.data.portrait_attributes import Attributes
 from s2f_train.data.renderer_draws import RendererDrawer
 from s2f_train.data.store import Store
+from s2f_train.evaluate.user_networks import OnnxRecogniser
+from s2f_train.fit import appearance
 from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.renderer import Renderer
 from s2f_train.recipes import build
+from tests.train.evaluate.test_user_networks import say, tiny_onnx
 from tests.train.fit.fit_tools import assert_same_run, newest_run, one_thread, points_by_lightness, refused, s2f_train
 from tests.train.made_store import crowd, made_store
 
@@ -157,6 +163,53 @@ def test_faces_can_be_seen_before_any_export(run: Path, place: Path, examples: P
         assert picture.size == (2 * 256, 3 * 256)
         faces = np.asarray(picture)
     assert (faces[:256, :256] != faces[:256, 256:]).any()
+
+
+def test_a_recogniser_brings_faces_nearer_to_photographs_of_the_speakers(
+    run: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appearance, "DRAWN", 96)
+    recogniser = say(tiny_onnx(place / "means.onnx"), range="0..1")  # it sees the mean colour
+    store, voice = Store.open(place / "store"), newest_run(place / "voices")
+    photographs = [f for f in store.of_split("train", "faces") if f.view == "face"]
+    looks = OnnxRecogniser(recogniser).look
+    wanted = unit(np.stack([looks(np.asarray(read_face(store, f)))[:-1] for f in photographs]))
+    distances = []
+    for given in ([], [f"recogniser={recogniser}", "photographs=face", "likeness_stretch=1"]):
+        result = s2f_train(
+            "fit", "appearance", place / "recipe.toml", f"runs={place}/likened", f"voice={voice}", f"renderer={run}",
+            "steps=400", "batch=32", "rate=5e-3", "save_every=400", "sample_every=400", "mix_share=0", "noise=0",
+            "hidden=64", *given,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        networks, facts = checkpoint.load(newest_checkpoint(newest_run(place / "likened")))
+        assert ("recogniser" in facts["outside_networks"]) == bool(given)
+        heard = torch.from_numpy(np.stack([store.logmel(v)[:300].astype(np.float32).T for v in store.voices[:8]]))
+        with torch.no_grad():
+            voices = torch.nn.functional.normalize(networks["voice"](heard))
+            noise = torch.zeros(len(voices), networks["generator_general"].settings["latent_size"])
+            faces = as_pixels(networks["renderer"](*networks["generator_general"](voices, noise)))
+        seen = unit(np.stack([looks(face)[:-1] for face in faces]))
+        distances.append(np.linalg.norm(seen.mean(axis=0) - wanted.mean(axis=0)))
+    assert distances[1] < 0.8 * distances[0]
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["recogniser={place}/none.onnx"], "none.onnx"),
+        (["recogniser={place}/means.onnx", "photographs=portraits"], "0 pictures of view 'portraits'"),
+    ],
+)
+def test_what_a_recogniser_lacks_is_told(run: Path, place: Path, settings: list[str], told: str) -> None:
+    say(tiny_onnx(place / "means.onnx"), range="0..1")
+    given = [setting.format(place=place) for setting in settings]
+    common = [f"runs={place}/likened", f"voice={newest_run(place / 'voices')}", f"renderer={run}"]
+    assert told in refused("fit", "appearance", place / "recipe.toml", *common, *given)
 
 
 def test_an_appearance_needs_a_renderer(place: Path) -> None:
