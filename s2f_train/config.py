@@ -322,7 +322,7 @@ class AppearanceSettings(RunSettings):
         6.0, "factor by which what the recogniser should see is moved away from the mean photograph", least=0
     )
     detail: float = _option(0.4, "share of a photograph's detail that faces get, which voices do not tell", least=0)
-    hair: float = _option(0.5, "the same for hair, clothes and background", least=0)
+    hair: float = _option(0.7, "the same for hair, clothes and background", least=0)
     light: float = _option(0.7, "the same for light and asymmetry", least=0)
     own_directions: int = _option(24, "directions of the voices from which their own hair and details follow", least=1)
     mix_share: float = _option(0.7, "share of the voices that are mixed with another", least=0)

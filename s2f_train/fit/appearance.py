@@ -49,7 +49,7 @@ from s2f_train.regression.speakers import SpeakerVoices
 log = logging.getLogger(__name__)
 
 SHAPE_NUMBERS = 16  # principal components of the shapes that voices tell
-ASKED = {"general": 0.0, "male": 1.0, "female": -1.0}
+ASKED = {"general": 0.0, "male": 1.2, "female": -1.2}  # surer than most voices sound
 SHEET_FACES = 12
 # Of the gender that is heard in training. By cross-validation it tells more genders right, 97.5 %, than the traits of a
 # pack, 97.0 %, whose probabilities are truer.

@@ -20,7 +20,7 @@ SIDE = 256  # of the picture
 POINTS = 68  # of a shape
 INNER, OUTER, SHAPE = 3 * INNER_SIDE**2, 3 * OUTER_SIDE**2, 2 * POINTS  # numbers of each part of an appearance
 GRID = 33  # a side of the grid on which shapes move the picture: they move it smoothly
-SOFTENED = 0.2  # how much of their finest detail pictures lose on the mean shape and on the way back
+SOFTENED = 0.25  # how much of their finest detail pictures lose on the mean shape and on the way back
 INVERSIONS = 3  # steps in which the movement is turned round; the third changes less than a tenth of a pixel
 
 
