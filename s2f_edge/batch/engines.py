@@ -43,10 +43,10 @@ def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
         PackError, DeviceError, CertificateError, RuntimeSetupError: no process can begin.
     """
     left, again = iter(jobs), deque[Job]()
-    workers: list[_Worker] = []
+    workers: list[_FaceWorker] = []
     failed = 0  # starts in a row
     try:
-        workers += (_Worker(options) for _ in range(processes.at_most(count)))
+        workers += (_FaceWorker(options) for _ in range(processes.at_most(count)))
         while True:
             for worker in workers:
                 worker.take(again, left)
@@ -72,7 +72,7 @@ def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
                     elif (failed := failed + 1) >= STARTS:
                         raise RuntimeSetupError(f"No worker process can be started: it {why}.")
                     again.extend(worker.jobs)
-                    workers[workers.index(worker)] = _Worker(options)
+                    workers[workers.index(worker)] = _FaceWorker(options)
     finally:
         for worker in workers:
             worker.leave()
@@ -84,7 +84,7 @@ def _ended(how: str) -> Outcome:
     return Outcome(WorkerError(how).to_dict(), [], 0.0)
 
 
-class _Worker(processes.Worker):
+class _FaceWorker(processes.WorkerProcess):
     """A process that makes faces."""
 
     def __init__(self, options: Options) -> None:

@@ -150,14 +150,14 @@ class Bench:
             }
             words = [str(recording), str(self._seconds), json.dumps(how)]
             limits = threads_limited(choice.threads) if choice.many else {}  # as infer --jobs does
-            workers = [stack.enter_context(_Worker(words, limits)) for _ in range(choice.workers)]
+            workers = [stack.enter_context(_MeasuredProcess(words, limits)) for _ in range(choice.workers)]
             ready = [worker.said() for worker in workers]
             for worker in workers:
                 worker.begin()
             return _together(choice, ready, [worker.said() for worker in workers])
 
 
-class _Worker:
+class _MeasuredProcess:
     """A process, which is gone when its context is left. An interrupt is for its parent alone.
 
     It finds modules where this process does: `-m` alone would look in the folder that the user is in first.

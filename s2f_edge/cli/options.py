@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from s2f_edge.batch.recordings import BY_MEDIA, BY_SOUNDFILE
-from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Gender, Variant
+from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Engine, Gender, PictureFormat, Variant
 
 if TYPE_CHECKING:
     from s2f_edge.pack.pack import Pack
@@ -17,22 +16,7 @@ if TYPE_CHECKING:
     from s2f_edge.results import Voice
 
 Facts = dict[str, Any]  # of one result, as --json prints them
-
-
-class EmbeddingFormat(StrEnum):
-    npy = "npy"
-    json = "json"
-
-
-class PictureFormat(StrEnum):
-    png = "png"
-    webp = "webp"
-    jpeg = "jpeg"
-
-
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
+EmbeddingFormat = Literal["npy", "json"]
 
 
 def _named(suffixes: set[str]) -> str:

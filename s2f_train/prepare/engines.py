@@ -17,7 +17,7 @@ from s2f_edge import processes
 from s2f_edge.errors import ClusterError, RuntimeSetupError, WorkerError
 from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.unit import Tick, Unit, make_unit
-from s2f_train.prepare.worker import PrepareError, Worker
+from s2f_train.prepare.worker import ItemWorker, PrepareError
 
 
 def local(
@@ -28,8 +28,8 @@ def local(
     Raises:
         PrepareError: see `make_unit`.
     """
-    workers: list[Worker] = []
-    idle: SimpleQueue[Worker] = SimpleQueue()
+    workers: list[ItemWorker] = []
+    idle: SimpleQueue[ItemWorker] = SimpleQueue()
 
     def work(unit: Unit) -> Unit:
         worker = idle.get()
@@ -44,7 +44,7 @@ def local(
         futures = []
         try:
             for _ in range(count):
-                workers.append(Worker(settings))
+                workers.append(ItemWorker(settings))
                 idle.put(workers[-1])
             futures = [threads.submit(work, unit) for unit in units]
             for future in as_completed(futures):
@@ -88,7 +88,7 @@ def _on_node(unit: Unit, shared: tuple[str, PrepareSettings]) -> tuple[int, floa
     if not (folder / unit.shard).parent.is_dir():
         raise PrepareError(f"{platform.node()} does not see {folder}: the store must be on a disk of all nodes.")
     told: list[tuple[int, float, int]] = []
-    worker = Worker(settings)
+    worker = ItemWorker(settings)
     try:
         make_unit(unit, folder, worker, lambda *done: told.append(done))
     finally:

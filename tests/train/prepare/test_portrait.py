@@ -423,14 +423,14 @@ def test_beside_other_data_nothing_of_them_changes(root: Path, tmp_path: Path) -
     assert [u.digest for u in both.units if u.shard.startswith("voices")] == [
         u.digest for u in alone.units if u.shard.startswith("voices")
     ]
-    jobs = alone.units[-1].jobs  # faces without a portrait among them depend on no portrait
-    assert Unit.of("faces/000000.tar", jobs, PrepareSettings(), "x") == Unit.of(
-        "faces/000000.tar", jobs, PrepareSettings()
+    entries = alone.units[-1].entries  # faces without a portrait among them depend on no portrait
+    assert Unit.of("faces/000000.tar", entries, PrepareSettings(), "x") == Unit.of(
+        "faces/000000.tar", entries, PrepareSettings()
     )
-    portrait_jobs = tuple(job for unit in both.units for job in unit.jobs if job.item.content == "portrait")
+    portrait_entries = tuple(entry for unit in both.units for entry in unit.entries if entry.item.content == "portrait")
     assert (
-        Unit.of("s", portrait_jobs, PrepareSettings(), "x").digest
-        != Unit.of("s", portrait_jobs, PrepareSettings(), "y").digest
+        Unit.of("s", portrait_entries, PrepareSettings(), "x").digest
+        != Unit.of("s", portrait_entries, PrepareSettings(), "y").digest
     )
 
 
