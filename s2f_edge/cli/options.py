@@ -276,12 +276,12 @@ def variant_lines(pack: Pack, inside: list[Pack]) -> list[str]:
     size = sum(file.bytes for file in pack.manifest.files.values())
     rows = [f"  {pack.manifest.weights:10}  {size / 1e6:.1f} MB   the pack itself"] if inside else []
     for each in inside:
-        said = each.manifest.variant
-        assert said is not None  # a variant without is none
-        (least, median), (worst, middle) = said.cosine, said.psnr_db
-        pace = ", ".join(f"{theirs / own:.2f} ({threads})" for threads, (own, theirs) in said.ms.items())
+        info = each.manifest.variant
+        assert info is not None  # a variant without is none
+        (least, median), (worst, middle) = info.cosine, info.psnr_db
+        pace = ", ".join(f"{theirs / own:.2f} ({threads})" for threads, (own, theirs) in info.ms.items())
         rows.append(
-            f"  {each.manifest.weights:10}  {said.bytes[0] / 1e6:.1f} MB   least and median on {said.judged} clips: "
+            f"  {each.manifest.weights:10}  {info.bytes[0] / 1e6:.1f} MB   least and median on {info.judged} clips: "
             f"cosine {least:.4f}, {median:.4f}; faces {worst:.1f}, {middle:.1f} dB; times as fast: {pace}"
         )
     return rows

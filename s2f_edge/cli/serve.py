@@ -97,11 +97,11 @@ def _from_file(context: typer.Context, file: Path | None) -> Path | None:
     if file is None:
         return None
     try:
-        said = tomllib.loads(file.read_text("utf-8"))
+        settings = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}.") from None
-    unknown = sorted(set(said) - set(setting_help()))
+    unknown = sorted(set(settings) - set(setting_help()))
     if unknown:
         raise typer.BadParameter(f"{file} has unknown settings: {', '.join(unknown)}.")
-    context.default_map = {**(context.default_map or {}), **said}
+    context.default_map = {**(context.default_map or {}), **settings}
     return file

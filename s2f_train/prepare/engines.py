@@ -71,12 +71,12 @@ def on_ray(
     shared = (str(folder.resolve()), settings)
     try:
         with closing(processes.on_ray(_on_node, tasks, shared, address, jobs)) as results:
-            for unit, told in results:
-                if isinstance(told, WorkerError):
-                    raise PrepareError(f"{unit.shard} cannot be made in the cluster: {told}")
-                if isinstance(told, Exception):
-                    raise PrepareError(str(told))
-                tick(*told)
+            for unit, result in results:
+                if isinstance(result, WorkerError):
+                    raise PrepareError(f"{unit.shard} cannot be made in the cluster: {result}")
+                if isinstance(result, Exception):
+                    raise PrepareError(str(result))
+                tick(*result)
                 yield unit
     except (ClusterError, RuntimeSetupError) as error:
         raise PrepareError(str(error)) from None
@@ -87,11 +87,11 @@ def _on_node(unit: Unit, shared: tuple[str, PrepareSettings]) -> tuple[int, floa
     folder, settings = Path(shared[0]), shared[1]
     if not (folder / unit.shard).parent.is_dir():
         raise PrepareError(f"{platform.node()} does not see {folder}: the store must be on a disk of all nodes.")
-    told: list[tuple[int, float, int]] = []
+    ticks: list[tuple[int, float, int]] = []
     worker = ItemWorker(settings)
     try:
-        make_unit(unit, folder, worker, lambda *done: told.append(done))
+        make_unit(unit, folder, worker, lambda *done: ticks.append(done))
     finally:
         worker.stop()
-    items, seconds, skipped = zip(*told, strict=True)
+    items, seconds, skipped = zip(*ticks, strict=True)
     return sum(items), sum(seconds), sum(skipped)

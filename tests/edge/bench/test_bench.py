@@ -353,7 +353,7 @@ def test_a_system_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
         assert machine().endswith(f"onnxruntime {machine_facts()['onnxruntime']}")
     ready = {"load_s": 0.1, "precision": "float32", "pack_mb": 20.0}
     done = {"ms": [1.0], "s": 0.1, "peak_mib": None}
-    assert bench_module._together(ONE, [ready], [done]).peak_mib is None
+    assert bench_module._combined(ONE, [ready], [done]).peak_mib is None
 
 
 def test_peak_memory_is_of_this_process() -> None:
