@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from s2f_edge.hearing.fbank import FBANK_BINS, fbank
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_edge.talk.motion import FRAME_RATE
 from s2f_train.config import MotionSettings
 from s2f_train.data.augment import augment
 from s2f_train.data.store import Sample, Store
-from s2f_train.data.talks import CLOSED, FRAME_RATE, Speaker, Talk, frames_at, opening, read_talk
+from s2f_train.data.talks import CLOSED, Speaker, Talk, frames_at, opening, read_talk
 from s2f_train.folders import written_whole
 from s2f_train.gate.sounds import fft_shape
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.data.frame import VIEW as PORTRAIT
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.identity_tables import SYSTEM
 from s2f_train.evaluate.intervals import Bootstrap
 from s2f_train.evaluate.looking import Judges
 from s2f_train.evaluate.matching import nearest
-from s2f_train.evaluate.photographs import VIEW as PORTRAIT
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
 from s2f_train.evaluate.systems import System

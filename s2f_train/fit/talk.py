@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from s2f_edge.hearing.fbank import fbank
+from s2f_edge.talk.motion import POINTS
 from s2f_train.config import MotionSettings, SettingsError
 from s2f_train.data.store import Store
 from s2f_train.data.talk_draws import TalkDrawer, shares_of
@@ -37,7 +38,7 @@ from s2f_train.data.talks import (
 from s2f_train.fit.loop import Task
 from s2f_train.fit.optimisers import descend, make_optimiser
 from s2f_train.fit.processes import dtype_of, synchronise_norms
-from s2f_train.models.motion import POINTS, MotionNetwork
+from s2f_train.models.motion import MotionNetwork
 
 CHECKED = 60  # sentences that are held out, and as many of speakers that are
 SEEN = 4000  # frames whose points tell the directions

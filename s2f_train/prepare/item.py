@@ -18,11 +18,12 @@ from PIL import Image, ImageOps
 from s2f_edge.hearing import audio, features
 from s2f_edge.hearing.features import HOP, SAMPLE_RATE, Float32s
 from s2f_edge.hearing.vad import SpeechFinder
-from s2f_train.data.frame import POINTS
+from s2f_edge.talk.motion import FRAME_RATE
+from s2f_train.data.frame import POINTS_MEMBER
 from s2f_train.data.items import Identity, Item, Keep, Place, TalkItem
 from s2f_train.data.mouths import MOUTHS, as_member, is_open, mouth_of
 from s2f_train.data.store import BINS
-from s2f_train.data.talks import FRAME_RATE, MOTION, SOUND
+from s2f_train.data.talks import MOTION, SOUND
 from s2f_train.prepare.align import Aligner, read_picture, resize_aligned
 from s2f_train.prepare.face_mesh import IBUG68, FaceMesh
 from s2f_train.prepare.portrait import Portrait, PortraitMaker
@@ -269,7 +270,7 @@ def portrait(entry: Entry, made: Portrait, mesh: FaceMesh | None) -> Prepared:
     points = io.BytesIO()
     np.save(points, made.points, allow_pickle=False)
     picture = Image.fromarray(made.pixels)
-    members = {"jpg": _jpeg(picture), POINTS: points.getvalue()}
+    members = {"jpg": _jpeg(picture), POINTS_MEMBER: points.getvalue()}
     seen = next(mesh.follow([picture])) if mesh else None
     if seen is not None and is_open(mouth := mouth_of(picture, seen[0], seen[0][list(IBUG68), :2])):
         members[MOUTHS] = as_member([mouth])

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
 from s2f_train.cli.prepare import register
-from s2f_train.data.frame import MEAN_SHAPE, POINTS, SIDE, VIEW
+from s2f_train.data.frame import MEAN_SHAPE, POINTS_MEMBER, SIDE, VIEW
 from s2f_train.data.items import split_of
 from s2f_train.data.landmarks import MIRRORED
 from s2f_train.data.portraits import load_portraits
@@ -317,8 +317,8 @@ def test_a_portrait_has_its_picture_and_points(made: Store, maker: PortraitMaker
         facts = json.loads(made.read(sample, "json"))
         expected = maker(np.asarray(Image.open(root / f"{facts['name'].replace('more-', 'more/')}.png")))
         assert (sample.view, sample.source) == (VIEW, "portraits")
-        assert set(sample.members) == {"jpg", "json", POINTS}
-        np.testing.assert_array_equal(np.load(io.BytesIO(made.read(sample, POINTS))), expected.points)
+        assert set(sample.members) == {"jpg", "json", POINTS_MEMBER}
+        np.testing.assert_array_equal(np.load(io.BytesIO(made.read(sample, POINTS_MEMBER))), expected.points)
         with Image.open(io.BytesIO(made.read(sample, "jpg"))) as image:
             assert (image.format, image.size, image.mode) == ("JPEG", (256, 256), "RGB")
             assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # 4:4:4
