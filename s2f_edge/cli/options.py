@@ -23,7 +23,7 @@ def _named(suffixes: set[str]) -> str:
     return ", ".join(sorted(suffix[1:] for suffix in suffixes))
 
 
-READ = f"Read are {_named(BY_SOUNDFILE)}; with the extra media also {_named(BY_MEDIA)}."
+READ = f"Formats: {_named(BY_SOUNDFILE)}; with the extra media also {_named(BY_MEDIA)}."
 
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="FILE...", help=f"Recordings, folders of recordings, or - for stdin. {READ}")

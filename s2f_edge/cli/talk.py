@@ -1,4 +1,4 @@
-"""`s2f-edge talk`: a video in which the face of a voice says the recording."""
+"""`s2f-edge talk`: talking-head videos of the face of a voice."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def add_to(app: typer.Typer, console: Callable[[bool, bool, bool], Any]) -> None
         engine: opt.EngineOption = "local",
         address: opt.AddressOption = "auto",
     ) -> None:
-        """Make a video in which a plausible face says the recording.
+        """Make a talking-head video: a plausible face, lip-synced to the recording.
 
         The face is that of `infer`, and does not exist. No photograph can be given: this shows nobody saying what they
         did not say.

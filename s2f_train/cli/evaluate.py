@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from s2f_train.evaluate.tables import Evaluation
 
 
-_whom = functools.partial(typer.Option, rich_help_panel="On whom")
+_whom = functools.partial(typer.Option, rich_help_panel="Test data")
 _judge = functools.partial(typer.Option, rich_help_panel="Judges")
 _realism = functools.partial(typer.Option, rich_help_panel="Realism")
 _running = functools.partial(typer.Option, rich_help_panel="Running")

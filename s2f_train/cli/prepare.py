@@ -29,7 +29,7 @@ def _source(metavar: str, text: str) -> Any:
     return typer.Option(metavar=metavar, help=text, rich_help_panel="Data sets, one or more")
 
 
-_choice = functools.partial(typer.Option, rich_help_panel="What is taken, and how")
+_choice = functools.partial(typer.Option, rich_help_panel="Selection")
 _running = functools.partial(typer.Option, rich_help_panel="Running")
 
 

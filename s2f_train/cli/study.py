@@ -26,8 +26,8 @@ from s2f_train.data.items import Split
 if TYPE_CHECKING:
     from s2f_train.study.study import StudyTask
 
-_whom = functools.partial(typer.Option, rich_help_panel="Whose voices and faces")
-_asked = functools.partial(typer.Option, rich_help_panel="What people are asked")
+_whom = functools.partial(typer.Option, rich_help_panel="Voices and faces")
+_asked = functools.partial(typer.Option, rich_help_panel="Questions")
 Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that `study make` wrote.")]
 
 

@@ -52,7 +52,7 @@ def copies_section(
         if store.identities[f.identity].split == "train" and (f.source in alike or f.view == PORTRAIT)
     ]
     text = (
-        "A pack that has learnt pictures by heart makes faces that are nearer to pictures of training than to as many "
+        "A pack that has memorised pictures makes faces that are nearer to pictures of training than to as many "
         "pictures that it never saw, and nearer than real faces of other people are."
     )
     if not learnt:

@@ -97,7 +97,7 @@ def prepare(plan: Plan, folder: Path, make_units: MakeUnits, todo: Sequence[Unit
         return _finish(plan, folder)
     except OSError as error:
         raise PrepareError(
-            f"{folder} cannot be written: {error.strerror or error}. Put that right and run the same command again."
+            f"{folder} cannot be written: {error.strerror or error}. Fix that and run the same command again."
         ) from None
     finally:
         _sweep(folder)

@@ -83,7 +83,7 @@ def on_ray(
 
 
 def _on_node(unit: Unit, shared: tuple[str, PrepareSettings]) -> tuple[int, float, int]:
-    """Runs in a Ray task; what `tick` is told of the whole unit."""
+    """Runs in a Ray task; the arguments of `tick` for the whole unit."""
     folder, settings = Path(shared[0]), shared[1]
     if not (folder / unit.shard).parent.is_dir():
         raise PrepareError(f"{platform.node()} does not see {folder}: the store must be on a disk of all nodes.")

@@ -72,7 +72,7 @@ def make_unit(unit: Unit, folder: Path, worker: ItemWorker, tick: Tick) -> None:
         raise PrepareError(f"{error}. It comes with: pip install -e '.[train]'") from None
     except OSError as error:
         raise PrepareError(
-            f"{shard} cannot be written: {error.strerror or error}. What is finished stays; put that right and run "
+            f"{shard} cannot be written: {error.strerror or error}. What is finished stays; fix that and run "
             "the same command again."
         ) from None
     finally:
