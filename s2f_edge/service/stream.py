@@ -158,7 +158,7 @@ class Stream:
         self._socket = socket
         self._settings = settings
         self._live = LiveVoice(inference.model)
-        self._moved = Moved(inference) if settings.motion else None
+        self._moved = StreamMotion(inference) if settings.motion else None
         self._sound: _Sound | None = None
         self._updates = UpdatePolicy()
         self._waiting: list[bytes] = []
@@ -269,7 +269,7 @@ class Stream:
         }
 
 
-class Moved:
+class StreamMotion:
     """The motion of a stream's sound, as messages, and what of a face is moved by it.
 
     Motion comes from the first face on, which it needs the level of the voice for, and begins with the first sound.

@@ -19,7 +19,7 @@ from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
 from s2f_train.evaluate.systems import System
 from s2f_train.evaluate.tables import Column, Grid, Part, Picture, Section, Table
-from s2f_train.evaluate.whole_pictures import Whole, compare_whole, whole_table
+from s2f_train.evaluate.whole_pictures import WholePictures, compare_whole, whole_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -160,7 +160,7 @@ def _grids(scene: Scene, row: Row, learnt: list[Sample], judged: Floats, store: 
         yield _pairs(scene, row, voices, far, which, known, store, (key, f"The nearest pairs, {view}", note, view), 3)
 
 
-def _whole_grid(scene: Scene, row: Row, whole: Whole, store: Store) -> Grid:
+def _whole_grid(scene: Scene, row: Row, whole: WholePictures, store: Store) -> Grid:
     note = (
         f"The made faces whose whole picture, hair and ground too, is nearest to a {whole.view} of training at 32x32 "
         "(or to its mirror image), with the face of both on one frame: each of these once, with the mean difference."

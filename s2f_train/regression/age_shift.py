@@ -1,4 +1,4 @@
-"""Older faces for the voices that sound oldest: what a regression says of them stays too near to the others' age."""
+"""AgeShift faces for the voices that sound oldest: what a regression says of them stays too near to the others' age."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FEWEST = 30  # faces of known age
 
 
 @dataclass(frozen=True)
-class Older:
+class AgeShift:
     """Moves what is told of faces along the direction in which their age shows; `fit` makes one.
 
     Attributes:
@@ -26,7 +26,7 @@ class Older:
     stretch: float
 
     @classmethod
-    def fit(cls, faces: Tensor, ages: Tensor, told: Tensor, stretch: float) -> Older:
+    def fit(cls, faces: Tensor, ages: Tensor, told: Tensor, stretch: float) -> AgeShift:
         """Ridge regression. With fewer than 30 known ages, faces stay as they are.
 
         Args:
@@ -48,6 +48,6 @@ class Older:
         beyond = (told @ self.years - self.start).clamp_min(0.0) * (self.stretch - 1.0)
         return told + beyond[:, None] * self.years / self.years.square().sum().clamp_min(1e-12)
 
-    def widened(self, size: int) -> Older:
+    def widened(self, size: int) -> AgeShift:
         """The same for numbers of which the first are those that it was fitted to, (n, size)."""
         return replace(self, years=nn.functional.pad(self.years, (0, size - len(self.years))))
