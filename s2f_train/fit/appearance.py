@@ -37,8 +37,8 @@ from s2f_train.models.renderer import Renderer
 from s2f_train.models.sketch import Numbers, SketchSpace, as_input
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
-from s2f_train.regression.age_shift import AgeShift
 from s2f_train.regression.gender_apart import GenderApart
+from s2f_train.regression.older import Older
 from s2f_train.regression.ridge import Ridge, some
 from s2f_train.regression.speakers import SpeakerVoices
 
@@ -125,7 +125,7 @@ class AppearanceTask(Task):
         voices = apart.rest_of_voices(embeddings)
         ridge = Ridge.fit(voices, rest, s.shrinkage)
         said = ridge.stretched(voices, stretch)
-        older = AgeShift.fit(rest[:, : space.told], ages, said[:, : space.told], s.age_stretch)
+        older = Older.fit(rest[:, : space.told], ages, said[:, : space.told], s.age_stretch)
         older = older.widened(values.shape[1])  # the shape is left
         return {gender: _Teacher(ridge, stretch, older, replace(apart, asked=asked)) for gender, asked in ASKED.items()}
 
@@ -203,7 +203,7 @@ class AppearanceTask(Task):
 class _Teacher:
     """What the regression says of voices for one generator: see `AppearanceTask`."""
 
-    def __init__(self, ridge: Ridge, stretch: Tensor, older: AgeShift, apart: GenderApart):
+    def __init__(self, ridge: Ridge, stretch: Tensor, older: Older, apart: GenderApart):
         self.ridge, self.stretch, self.older, self.apart = ridge, stretch, older, apart
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""AgeShift faces for the voices that sound oldest."""
+"""Older faces for the voices that sound oldest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2f_train.regression.age_shift import AgeShift
+from s2f_train.regression.older import Older
 
 STRETCH = 2.5
 
@@ -22,7 +22,7 @@ def faces() -> tuple[Tensor, Tensor, Tensor]:
 
 def test_only_who_sounds_oldest_gets_an_older_face(faces: tuple[Tensor, Tensor, Tensor]) -> None:
     numbers, ages, told = faces
-    older = AgeShift.fit(numbers, ages, told, STRETCH)
+    older = Older.fit(numbers, ages, told, STRETCH)
     assert older.years == pytest.approx(torch.tensor([0.0, 10.0, 0.0, 0.0, 0.0]).numpy(), abs=0.2)
     assert older.start == pytest.approx(6.0, rel=0.1)
     made = older(told)
@@ -38,8 +38,8 @@ def test_only_who_sounds_oldest_gets_an_older_face(faces: tuple[Tensor, Tensor, 
 def test_unknown_ages_are_left_out(faces: tuple[Tensor, Tensor, Tensor]) -> None:
     numbers, ages, told = faces
     some = torch.where(torch.arange(len(ages)) < 200, ages, float("nan"))
-    expected = AgeShift.fit(numbers[:200], ages[:200], told, STRETCH)
-    found = AgeShift.fit(numbers, some, told, STRETCH)
+    expected = Older.fit(numbers[:200], ages[:200], told, STRETCH)
+    found = Older.fit(numbers, some, told, STRETCH)
     assert torch.equal(found.years, expected.years)
     assert torch.equal(found(told), expected(told))
 
@@ -50,12 +50,12 @@ def test_faces_stay_without_ages_or_without_a_stretch(
 ) -> None:
     numbers, ages, told = faces
     some = torch.where(torch.arange(len(ages)) < known, ages, float("nan"))
-    assert torch.equal(AgeShift.fit(numbers, some, told, stretch)(told), told)
+    assert torch.equal(Older.fit(numbers, some, told, stretch)(told), told)
 
 
 def test_further_numbers_stay(faces: tuple[Tensor, Tensor, Tensor]) -> None:
     numbers, ages, told = faces
-    older = AgeShift.fit(numbers, ages, told, STRETCH)
+    older = Older.fit(numbers, ages, told, STRETCH)
     more = torch.cat([told, torch.ones(len(told), 3)], dim=1)
     made = older.widened(8)(more)
     assert torch.allclose(made[:, :5], older(told))

@@ -1,4 +1,4 @@
-"""AgeShift faces for the voices that sound oldest: what a regression says of them stays too near to the others' age."""
+"""Older faces for the voices that sound oldest: what a regression says of them stays too near to the others' age."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FEWEST = 30  # faces of known age
 
 
 @dataclass(frozen=True)
-class AgeShift:
+class Older:
     """Moves what is told of faces along the direction in which their age shows; `fit` makes one.
 
     Attributes:
@@ -26,7 +26,7 @@ class AgeShift:
     stretch: float
 
     @classmethod
-    def fit(cls, faces: Tensor, ages: Tensor, told: Tensor, stretch: float) -> AgeShift:
+    def fit(cls, faces: Tensor, ages: Tensor, told: Tensor, stretch: float) -> Older:
         """Ridge regression. With fewer than 30 known ages, faces stay as they are.
 
         Args:
@@ -48,6 +48,6 @@ class AgeShift:
         beyond = (told @ self.years - self.start).clamp_min(0.0) * (self.stretch - 1.0)
         return told + beyond[:, None] * self.years / self.years.square().sum().clamp_min(1e-12)
 
-    def widened(self, size: int) -> AgeShift:
+    def widened(self, size: int) -> Older:
         """The same for numbers of which the first are those that it was fitted to, (n, size)."""
         return replace(self, years=nn.functional.pad(self.years, (0, size - len(self.years))))
