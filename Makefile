@@ -37,7 +37,8 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 # A file of tests stays in one process: its fixtures are shared. tests/conftest.py orders the files.
-PYTEST := $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Bytecode is kept, even where an image says otherwise: without, each process compiles all tests anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed
 	$(PYTEST)
 

@@ -21,19 +21,19 @@ from s2f_train.data.store import Sample
 from s2f_train.evaluate import attribute_tables, identity_tables, picture_tables
 from s2f_train.evaluate.attributes import Readings
 from s2f_train.evaluate.intervals import Bootstrap
-from s2f_train.evaluate.seen import Row, Scene, Seen
+from s2f_train.evaluate.seen import JudgedPictures, Row, Scene
 from s2f_train.evaluate.subjects import Subjects
 from s2f_train.evaluate.systems import System
 
 A_PERSON, SIZE = 3, 128
 
 
-def made(rng: np.random.Generator, whose: np.ndarray, own: np.ndarray) -> Seen:
+def made(rng: np.random.Generator, whose: np.ndarray, own: np.ndarray) -> JudgedPictures:
     count = len(whose)
     embeddings = own[whose] + rng.standard_normal((count, SIZE))
     readings = Readings(rng.random(count), rng.uniform(18, 80, count), np.ones(count, bool))
     pixels = rng.integers(256, size=(count, 64, 64, 3), dtype=np.uint8)
-    return Seen(embeddings, np.ones(count, bool), readings, embeddings, pixels)
+    return JudgedPictures(embeddings, np.ones(count, bool), readings, embeddings, pixels)
 
 
 def seconds(people: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Long recordings: how near is what is made of the chosen windows to what all of them say, and what does it cost?
 
-    OPENBLAS_NUM_THREADS=1 S2F_DATA=... python benchmarks/long.py [--count 40] [--minutes 5 10 20 60] [--windows 128]
+    OPENBLAS_NUM_THREADS=1 S2F_DATA=... python benchmarks/long.py [--count 40] [--minutes 5 10 20 60] [--windows 112]
+        [--variant int8]
     OPENBLAS_NUM_THREADS=1 python benchmarks/long.py --examples --count 1 --minutes 10
 
 Recordings of real speech, of speakers of LibriSpeech, RAVDESS and DSPSpeech with over a minute: clips in a random
@@ -149,9 +150,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10, 20, 60])
     parser.add_argument("--windows", type=int, help="to choose (default: as the pack says)")
     parser.add_argument("--examples", action="store_true", help="of the voices of examples/, without S2F_DATA")
+    parser.add_argument("--variant", help="of the pack, for both (default: the pack itself)")
     given = parser.parse_args()
     people = examples() if given.examples else speakers(Path(os.environ["S2F_DATA"]))
-    models = tuple(Speech2Face(device="cpu", variant=None, threads=1, all_windows=every) for every in (True, False))
+    models = tuple(
+        Speech2Face(device="cpu", variant=given.variant, threads=1, all_windows=every) for every in (True, False)
+    )
     models[1].windows = given.windows or models[1].windows
     for model in models:
         model.infer(EXAMPLES / "male.wav", gender="general")  # warm
@@ -176,7 +180,7 @@ def main() -> None:
             f"| {some or 'all'} | {len(part)} | {near:.0%} | {min(cosines):.4f}, {statistics.median(cosines):.4f} | "
             f"{alike:.0%} | {min(ratios):.1f} dB | {seconds[0]:.2f} of {seconds[1]:.2f} |"
         )
-    print(json.dumps({"windows": models[1].windows, "recordings": rows}))
+    print(json.dumps({"windows": models[1].windows, "variant": models[1].variant, "recordings": rows}))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """What does a chunk of a voice cost while it is spoken, after 1, 10, 60 and 600 seconds?
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/stream.py [--seconds 1 10 60 600] [--threads 1] [--served]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/stream.py [--seconds 1 10 60 600] [--threads 1] [--served] [--page]
 
 After so many seconds 80 more chunks of 100 ms come, which are four windows of the default voice network; after every
 fifth one the voice is looked at, as the service does. Beside it stands what a look costs that hears all the sound
 once more. With `--served`, it is instead the work of each face of a real server's stream, from the last sound to
 the picture with its marks, while the two examples are spoken to it in real time; and how long after their end the
-last face is there. Prints a table and, as its last line, JSON.
+last face is there. With `--page`, it is how long after a person ends a recording of 6 s the page shows the last face,
+in Chromium, whose microphone plays an example. Prints a table and, as its last line, JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,8 +30,10 @@ from websockets.sync.client import connect
 from s2f_edge import Speech2Face
 from s2f_edge.live import LiveVoice
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
 RATE = 16_000
+SPOKEN_S = 6.0
 CHUNK_S, CHUNKS, LOOK_EVERY = 0.1, 80, 5
 
 
@@ -109,13 +114,80 @@ def print_served(threads: int, repeats: int) -> None:
     print(json.dumps({"served": rows}))
 
 
+# When the recording was ended, when the last face had come, and when it was shown.
+WATCH = """
+const Plain = WebSocket;
+const times = {};
+window.times = times;
+window.WebSocket = class extends Plain {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.final) Object.assign(times, { come: performance.now(), work: message.work_ms });
+    });
+  }
+};
+addEventListener("DOMContentLoaded", () => {
+  document.querySelector("#shutter").addEventListener("click", () => (times.ended = performance.now()), true);
+  document.querySelector("#live-face").addEventListener("load", () => {
+    if (times.come) requestAnimationFrame(() => (times.shown = performance.now()));
+  });
+});
+"""
+
+
+def on_page(repeats: int) -> dict[str, float]:
+    """How long after the end of a recording the page has its last face, and shows it."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.service.browser import launch, opened, record, wait_until, write_microphone
+
+    times = []
+    with ours([]) as (port, _), tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        chromium = launch(playwright, write_microphone(EXAMPLES / "male.wav", Path(folder) / "microphone.wav"))
+        for _ in range(1 + repeats):
+            with opened(chromium, f"http://127.0.0.1:{port}") as page:
+                page.add_init_script(WATCH)
+                page.reload()
+                page.click("#home-record")
+                page.check("#live-on")
+                record(page, SPOKEN_S)
+                wait_until(page, "Boolean(times.shown)")
+                times.append(page.evaluate("times"))
+    waits = {name: [each[name] - each["ended"] for each in times[1:]] for name in ("come", "shown")}
+    return {
+        "repeats": repeats,
+        "come_p50_ms": round(float(np.percentile(waits["come"], 50)), 1),
+        "shown_p50_ms": round(float(np.percentile(waits["shown"], 50)), 1),
+        "shown_max_ms": round(max(waits["shown"]), 1),
+        "work_p50_ms": round(statistics.median(each["work"] for each in times[1:]), 1),
+    }
+
+
+def print_page(repeats: int) -> None:
+    found = on_page(repeats)
+    print("| recordings | last face has come, after the end | is shown | at most | work of the server |")
+    print("|---|---|---|---|---|")
+    print(
+        f"| {found['repeats']} | {found['come_p50_ms']} ms | {found['shown_p50_ms']} ms "
+        f"| {found['shown_max_ms']} ms | {found['work_p50_ms']} ms |"
+    )
+    print(json.dumps({"page": found}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, nargs="+", default=[1, 10, 60, 600])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--served", action="store_true", help="ask a real server")
+    parser.add_argument("--page", action="store_true", help="ask the page of a real server, in Chromium")
     arguments = parser.parse_args()
+    if arguments.page:
+        sys.path.insert(0, str(ROOT))
+        print_page(arguments.repeats)
+        return
     if arguments.served:
         print_served(arguments.threads, arguments.repeats)
         return

@@ -21,9 +21,9 @@ CORES = 1  # of one replica
 def application() -> Any:
     """Made in each replica, which loads its own models: neither they nor the decoders can be sent."""
     from s2f_edge.service.app import create_app
-    from s2f_edge.service.settings import Settings
+    from s2f_edge.service.settings import ServiceSettings
 
-    return create_app(Settings(concurrency=CORES, secret=os.environ["S2F_SERVE_SECRET"], hosts="*"))
+    return create_app(ServiceSettings(concurrency=CORES, secret=os.environ["S2F_SERVE_SECRET"], hosts="*"))
 
 
 deployment = serve.deployment(

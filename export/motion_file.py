@@ -24,9 +24,8 @@ from export.graphs import Graph, Value
 from export.verify import ParityError, open_session
 from s2f_edge.hearing.features import HOP, WINDOW, Float32s
 from s2f_edge.pack.pack import Pack
-from s2f_edge.talk.motion import FRAME_RATE, POINTS, MotionNetwork, motion_of
+from s2f_edge.talk.motion import PER_FRAME, POINTS, MotionNetwork, motion_of
 
-PER_FRAME = 100 // FRAME_RATE
 TOLERANCE = 1e-4  # in units of the distance of the eyes: a hundredth of a pixel
 
 

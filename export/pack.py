@@ -26,7 +26,7 @@ from s2f_train.models.renderer import Renderer
 from s2f_train.models.traits import VoiceTraits
 
 NOISE = 0.05  # docs/spec.md, section 3
-WINDOWS = 128  # of a long recording, that the voice network hears: docs/speed.md
+WINDOWS = 112  # of a long recording, that the voice network hears: docs/speed.md
 
 
 def export_pack(

@@ -5,8 +5,9 @@
     result = Speech2Face().infer("clip.wav", gender="male")
     open("face.png", "wb").write(result.png(256))
 
-Public is what `__all__` lists, and the functions of `s2f_edge.marks.provenance`, `s2f_edge.service.app` and
-`s2f_edge.service.settings`; the rest may change with any version.
+Public are the names in `__all__`, and `s2f_edge.live.LiveVoice`, `s2f_edge.marks.credentials.Credentials`,
+`s2f_edge.marks.provenance.read`, `s2f_edge.service.app.create_app` and `s2f_edge.service.settings.ServiceSettings`;
+the rest may change with any version.
 
 A face from a voice is never an identification.
 """

@@ -227,11 +227,11 @@ def png(pixels: Pixels, provenance: Provenance) -> bytes:
 
 
 def _file(pixels: Pixels, provenance: Provenance, format: str, smooth: bool = False) -> bytes:
-    said = texts(provenance)
-    more: dict[str, Any] = {"xmp": said[XMP_CHUNK].encode()}
+    entries = texts(provenance)
+    more: dict[str, Any] = {"xmp": entries[XMP_CHUNK].encode()}
     if format == "png":
         info = PngImagePlugin.PngInfo()
-        for keyword, text in said.items():
+        for keyword, text in entries.items():
             (info.add_itxt if keyword in (XMP_CHUNK, FACTS_CHUNK) else info.add_text)(keyword, text)
         if not smooth:
             return _png(pixels, info)
@@ -256,9 +256,9 @@ def _png(pixels: Pixels, info: PngImagePlugin.PngInfo) -> bytes:
     packer = zlib.compressobj(1, strategy=zlib.Z_HUFFMAN_ONLY)
     packed = packer.compress(filtered.tobytes()) + packer.flush()
     head = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)  # 8 bits a channel, RGB
-    said = [(kind, data) for kind, data, *_ in info.chunks]
+    text_chunks = [(kind, data) for kind, data, *_ in info.chunks]
     file = io.BytesIO()
     file.write(b"\x89PNG\r\n\x1a\n")
-    for kind, data in [(b"IHDR", head), *said, (b"IDAT", packed), (b"IEND", b"")]:
+    for kind, data in [(b"IHDR", head), *text_chunks, (b"IDAT", packed), (b"IEND", b"")]:
         PngImagePlugin.putchunk(file, kind, data)
     return file.getvalue()

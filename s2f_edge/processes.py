@@ -34,7 +34,7 @@ def at_most(count: int | None) -> int:
     return min(count, MOST_ON_WINDOWS) if sys.platform == "win32" else count
 
 
-class Worker:
+class WorkerProcess:
     """A process that answers what it is asked, in that order.
 
     Decoders are C code that reads files of unknown origin: they may crash, hang, or be ended by the system for

@@ -9,6 +9,9 @@ Gender = Literal["auto", Generator]  # which generator: auto goes by the voice
 Device = Literal["auto", "cpu", "cuda"]
 Weights = Literal["float32", "float16", "int8", "light"]  # light: a smaller voice network, its weights float16
 Variant = Literal["auto", Weights]  # of a pack: auto goes by the processor
+Engine = Literal["local", "ray"]  # where processes work: on this machine, or on a Ray cluster
+PictureFormat = Literal["png", "webp", "jpeg"]
+VideoFormat = Literal["mp4", "webm", "gif", "webp"]
 
 # Watermarks, sealed addresses and single files have generators as numbers: places in these.
 GENERATORS: tuple[Generator, ...] = get_args(Generator)

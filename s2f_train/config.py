@@ -330,7 +330,7 @@ class AppearanceSettings(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TalkSettings(AugmentSettings):
+class MotionSettings(AugmentSettings):
     """`fit talk`: the motion of a face from sound."""
 
     held_speakers: tuple[str, ...] = _option((), "speakers kept from training")

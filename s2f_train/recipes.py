@@ -18,11 +18,11 @@ from s2f_train.config import (
     AppearanceSettings,
     GanSettings,
     LightSettings,
+    MotionSettings,
     MouthSettings,
     RendererSettings,
     RunSettings,
     SettingsError,
-    TalkSettings,
     VaeSettings,
     VoiceSettings,
 )
@@ -36,7 +36,7 @@ KINDS: dict[str, type[RunSettings]] = {
     "renderer": RendererSettings,
     "appearance": AppearanceSettings,
     "mouth": MouthSettings,
-    "talk": TalkSettings,
+    "talk": MotionSettings,
 }
 AnySettings = TypeVar("AnySettings", bound=RunSettings)
 

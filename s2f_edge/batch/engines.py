@@ -43,10 +43,10 @@ def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
         PackError, DeviceError, CertificateError, RuntimeSetupError: no process can begin.
     """
     left, again = iter(jobs), deque[Job]()
-    workers: list[_Worker] = []
+    workers: list[_FaceWorker] = []
     failed = 0  # starts in a row
     try:
-        workers += (_Worker(options) for _ in range(processes.at_most(count)))
+        workers += (_FaceWorker(options) for _ in range(processes.at_most(count)))
         while True:
             for worker in workers:
                 worker.take(again, left)
@@ -72,7 +72,7 @@ def local(jobs: Iterable[Job], options: Options, count: int) -> Outcomes:
                     elif (failed := failed + 1) >= STARTS:
                         raise RuntimeSetupError(f"No worker process can be started: it {why}.")
                     again.extend(worker.jobs)
-                    workers[workers.index(worker)] = _Worker(options)
+                    workers[workers.index(worker)] = _FaceWorker(options)
     finally:
         for worker in workers:
             worker.leave()
@@ -84,7 +84,7 @@ def _ended(how: str) -> Outcome:
     return Outcome(WorkerError(how).to_dict(), [], 0.0)
 
 
-class _Worker(processes.Worker):
+class _FaceWorker(processes.WorkerProcess):
     """A process that makes faces."""
 
     def __init__(self, options: Options) -> None:
@@ -121,7 +121,7 @@ def _outcome_of(options: Options) -> Callable[[Job], Outcome]:
 def on_ray(jobs: Iterable[Job], options: Options, address: str, count: int | None) -> Outcomes:
     """Works with Ray tasks, on all machines that see recordings and pictures under the same paths.
 
-    A task gives its row to this process when its pictures are written, so that no recording is told of twice.
+    A task gives its row to this process when its pictures are written, so that no recording has two rows.
 
     Args:
         address, count: of `processes.on_ray`.
@@ -131,7 +131,9 @@ def on_ray(jobs: Iterable[Job], options: Options, address: str, count: int | Non
         RuntimeSetupError: Ray is missing.
     """
     tasks = ((job, (Job(*_absolute(job)), Path(job.source).exists())) for job in jobs)
-    with closing(processes.on_ray(_on_node, tasks, (_everywhere(options), __version__), address, count)) as results:
+    with closing(
+        processes.on_ray(_on_node, tasks, (_with_absolute_paths(options), __version__), address, count)
+    ) as results:
         for job, outcome in results:
             if isinstance(outcome, WorkerError):
                 text = str(outcome).splitlines()[0]
@@ -151,7 +153,7 @@ def _absolute(job: Job) -> tuple[str, list[str]]:
     return os.path.abspath(job.source), [os.path.abspath(target) for target in job.targets]  # noqa: PTH100
 
 
-def _everywhere(options: Options) -> Options:
+def _with_absolute_paths(options: Options) -> Options:
     """Paths of files that every machine must have."""
     given = {"pack": options.pack, "c2pa_certificate": options.c2pa_certificate, "c2pa_key": options.c2pa_key}
     whole = {name: type(path)(os.path.abspath(path)) for name, path in given.items() if path is not None}  # noqa: PTH100

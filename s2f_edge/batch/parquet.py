@@ -32,10 +32,12 @@ def pyarrow() -> Any:
         ) from None
 
 
-def _schema(told: Row | None) -> Any:
+def _schema(settings_row: Row | None) -> Any:
     pa = pyarrow()
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
-    settings = {name: str if value is None else type(value) for name, value in (told or Options().settings()).items()}
+    settings = {
+        name: str if value is None else type(value) for name, value in (settings_row or Options().settings()).items()
+    }
     settings["seed"] = int
     return pa.schema(
         [

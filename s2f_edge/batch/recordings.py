@@ -51,8 +51,8 @@ def left_out(skipped: dict[str, str]) -> str:
     kinds: dict[str, list[str]] = {}
     for name, why in skipped.items():
         kinds.setdefault(why, []).append(name)
-    told = [f"{len(names)} ({why}): {names[0]}{' and others' * (len(names) > 1)}" for why, names in kinds.items()]
-    return f"Skipped {'; '.join(told)}."
+    reasons = [f"{len(names)} ({why}): {names[0]}{' and others' * (len(names) > 1)}" for why, names in kinds.items()]
+    return f"Skipped {'; '.join(reasons)}."
 
 
 def named(files: list[str] | None, lists: str | None) -> list[str]:

@@ -146,11 +146,11 @@ class Table:
             begin += len(line)
 
     def _same(self, settings: Row, row: Row) -> None:
-        told = row["settings"]
-        names = [name for name in {**told, **settings} if told.get(name) != settings.get(name)]
+        earlier = row["settings"]
+        names = [name for name in {**earlier, **settings} if earlier.get(name) != settings.get(name)]
         if names:
             differ = "; ".join(
-                f"{name} was {_brief(told.get(name))}, is {_brief(settings.get(name))}" for name in names
+                f"{name} was {_brief(earlier.get(name))}, is {_brief(settings.get(name))}" for name in names
             )
             raise UsageError(
                 f"{self.rows_path} was started with other settings: {differ}. Give the same ones to continue, or "

@@ -27,8 +27,7 @@ class TalkOptions(Options):
     brows: float = 1.0
 
     def settings(self) -> dict[str, Any]:
-        told = super().settings()
-        return {**told, "fps": self.fps, "head": self.head, "blink": self.blink, "brows": self.brows}
+        return {**super().settings(), "fps": self.fps, "head": self.head, "blink": self.blink, "brows": self.brows}
 
     def maker(self) -> TalkMaker:
         return TalkMaker(self)

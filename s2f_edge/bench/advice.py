@@ -76,13 +76,13 @@ def _of_variants(found: list[Measured], cuda: bool) -> Iterator[Advice]:
             m.faces_per_s / other.faces_per_s if m.choice.many else other.ms[1] / m.ms[1]
             for m, other in zip(ours, others, strict=True)
         ]
-        said = ", ".join(f"{t:.2f} ({in_words(m.choice)})" for t, m in zip(times, ours, strict=True))
+        speedups = ", ".join(f"{t:.2f} ({in_words(m.choice)})" for t, m in zip(times, ours, strict=True))
         sizes = f"{ours[0].pack_mb:.1f} MB instead of {others[0].pack_mb:.1f} ({others[0].precision})"
         if max(times) > 1.0 + TIE:
             text = f"{name}, {sizes}, makes faces near those (see `s2f-edge pack show`), so many times as fast"
-            yield Advice(f"{text}: {said}.", [*_device(ours[0].choice.device, cuda), "--variant", name])
+            yield Advice(f"{text}: {speedups}.", [*_device(ours[0].choice.device, cuda), "--variant", name])
         else:
-            yield Advice(f"{name}, {sizes}, is no faster on this machine: {said} times.", [])
+            yield Advice(f"{name}, {sizes}, is no faster on this machine: {speedups} times.", [])
 
 
 def in_words(choice: Choice) -> str:

@@ -142,32 +142,32 @@ class Bench:
             recording = Path(folder) / "speech.wav"
             seconds = MANY_S if choice.many else ONE_S
             soundfile.write(recording, np.resize(self._speech, int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
-            how = {
+            options = {
                 "pack": str(self.pack.folder),
                 "variant": choice.variant,
                 "device": choice.device,
                 "threads": choice.threads,
             }
-            words = [str(recording), str(self._seconds), json.dumps(how)]
+            arguments = [str(recording), str(self._seconds), json.dumps(options)]
             limits = threads_limited(choice.threads) if choice.many else {}  # as infer --jobs does
-            workers = [stack.enter_context(_Worker(words, limits)) for _ in range(choice.workers)]
-            ready = [worker.said() for worker in workers]
+            workers = [stack.enter_context(_MeasuredProcess(arguments, limits)) for _ in range(choice.workers)]
+            ready = [worker.message() for worker in workers]
             for worker in workers:
                 worker.begin()
-            return _together(choice, ready, [worker.said() for worker in workers])
+            return _combined(choice, ready, [worker.message() for worker in workers])
 
 
-class _Worker:
+class _MeasuredProcess:
     """A process, which is gone when its context is left. An interrupt is for its parent alone.
 
     It finds modules where this process does: `-m` alone would look in the folder that the user is in first.
     """
 
-    def __init__(self, words: list[str], limits: dict[str, str]) -> None:
-        self._told = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+    def __init__(self, arguments: list[str], limits: dict[str, str]) -> None:
+        self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "s2f_edge.bench.worker", *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._told, text=True, encoding="utf-8",
+            [sys.executable, "-P", "-m", "s2f_edge.bench.worker", *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True, encoding="utf-8",
             **started_apart(), env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **limits},
         )  # fmt: skip
 
@@ -177,45 +177,45 @@ class _Worker:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
-        for file in (self._process.stdin, self._process.stdout, self._told):
+        for file in (self._process.stdin, self._process.stdout, self._stderr):
             with contextlib.suppress(OSError):
-                _there(file).close()
+                _pipe(file).close()
 
     def begin(self) -> None:
         with contextlib.suppress(OSError):  # it has ended; what it says next tells why
-            _there(self._process.stdin).write("go\n")
-            _there(self._process.stdin).flush()
+            _pipe(self._process.stdin).write("go\n")
+            _pipe(self._process.stdin).flush()
 
-    def said(self) -> dict[str, Any]:
+    def message(self) -> dict[str, Any]:
         """The next message of the process.
 
         Raises:
             S2FError: the message is an error.
             WorkerError: the process ended without a message.
         """
-        line = _there(self._process.stdout).readline()
+        line = _pipe(self._process.stdout).readline()
         if not line:
             text = "A process that was to be measured ended before its time; is there too little memory?"
-            raise WorkerError(text + self._last_words())
-        said: dict[str, Any] = json.loads(line)
-        if "error" in said:
-            raise from_dict(said)
-        return said
+            raise WorkerError(text + self._last_line())
+        facts: dict[str, Any] = json.loads(line)
+        if "error" in facts:
+            raise from_dict(facts)
+        return facts
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(10.0)
-        self._told.seek(0)
-        lines = self._told.read().strip().splitlines()
+        self._stderr.seek(0)
+        lines = self._stderr.read().strip().splitlines()
         return f" It said: {lines[-1]}" if lines else ""
 
 
-def _there(file: IO[str] | None) -> IO[str]:
+def _pipe(file: IO[str] | None) -> IO[str]:
     assert file is not None  # all are made with pipes
     return file
 
 
-def _together(choice: Choice, ready: list[dict[str, Any]], done: list[dict[str, Any]]) -> Measured:
+def _combined(choice: Choice, ready: list[dict[str, Any]], done: list[dict[str, Any]]) -> Measured:
     times = [ms for each in done for ms in each["ms"]]
     first, median, third = np.percentile(times, [25, 50, 75])
     peaks = [each["peak_mib"] for each in done]

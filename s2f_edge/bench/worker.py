@@ -17,13 +17,13 @@ from typing import Any
 WARM_UP = 2  # faces before the first that counts
 
 
-def main(recording: str, seconds: float, how: dict[str, Any]) -> None:
+def main(recording: str, seconds: float, options: dict[str, Any]) -> None:
     from s2f_edge.errors import S2FError
     from s2f_edge.pipeline import Speech2Face
 
     try:
         began = perf_counter()
-        model = Speech2Face(**how)
+        model = Speech2Face(**options)
         model.load()
         load_s = perf_counter() - began
 

@@ -18,6 +18,7 @@ from s2f_edge.cli.options import Facts, printable
 from s2f_edge.cli.progress import Bar, Progress, say
 from s2f_edge.cores import cores
 from s2f_edge.errors import OutputError, S2FError, UsageError, from_dict
+from s2f_edge.terms import Engine
 
 if TYPE_CHECKING:
     from s2f_edge.batch.make import Options, Outcome, Outcomes
@@ -52,7 +53,7 @@ class BatchOptions:
     resume: bool = False
     retry: bool = False
     processes: int | None = None
-    engine: opt.Engine = opt.Engine.local
+    engine: Engine = "local"
     address: str = "auto"
 
     def checked(self) -> None:
@@ -65,9 +66,9 @@ class BatchOptions:
             raise UsageError("--resume continues a table: add --table, as in the earlier run.")
         if self.retry and not self.resume:
             raise UsageError("--retry-failed needs --resume.")
-        if self.address != "auto" and self.engine != opt.Engine.ray:
+        if self.address != "auto" and self.engine != "ray":
             raise UsageError("--address needs --engine ray.")
-        if self.processes and self.engine == opt.Engine.ray and self.address != "local":
+        if self.processes and self.engine == "ray" and self.address != "local":
             raise UsageError("--jobs applies to this machine only; with --engine ray give it with --address local.")
 
     def workers(self, jobs: list[Job], options: Options) -> int:
@@ -76,7 +77,7 @@ class BatchOptions:
         Raises:
             UsageError: workers are asked for, and standard input is a recording, or standard output a target.
         """
-        asked = self.table is not None or self.engine == opt.Engine.ray
+        asked = self.table is not None or self.engine == "ray"
         piped = any(job.source == "-" or "-" in job.targets for job in jobs)
         if piped:
             if asked or (self.processes or 1) > 1:
@@ -117,7 +118,7 @@ def run(
     from s2f_edge.pack.pack import Pack
 
     # Machines of a cluster differ, and one that starts a run may have no work in it: they take the pack itself.
-    apart = many.engine == opt.Engine.ray and options.variant == "auto"
+    apart = many.engine == "ray" and options.variant == "auto"
     variant = None if apart else settled_variant(options.pack, options.variant, options.device)
     options = replace(options, variant=variant, pack_sha256=Pack.open(options.pack, variant).sha256)
     with contextlib.ExitStack() as opened:
@@ -243,7 +244,7 @@ def _outcomes(jobs: list[Job], options: Options, many: BatchOptions, workers: in
 
     for folder in {Path(target).parent for job in jobs for target in job.targets}:
         _make(folder)
-    if many.engine == opt.Engine.ray:
+    if many.engine == "ray":
         return engines.on_ray(jobs, options, many.address, many.processes)
     return engines.local(jobs, options, min(workers, len(jobs)))
 

@@ -68,7 +68,7 @@ def add_to(app: typer.Typer, console: Callable[[bool], Any]) -> None:
                 "left_out": left_out,
                 "advice": [asdict(each) for each in advised],
             }
-            say.result(facts, lambda _: [machine(), "", *_table(measured), "", *_told(advised, left_out)])
+            say.result(facts, lambda _: [machine(), "", *_table(measured), "", *_advice_lines(advised, left_out)])
 
 
 def _all(bench: Bench, planned: list[Choice], device: str, quiet: bool) -> tuple[list[Measured], list[str]]:
@@ -108,7 +108,7 @@ def _table(measured: list[Measured]) -> Iterator[str]:
         )
 
 
-def _told(advised: list[Advice], left_out: list[str]) -> Iterator[str]:
+def _advice_lines(advised: list[Advice], left_out: list[str]) -> Iterator[str]:
     for each in advised:
         yield each.text
         if each.options:

@@ -125,7 +125,7 @@ def infer(
     resume: opt.ResumeOption = False,
     retry: opt.RetryOption = False,
     workers: opt.JobsOption = None,
-    engine: opt.EngineOption = opt.Engine.local,
+    engine: opt.EngineOption = "local",
     address: opt.AddressOption = "auto",
 ) -> None:
     """Make a plausible face for each recording."""
@@ -133,7 +133,7 @@ def infer(
     with console.errors():
         many = batch.BatchOptions(table, resume, retry, workers, engine, address)
         many.checked()
-        written, suffix = file_format(out, form and form.value)
+        written, suffix = file_format(out, form)
         names = recordings.named(files, listed)
         skipped: dict[str, str] = {}
         jobs = plan(names, out, f".face{suffix}", 1 if grid else samples, skipped)
@@ -155,7 +155,7 @@ def infer(
 def embed(
     files: opt.FilesArgument,
     out: opt.OutEmbeddingOption = None,
-    form: opt.FormatOption = opt.EmbeddingFormat.npy,
+    form: opt.FormatOption = "npy",
     pack: opt.PackOption = None,
     variant: opt.VariantOption = "auto",
     device: opt.DeviceOption = "auto",
@@ -172,7 +172,7 @@ def embed(
     console = _Console(as_json, quiet, out == "-")
     with console.errors():
         skipped: dict[str, str] = {}
-        jobs = plan(files, out, f".{form.value}", skipped=skipped)
+        jobs = plan(files, out, f".{form}", skipped=skipped)
         console.skipped(skipped)
         model = Speech2Face(pack, device, threads, variant, all_windows)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from s2f_edge.batch.recordings import BY_MEDIA, BY_SOUNDFILE
-from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Gender, Variant
+from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MIN_SIZE, Device, Engine, Gender, PictureFormat, Variant
 
 if TYPE_CHECKING:
     from s2f_edge.pack.pack import Pack
@@ -17,29 +16,14 @@ if TYPE_CHECKING:
     from s2f_edge.results import Voice
 
 Facts = dict[str, Any]  # of one result, as --json prints them
-
-
-class EmbeddingFormat(StrEnum):
-    npy = "npy"
-    json = "json"
-
-
-class PictureFormat(StrEnum):
-    png = "png"
-    webp = "webp"
-    jpeg = "jpeg"
-
-
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
+EmbeddingFormat = Literal["npy", "json"]
 
 
 def _named(suffixes: set[str]) -> str:
     return ", ".join(sorted(suffix[1:] for suffix in suffixes))
 
 
-READ = f"Read are {_named(BY_SOUNDFILE)}; with the extra media also {_named(BY_MEDIA)}."
+READ = f"Formats: {_named(BY_SOUNDFILE)}; with the extra media also {_named(BY_MEDIA)}."
 
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="FILE...", help=f"Recordings, folders of recordings, or - for stdin. {READ}")
@@ -292,12 +276,12 @@ def variant_lines(pack: Pack, inside: list[Pack]) -> list[str]:
     size = sum(file.bytes for file in pack.manifest.files.values())
     rows = [f"  {pack.manifest.weights:10}  {size / 1e6:.1f} MB   the pack itself"] if inside else []
     for each in inside:
-        said = each.manifest.variant
-        assert said is not None  # a variant without is none
-        (least, median), (worst, middle) = said.cosine, said.psnr_db
-        pace = ", ".join(f"{theirs / own:.2f} ({threads})" for threads, (own, theirs) in said.ms.items())
+        info = each.manifest.variant
+        assert info is not None  # a variant without is none
+        (least, median), (worst, middle) = info.cosine, info.psnr_db
+        pace = ", ".join(f"{theirs / own:.2f} ({threads})" for threads, (own, theirs) in info.ms.items())
         rows.append(
-            f"  {each.manifest.weights:10}  {said.bytes[0] / 1e6:.1f} MB   least and median on {said.judged} clips: "
+            f"  {each.manifest.weights:10}  {info.bytes[0] / 1e6:.1f} MB   least and median on {info.judged} clips: "
             f"cosine {least:.4f}, {median:.4f}; faces {worst:.1f}, {middle:.1f} dB; times as fast: {pace}"
         )
     return rows

@@ -82,7 +82,7 @@ class Bar:
         self._bar: rich.progress.Progress | None = None
         terminal = sys.stderr.isatty()
         self._lines = shown and silent and not terminal
-        self._said = monotonic()
+        self._printed = monotonic()
         logged = logging.getLogger().isEnabledFor(logging.DEBUG)
         if shown and terminal and progress.total > 1 and not logged:
             from rich.console import Console
@@ -117,8 +117,8 @@ class Bar:
         """Advances the bar by one recording."""
         if self._bar:
             self._bar.update(self._bar.task_ids[0], advance=1, rest=self._progress.rest(), refresh=True)
-        elif self._lines and monotonic() - self._said >= SAY_EVERY_S:
-            self._said = monotonic()
+        elif self._lines and monotonic() - self._printed >= SAY_EVERY_S:
+            self._printed = monotonic()
             say(self._progress.line())
 
 

@@ -1,4 +1,4 @@
-"""`s2f-edge serve` and `s2f-edge key`. The flags of `serve` are the fields of `service.settings.Settings`."""
+"""`s2f-edge serve` and `s2f-edge key`. The flags of `serve` are the fields of `service.settings.ServiceSettings`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from s2f_edge.errors import RuntimeSetupError, SetupError
-from s2f_edge.service.settings import Settings, setting_help
+from s2f_edge.service.settings import ServiceSettings, setting_help
 
 ENVIRONMENT = "S2F_SERVE_"
 
@@ -31,7 +31,7 @@ def add_to(app: typer.Typer, errors: Callable[[], Any]) -> None:
                     f"The service needs more packages ({error.name} is missing). Install the extra: "
                     "pip install 's2f-edge[serve]'."
                 ) from None
-            serve(Settings(**given), verbose, lambda address: print(f"s2f-edge serves at {address}", flush=True))
+            serve(ServiceSettings(**given), verbose, lambda address: print(f"s2f-edge serves at {address}", flush=True))
 
     serve.__doc__ = (
         "Serve faces over HTTP, with a web page at /.\n\n"
@@ -74,7 +74,7 @@ def _parameters() -> list[inspect.Parameter]:
         help="TOML file of settings.", envvar=f"{ENVIRONMENT}CONFIG", is_eager=True, callback=_from_file
     )
     verbose = typer.Option("--verbose", "-v", help="Write a debug log.")
-    kinds, defaults = get_type_hints(Settings), Settings()
+    kinds, defaults = get_type_hints(ServiceSettings), ServiceSettings()
     return [
         parameter("config", Path | None, config, None),
         parameter("verbose", bool, verbose, False),
@@ -97,11 +97,11 @@ def _from_file(context: typer.Context, file: Path | None) -> Path | None:
     if file is None:
         return None
     try:
-        said = tomllib.loads(file.read_text("utf-8"))
+        settings = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}.") from None
-    unknown = sorted(set(said) - set(setting_help()))
+    unknown = sorted(set(settings) - set(setting_help()))
     if unknown:
         raise typer.BadParameter(f"{file} has unknown settings: {', '.join(unknown)}.")
-    context.default_map = {**(context.default_map or {}), **said}
+    context.default_map = {**(context.default_map or {}), **settings}
     return file

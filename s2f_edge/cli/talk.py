@@ -1,10 +1,9 @@
-"""`s2f-edge talk`: a video in which the face of a voice says the recording."""
+"""`s2f-edge talk`: talking-head videos of the face of a voice."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,15 +14,7 @@ from s2f_edge.cli import options as opt
 from s2f_edge.cli.options import Facts
 from s2f_edge.cli.progress import Bar, Progress
 from s2f_edge.errors import UsageError
-from s2f_edge.terms import MAX_FPS, MAX_STRENGTH, MAX_TALK_SIZE, MIN_FPS, MIN_SIZE, VIDEOS
-
-
-class VideoFormat(StrEnum):
-    mp4 = "mp4"
-    webm = "webm"
-    gif = "gif"
-    webp = "webp"
-
+from s2f_edge.terms import MAX_FPS, MAX_STRENGTH, MAX_TALK_SIZE, MIN_FPS, MIN_SIZE, VIDEOS, VideoFormat
 
 OutOption = Annotated[
     str | None,
@@ -86,10 +77,10 @@ def add_to(app: typer.Typer, console: Callable[[bool, bool, bool], Any]) -> None
         resume: opt.ResumeOption = False,
         retry: opt.RetryOption = False,
         workers: opt.JobsOption = None,
-        engine: opt.EngineOption = opt.Engine.local,
+        engine: opt.EngineOption = "local",
         address: opt.AddressOption = "auto",
     ) -> None:
-        """Make a video in which a plausible face says the recording.
+        """Make a talking-head video: a plausible face, lip-synced to the recording.
 
         The face is that of `infer`, and does not exist. No photograph can be given: this shows nobody saying what they
         did not say.
@@ -102,7 +93,7 @@ def add_to(app: typer.Typer, console: Callable[[bool, bool, bool], Any]) -> None
         with say.errors():
             many = batch.BatchOptions(table, resume, retry, workers, engine, address)
             many.checked()
-            written, suffix = file_format(out, form and form.value, VIDEOS)
+            written, suffix = file_format(out, form, VIDEOS)
             names = recordings.named(files, listed)
             skipped: dict[str, str] = {}
             if frames:

@@ -27,7 +27,7 @@ WEIGHTS_FILE = Path(__file__).with_name("speech_gate.json")
 WINDOW_FRAMES = 100  # 1 s: the shortest speech that is accepted, and several syllables
 SPARE_FRAMES = 40  # at the end, this many frames beyond the last whole window make one more, which overlaps it
 LEAST_FRAMES = 30  # fewer voiced frames are no basis; the whole recording is looked at instead
-BATCH = 8  # windows per pass: their arrays stay in the cache
+BATCH = 12  # windows per pass at most: their arrays stay in the cache
 RANGE = 11.5  # nepers of power (50 dB) below the loudest cell; what is lower counts as silent
 LOGIT_LIMIT = 6.0  # one second, however sure, cannot outvote many
 ENOUGH_AGAINST = 5.0  # log odds that end a stretch of speech: a clear second; those of clean speech stay above 2
@@ -58,6 +58,13 @@ def fine_matrix() -> Float32s:
     return matrix
 
 
+@lru_cache(maxsize=1)
+def band_matrix() -> Float32s:
+    """(64, 8): takes the mean of every 8 bins."""
+    matrix: Float32s = np.kron(np.eye(8), np.full((8, 1), 1 / 8)).astype(np.float32)
+    return matrix
+
+
 def _skew(x: Float32s) -> Float32s:
     """Skewness along axis 1."""
     centred = x - x.mean(axis=1, keepdims=True)
@@ -75,10 +82,10 @@ def _over_time(x: Float32s) -> Float32s:
 _MIDDLE = np.array([np.arange(1, 31), np.arange(33, 63)])
 
 
-def _halves(bins: Float32s) -> Float32s:
-    """(n, 64) -> (n, 2): the mean of the lower and of the upper bins."""
-    halves: Float32s = bins.reshape(len(bins), 2, 32).mean(axis=2)
-    return halves
+def _parts(bins: Float32s, count: int) -> Float32s:
+    """(n, 64) -> (n, count): the means of so many equal parts of the bins."""
+    means: Float32s = bins.reshape(len(bins), count, -1).mean(axis=2)
+    return means
 
 
 def window_statistics(windows: Float32s) -> Float32s:
@@ -96,7 +103,7 @@ def window_statistics(windows: Float32s) -> Float32s:
     out: list[Any] = []
 
     # Eight bands of eight bins: spectrum, spread, skewness (speech: peaks in a floor).
-    bands = x.reshape(n, WINDOW_FRAMES, 8, 8).mean(axis=3)
+    bands = x @ band_matrix()
     loud = bands.mean(axis=2)
     means = bands.mean(axis=1)
     centred = bands - means[:, None]
@@ -114,7 +121,7 @@ def window_statistics(windows: Float32s) -> Float32s:
     # How far cells move in 10 to 320 ms, below and above 1.7 kHz.
     for lag in (1, 2, 4, 8, 16, 32):
         moved = x[:, lag:] - x[:, :-lag]
-        out.append(_halves(_over_time(np.abs(moved, out=moved))))
+        out.append(_parts(_over_time(np.abs(moved, out=moved)), 2))
     # Plucked and struck sounds rise at once and fade slowly.
     for lag in (1, 4):
         moved = bands[:, lag:] - bands[:, :-lag]
@@ -124,21 +131,21 @@ def window_statistics(windows: Float32s) -> Float32s:
 
     # Lines and harmonics: how strong, how long they stand still, whether they glide.
     fine = x @ fine_matrix()
-    for quarter in range(4):
-        cells = fine[..., 16 * quarter : 16 * quarter + 16]
-        energy = np.square(cells).mean(axis=(1, 2))
-        standing = np.square(cells.mean(axis=1)).mean(axis=1)
-        out += [np.sqrt(energy), standing / (energy + np.float32(1e-3))]
-    energy = _halves(_over_time(np.square(fine))) + np.float32(1e-3)
-    steady = [_halves(_over_time(fine[:, lag:] * fine[:, :-lag])) / energy for lag in (1, 2, 4, 8, 16, 32)]
-    gliding = []
-    for lag in (4, 8):
+    squares, standing = _over_time(np.square(fine)), np.square(_over_time(fine))
+    for energy, still in zip(_parts(squares, 4).T, _parts(standing, 4).T, strict=True):
+        out += [np.sqrt(energy), still / (energy + np.float32(1e-3))]
+    energy = _parts(squares, 2) + np.float32(1e-3)
+    steady, gliding = [], []
+    for lag in (1, 2, 4, 8, 16, 32):
         later, before = fine[:, lag:], fine[:, :-lag]
-        # Columns of the middle 30 bins of each half: with themselves, the bin above and the bin below.
-        still = _over_time(later * before)[:, _MIDDLE].mean(axis=2)
-        risen = _over_time(later[..., 1:] * before[..., :-1])[:, _MIDDLE].mean(axis=2)
-        fallen = _over_time(later[..., :-1] * before[..., 1:])[:, _MIDDLE - 1].mean(axis=2)
-        gliding.append((np.maximum(risen, fallen) - still) / energy)
+        same = _over_time(later * before)
+        steady.append(_parts(same, 2) / energy)
+        if lag in (4, 8):
+            # Columns of the middle 30 bins of each half: with themselves, the bin above and the bin below.
+            still = same[:, _MIDDLE].mean(axis=2)
+            risen = _over_time(later[..., 1:] * before[..., :-1])[:, _MIDDLE].mean(axis=2)
+            fallen = _over_time(later[..., :-1] * before[..., 1:])[:, _MIDDLE - 1].mean(axis=2)
+            gliding.append((np.maximum(risen, fallen) - still) / energy)
     for half in range(2):
         out += [part[:, half] for part in (*steady, *gliding)]
 
@@ -274,10 +281,10 @@ class Windows:
         self._decide(self._speech is not False or missed)
 
     def judge(self, windows: Float32s) -> None:
-        """float32 (n, 100, 64)."""
+        """float32 (n, 100, 64), at least one."""
         gate = SpeechGate.load()
-        for start in range(0, len(windows), BATCH):
-            logs = gate.log_probabilities(window_statistics(windows[start : start + BATCH]))
+        for some in np.array_split(windows, -(-len(windows) // BATCH)):
+            logs = gate.log_probabilities(window_statistics(some))
             limited = np.maximum(logs, -2 * LOGIT_LIMIT)
             for odds, classes in zip(speech_odds(logs).tolist(), limited, strict=True):
                 self.all.add(odds, classes)

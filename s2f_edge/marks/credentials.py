@@ -236,7 +236,7 @@ def read(picture: bytes | BinaryIO, media_type: str, trust: str | None = None) -
     file = io.BytesIO(picture) if isinstance(picture, bytes) else picture
     try:
         with c2pa.Reader(media_type, file, context=context) as reader:
-            told = json.loads(reader.json())
+            report = json.loads(reader.json())
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return None
     except (c2pa.C2paError, ValueError, RecursionError) as error:
@@ -246,7 +246,7 @@ def read(picture: bytes | BinaryIO, media_type: str, trust: str | None = None) -
         if b"c2pa" not in file.read(_HEAD):
             return None  # c2pa does not get along with the file, and has nothing to read in it
         return Found("broken", "unknown", problems=(_short(str(error)),))
-    return _found(told)
+    return _found(report)
 
 
 @lru_cache(maxsize=4)
@@ -259,9 +259,9 @@ def _reading(trust: str | None) -> Any:
         raise CertificateError(f"The certificates to trust cannot be read: {error}.") from None
 
 
-def _found(told: Any) -> Found:
-    manifest = _dict(_dict(told.get("manifests")).get(told.get("active_manifest")))
-    results = _dict(_dict(told.get("validation_results")).get("activeManifest"))
+def _found(report: Any) -> Found:
+    manifest = _dict(_dict(report.get("manifests")).get(report.get("active_manifest")))
+    results = _dict(_dict(report.get("validation_results")).get("activeManifest"))
     failures = [str(_dict(each).get("code", "")) for each in results.get("failure") or []]
     signature = _dict(manifest.get("signature_info"))
     signer = _short(str(signature.get("issuer") or signature.get("common_name") or ""))

@@ -87,12 +87,12 @@ class Report:
     @property
     def layers(self) -> tuple[str, ...]:
         """Those that say that s2f-edge made the picture: of metadata, watermark and c2pa."""
-        says = {
+        present = {
             "metadata": self.metadata.get("tool", "").startswith(_TOOL),
             "watermark": self.watermark is not None,
             "c2pa": self.credentials is not None and self.credentials.program.startswith(_TOOL),
         }
-        return tuple(name for name, there in says.items() if there)
+        return tuple(name for name, there in present.items() if there)
 
     @property
     def verdict(self) -> str:
@@ -156,11 +156,11 @@ def read(source: str | Path | bytes, trust: str | Path | None = None) -> Report:
             file.seek(0)
             signed = credentials.read(file, provenance_video.MEDIA_TYPES[format], anchors) if looked else None
             metadata = _metadata(video.tags)
-            return Report(format, video.width, video.height, metadata, signed, looked, _told_by(video.mark))
+            return Report(format, video.width, video.height, metadata, signed, looked, _watermark(video.mark))
         data = _bytes_of(name, file)
     format, info, pixels = _picture(name, data)
     signed = credentials.read(data, Image.MIME.get(format, ""), anchors) if looked else None
-    mark = _told_by(watermark.find(pixels))
+    mark = _watermark(watermark.find(pixels))
     return Report(format.lower(), pixels.shape[1], pixels.shape[0], _metadata(info), signed, looked, mark)
 
 
@@ -235,7 +235,7 @@ def _value(xmp: str, name: str) -> str:
     return ""
 
 
-def _told_by(mark: Mark | None) -> Watermark | None:
+def _watermark(mark: Mark | None) -> Watermark | None:
     if mark is None:
         return None
     try:

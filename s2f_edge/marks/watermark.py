@@ -130,7 +130,7 @@ def add_levels(pixels: Pixels, levels: NDArray[np.int16]) -> Pixels:
 
 
 def _strength(pixels: Pixels) -> Floats:
-    """How much mark each place bears: more where the face changes, less where it is dark."""
+    """The strength of the mark at each place: more where the face changes, less where it is dark."""
     small = grey(pixels, 64, 64)
     mean = box_mean(small, 1)
     change = np.sqrt(np.maximum(box_mean(small * small, 1) - mean * mean, 0.0))

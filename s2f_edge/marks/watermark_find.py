@@ -69,7 +69,7 @@ def find(pixels: Pixels) -> Mark | None:
 
 
 def find_in(looks: Sequence[Pixels]) -> Mark | None:
-    """The mark in several looks at one video, such as a frame and the mean of frames; the surest look is believed.
+    """The mark in several looks at one video, such as a frame and the mean of frames; the surest look counts.
 
     Args:
         looks: uint8 (height, width, 3); those after a look that leaves no doubt are not searched.

@@ -308,7 +308,7 @@ def _variant(reader: _Reader) -> VariantInfo:
     of = reader.get("of", str)
     if not _SHA256.fullmatch(of):
         raise ManifestError(f"{reader.where}: of must be 64 hexadecimal digits.")
-    said = VariantInfo(
+    info = VariantInfo(
         of=of,
         calibrated=reader.at("recordings").get("calibrated", int),
         judged=reader.at("recordings").get("judged", int),
@@ -319,9 +319,9 @@ def _variant(reader: _Reader) -> VariantInfo:
         ms={threads: _both(reader.at("ms", threads), "variant", "pack") for threads in reader.get("ms", dict)},
         machine=reader.get("machine", str),
     )
-    if min(said.bytes) <= 0 or any(min(both) <= 0.0 for both in said.ms.values()):
+    if min(info.bytes) <= 0 or any(min(both) <= 0.0 for both in info.ms.values()):
         raise ManifestError(f"{reader.where}: bytes and ms must be above 0.")
-    return said
+    return info
 
 
 def _animator(reader: _Reader) -> AnimatorInfo:

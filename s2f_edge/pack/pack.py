@@ -55,8 +55,8 @@ class Pack:
                 f"python -m export.variants --pack {pack.folder} --variant {variant} --speech RECORDINGS."
             )
         found = cls._read(pack.folder / variant)
-        said = found.manifest.variant
-        if found.manifest.weights != variant or said is None or said.of != pack.sha256:
+        info = found.manifest.variant
+        if found.manifest.weights != variant or info is None or info.of != pack.sha256:
             raise PackIntegrityError(
                 f"{found.folder} is not the variant {variant} of this pack: it belongs to another pack, or the pack "
                 "has changed since. Make it again with `python -m export.variants`, or take the pack itself: --variant "

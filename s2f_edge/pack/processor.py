@@ -24,8 +24,8 @@ def about(cpuinfo: Path = CPUINFO) -> dict[str, str]:
 
 def instructions(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """The instructions of the processor, as Linux names them; none where the system does not say."""
-    said = about(cpuinfo)
-    return frozenset((said.get("flags") or said.get("Features", "")).split())
+    fields = about(cpuinfo)
+    return frozenset((fields.get("flags") or fields.get("Features", "")).split())
 
 
 def multiplies_8_bits() -> bool:

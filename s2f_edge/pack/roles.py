@@ -92,8 +92,8 @@ def _check_renderer(manifest: Manifest, renderer: str, where: str) -> None:
         raise ManifestError(f"{where}: {renderer} draws faces of {width} x {height} pixels; they must be square.")
     latents = {name: manifest.files[name].inputs[1].shape[1] for name in manifest.generators.values()}
     if None in latents.values() or len(set(latents.values())) != 1:
-        told = ", ".join(f"{name} {'any' if length is None else length}" for name, length in latents.items())
-        raise ManifestError(f"{where}: the latent has the lengths {told}; one fixed number for all is needed.")
+        found = ", ".join(f"{name} {'any' if length is None else length}" for name, length in latents.items())
+        raise ManifestError(f"{where}: the latent has the lengths {found}; one fixed number for all is needed.")
     if manifest.noise:
         raise ManifestError(
             f"{where}: noise is {manifest.noise}; with a renderer it must be 0, as candidates differ by their latent."

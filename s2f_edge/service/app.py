@@ -21,7 +21,7 @@ from s2f_edge.service import logs, openapi, pages, problems, routes
 from s2f_edge.service.app_state import AppState
 from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.middleware import RequestMiddleware
-from s2f_edge.service.settings import Settings, listed
+from s2f_edge.service.settings import ServiceSettings, listed
 from s2f_edge.service.stream import MAX_MESSAGE
 
 log = logging.getLogger(__name__)
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 BACKLOG = 2048  # connections that wait to be accepted
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     """The application. Models are loaded when it is made, so that it is ready when it listens.
 
     Raises:
         SetupError: a file or folder that the settings name cannot be used.
         PackError, DeviceError, RuntimeSetupError, CertificateError: the model cannot be loaded.
     """
-    settings = settings or Settings()
+    settings = settings or ServiceSettings()
     metrics = Metrics(settings.audit)
     state = AppState(settings, metrics)
 
@@ -72,7 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], None] | None = None) -> None:
+def serve(settings: ServiceSettings, verbose: bool = False, listening: Callable[[str], None] | None = None) -> None:
     """Serves until SIGTERM or SIGINT; requests that have begun are then finished.
 
     Args:
@@ -108,7 +108,7 @@ def serve(settings: Settings, verbose: bool = False, listening: Callable[[str], 
         asyncio.run(server.serve([bound]))
 
 
-def _bound(settings: Settings) -> socket.socket:
+def _bound(settings: ServiceSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -17,7 +17,7 @@ from s2f_edge.service.keys import KeyRing
 from s2f_edge.service.limits import RateLimiter
 from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.sealed import Seal
-from s2f_edge.service.settings import Settings
+from s2f_edge.service.settings import ServiceSettings
 from s2f_edge.service.store import FaceStore
 from s2f_edge.service.stream import StreamLimit
 
@@ -34,7 +34,7 @@ class AppState:
         PackError, DeviceError, RuntimeSetupError, CertificateError: see `InferenceService`.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
         self.keys = KeyRing(settings.keys) if settings.keys else None

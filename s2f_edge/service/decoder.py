@@ -120,9 +120,9 @@ class Decoder:
             ProvenanceError: no picture, or one that says nothing.
             DeadlineError, DecoderFailedError: as of `whole`.
         """
-        said = json.loads(b"".join(self._ask(PICTURE, data, 0.0, time_s)))
-        assert isinstance(said, dict)
-        return said
+        message = json.loads(b"".join(self._ask(PICTURE, data, 0.0, time_s)))
+        assert isinstance(message, dict)
+        return message
 
     def kill(self) -> None:
         """Ends the child, whatever it does; may be called from another thread."""
@@ -269,8 +269,8 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
 
 def _error_of(payload: bytes) -> S2FError:
     with suppress(ValueError, KeyError, TypeError):
-        said = json.loads(payload)
-        error = from_dict({"error": said["error"], "message": str(said["message"])[:1000]})
+        message = json.loads(payload)
+        error = from_dict({"error": message["error"], "message": str(message["message"])[:1000]})
         if isinstance(error, RAISED):
             return error
     return DecoderFailedError("The decoder crashed on this file. Convert it to wav or mp3.")

@@ -46,7 +46,7 @@ def checked(folder: Path, pack_sha256: str) -> dict[str, Any]:
             if Path(name).name != name:
                 raise ValueError(f"a file called {name!r}")
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
-                raise SetupError(f"{folder / name} is not what {MANIFEST} says. {AGAIN}")
+                raise SetupError(f"{folder / name} does not match {MANIFEST}. {AGAIN}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SetupError(f"{folder} has no files for browsers ({error}). {AGAIN}") from None
     if theirs != pack_sha256:

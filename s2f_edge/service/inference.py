@@ -29,7 +29,7 @@ from s2f_edge.service.decoder import DecoderPool
 from s2f_edge.service.limits import Admission
 from s2f_edge.service.metrics import Metrics
 from s2f_edge.service.schemas import FaceFields, VoiceFacts
-from s2f_edge.service.settings import Settings
+from s2f_edge.service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class InferenceService:
         PackError, DeviceError, RuntimeSetupError: see `Speech2Face`.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
         # Pages that make faces themselves have the networks of the pack itself.

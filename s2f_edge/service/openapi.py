@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from s2f_edge.service.problems import MEDIA_TYPE, TITLES
-from s2f_edge.service.settings import Settings
+from s2f_edge.service.settings import ServiceSettings
 
 DESCRIPTION = """\
 Makes a plausible face from a recording of a voice.
@@ -80,7 +80,7 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
     return plain | (kinds[0] if kinds else {})
 
 
-def document(app: FastAPI, settings: Settings) -> dict[str, Any]:
+def document(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
     """The OpenAPI document, with this server's limits and keys."""
     whole = FastAPI.openapi(app)
     for path in whole["paths"].values():
@@ -95,7 +95,7 @@ def document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     return whole
 
 
-def _limit(operation: dict[str, Any], settings: Settings) -> None:
+def _limit(operation: dict[str, Any], settings: ServiceSettings) -> None:
     form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
     fields = form.get("properties", {})
     for name, most in (("samples", settings.max_samples), ("candidate", settings.max_samples)):

@@ -17,7 +17,7 @@ from s2f_edge.errors import BusyError, SetupError
 from s2f_edge.service import device, schemas
 from s2f_edge.service.app_state import State
 from s2f_edge.service.openapi import problems
-from s2f_edge.service.settings import Settings
+from s2f_edge.service.settings import ServiceSettings
 
 HERE = Path(__file__).parent
 WEB, TERMS = HERE / "web", HERE / "terms.txt"
@@ -115,7 +115,7 @@ def _serve_page(app: FastAPI, on_device: bool) -> None:
             add(f"/{file}", file)
 
 
-def install(app: FastAPI, settings: Settings) -> None:
+def install(app: FastAPI, settings: ServiceSettings) -> None:
     """Adds all of them.
 
     Raises:

@@ -81,8 +81,8 @@ def _keep(state: AppState, rendered: Rendered, fields: schemas.FaceFields) -> li
     kept = []
     for picture in rendered.pictures:
         name, owner_key, until = state.store.keep(rendered.media_type.encode() + b"\0" + picture, fields.keep_hours)
-        said = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
-        kept.append({"name": name, "owner_key": owner_key, "until": said})
+        end = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
+        kept.append({"name": name, "owner_key": owner_key, "until": end})
     return kept
 
 

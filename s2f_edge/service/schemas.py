@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MAX_STRENGTH, MAX_TALK_SIZE, MIN_SIZE, Gender, Generator
+from s2f_edge.terms import MAX_SAMPLES, MAX_SIZE, MAX_STRENGTH, MAX_TALK_SIZE, MIN_SIZE, Gender, Generator, VideoFormat
 
 Format = Literal["png", "webp", "jpeg", "json"]
-VideoFormat = Literal["mp4", "webm", "gif", "webp"]
 MAX_SEED = 2**53 - 1  # what JavaScript can say exactly
 
 

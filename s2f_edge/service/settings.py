@@ -20,7 +20,7 @@ class Help(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServiceSettings:
     """Every setting of a service: as a flag, an environment variable S2F_SERVE_NAME, or a line of a TOML file.
 
     Raises:
@@ -110,7 +110,7 @@ class Settings:
 
 def setting_help() -> dict[str, Help]:
     """The help of each setting, by its name."""
-    hints = get_type_hints(Settings, include_extras=True)
+    hints = get_type_hints(ServiceSettings, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items()}
 
 

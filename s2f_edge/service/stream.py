@@ -44,7 +44,7 @@ from s2f_edge.service.decoder import Decoder
 from s2f_edge.service.inference import Admitted, InferenceService, picture_fields
 from s2f_edge.service.problems import problem
 from s2f_edge.service.schemas import FaceFields
-from s2f_edge.service.uploads import said
+from s2f_edge.service.uploads import described
 from s2f_edge.talk.gestures import Gestures
 from s2f_edge.talk.motion import FRAME_RATE, Motion
 from s2f_edge.talk.talk import speech_gain
@@ -158,13 +158,13 @@ class Stream:
         self._socket = socket
         self._settings = settings
         self._live = LiveVoice(inference.model)
-        self._moved = Moved(inference) if settings.motion else None
+        self._moved = StreamMotion(inference) if settings.motion else None
         self._sound: _Sound | None = None
         self._updates = UpdatePolicy()
         self._waiting: list[bytes] = []
         self._wake = asyncio.Event()
         self._ended = False
-        self._told_s = 0.0
+        self._reported_s = 0.0
 
     async def run(self) -> None:
         """Reads and works until the client says that it has ended; raises S2FError for a problem."""
@@ -229,8 +229,8 @@ class Stream:
             raise TooLongError(f"The stream is longer than {most:g} s; end it and begin another one.")
         if last or self._updates.due(self._live.speech_seconds, self._live.committed_windows):
             yield from self._face(last, began)
-        elif self._live.heard_seconds - self._told_s >= HEARD_EVERY_S:
-            self._told_s = self._live.heard_seconds
+        elif self._live.heard_seconds - self._reported_s >= HEARD_EVERY_S:
+            self._reported_s = self._live.heard_seconds
             yield {"type": "heard", **self._so_far()}
         if self._moved:
             yield from self._moved.push(samples, last)
@@ -269,7 +269,7 @@ class Stream:
         }
 
 
-class Moved:
+class StreamMotion:
     """The motion of a stream's sound, as messages, and what of a face is moved by it.
 
     Motion comes from the first face on, which it needs the level of the voice for, and begins with the first sound.
@@ -300,8 +300,8 @@ class Moved:
             offsets = np.concatenate([offsets, self._motion.finish()])
         if len(offsets):
             poses = np.stack([self._gestures.next(row) for row in offsets])
-            said = {"offsets": offsets.round(4).tolist(), "poses": poses.round(5).tolist()}
-            yield {"type": "motion", "frame": self._frame, "fps": FRAME_RATE, **said}
+            numbers = {"offsets": offsets.round(4).tolist(), "poses": poses.round(5).tolist()}
+            yield {"type": "motion", "frame": self._frame, "fps": FRAME_RATE, **numbers}
             self._frame += len(offsets)
 
     def face(self, result: FaceResult, media_type: str) -> dict[str, Any]:
@@ -350,7 +350,9 @@ async def first_message(socket: WebSocket, idle_s: float) -> StreamSettings:
     try:
         return StreamSettings.model_validate_json(message if isinstance(message, str) else b"")
     except ValidationError as error:
-        raise InvalidRequestError(f"The first message must be JSON with the stream's settings: {said(error)}") from None
+        raise InvalidRequestError(
+            f"The first message must be JSON with the stream's settings: {described(error)}"
+        ) from None
 
 
 async def tell(socket: WebSocket, error: S2FError) -> None:

@@ -19,10 +19,11 @@ from s2f_edge.errors import NotFoundError, S2FError, UsageError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_edge.service.inference import Admitted, InferenceService
-from s2f_edge.service.schemas import TalkFields, VideoFormat
+from s2f_edge.service.schemas import TalkFields
 from s2f_edge.service.uploads import read_form
 from s2f_edge.talk import files
 from s2f_edge.talk.talk import Talk, TalkSettings
+from s2f_edge.terms import VideoFormat
 
 MEDIA_TYPES: dict[VideoFormat, str] = {
     "mp4": "video/mp4", "webm": "video/webm", "gif": "image/gif", "webp": "image/webp"

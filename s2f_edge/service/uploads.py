@@ -109,22 +109,22 @@ def _sorted_out(items: list[tuple[str, Any]], fields: type[Fields], file_field: 
     try:
         return Form(files, fields.model_validate(texts))
     except ValidationError as error:
-        raise InvalidRequestError(said(error)) from None
+        raise InvalidRequestError(described(error)) from None
 
 
-def said(error: ValidationError) -> str:
+def described(error: ValidationError) -> str:
     """What pydantic found, in a sentence, without what was sent."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part)[:40] for part in first["loc"]) or "the message"
     return f"`{where}`: {first['msg']}."
 
 
-async def _limited(request: Request, most: int, said: int) -> AsyncGenerator[bytes, None]:
+async def _limited(request: Request, most: int, limit: int) -> AsyncGenerator[bytes, None]:
     read = 0
     async for chunk in request.stream():
         read += len(chunk)
         if read > most:
-            raise _too_large(said)
+            raise _too_large(limit)
         yield chunk
 
 

@@ -146,9 +146,9 @@ def write_pngs(folder: Path, frames: Iterable[Pixels], provenance: Provenance) -
 
 def text_facts(provenance: Provenance) -> dict[str, str]:
     """What a video's tags say of its origin: title, description, and the facts as JSON in the comment."""
-    said = texts(provenance)
+    entries = texts(provenance)
     return {
         "title": provenance.notice,
         "description": f"{provenance.notice}; made by {provenance.tool}; {provenance.digital_source_type}",
-        "comment": said[FACTS_CHUNK],
+        "comment": entries[FACTS_CHUNK],
     }

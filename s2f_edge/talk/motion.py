@@ -12,9 +12,9 @@ from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 
 FRAME_RATE = 25
-POINTS = 68
+POINTS = 68  # landmarks of a face
 _STEP = SAMPLE_RATE // FRAME_RATE  # samples of a frame
-_PER_FRAME = _STEP // HOP  # feature frames of a frame
+PER_FRAME = _STEP // HOP  # feature frames of a frame
 # Frames that are made at a time. They are always the same ones, of the same pieces of sound, and so to the last bit
 # what the whole gives: a product of matrices rounds otherwise with other rows.
 _BLOCK = 5
@@ -68,7 +68,7 @@ class Motion:
     @property
     def delay_s(self) -> float:
         """From the sound of a frame to the frame, without the time of computing."""
-        return (2 * _BLOCK * _PER_FRAME + self._network.after) * HOP / SAMPLE_RATE
+        return (2 * _BLOCK * PER_FRAME + self._network.after) * HOP / SAMPLE_RATE
 
     def push(self, samples: Float32s) -> Float32s:
         """The next sound, float32 (n,), mono, 16 kHz, in [-1, 1], to the offsets of the frames that are ready.
@@ -84,7 +84,7 @@ class Motion:
         moved = [np.zeros((0, POINTS, 2), np.float32)]
         for start in range(0, whole, _BLOCK * _STEP):
             self._add(self._stream.push(sound[start : start + _BLOCK * _STEP] * self._gain))
-            ready = (len(self._features) - self._network.before - self._network.after) // _PER_FRAME
+            ready = (len(self._features) - self._network.before - self._network.after) // PER_FRAME
             moved.append(self._blocks(max(0, ready) // _BLOCK))
         return np.concatenate(moved)
 
@@ -97,7 +97,7 @@ class Motion:
         if left <= 0:
             return np.zeros((0, POINTS, 2), np.float32)
         blocks = -(-left // _BLOCK)
-        wanted = self._network.before + blocks * _BLOCK * _PER_FRAME + self._network.after
+        wanted = self._network.before + blocks * _BLOCK * PER_FRAME + self._network.after
         missing = max(0, wanted - len(self._features))
         self._features = np.concatenate([self._features, np.repeat(self._features[-1:], missing, axis=0)])
         return self._blocks(blocks)[:left]
@@ -109,7 +109,7 @@ class Motion:
 
     def _blocks(self, count: int) -> Float32s:
         """The next so many blocks of frames."""
-        network, step = self._network, _BLOCK * _PER_FRAME
+        network, step = self._network, _BLOCK * PER_FRAME
         length = network.before + step + network.after
         moved = [network.run(self._features[i * step : i * step + length]) for i in range(count)]
         if count:

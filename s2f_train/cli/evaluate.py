@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import functools
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from s2f_edge.interrupts import INTERRUPTED
+from s2f_train.data.items import Split
 
 if TYPE_CHECKING:
     from s2f_train.evaluate.tables import Evaluation
 
 
-_whom = functools.partial(typer.Option, rich_help_panel="On whom")
+_whom = functools.partial(typer.Option, rich_help_panel="Test data")
 _judge = functools.partial(typer.Option, rich_help_panel="Judges")
 _realism = functools.partial(typer.Option, rich_help_panel="Realism")
 _running = functools.partial(typer.Option, rich_help_panel="Running")
-
-
-class SplitName(StrEnum):
-    train = "train"
-    valid = "valid"
-    test = "test"
 
 
 # Of `study make` too.
@@ -52,7 +46,7 @@ def evaluate(
     pictures: PicturesOption = None,
     reference: ReferenceOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/evaluation"),
-    split: Annotated[SplitName, _whom(help="Split of the store.")] = SplitName.test,
+    split: Annotated[Split, _whom(help="Split of the store.")] = "test",
     view: Annotated[str, _whom(help="View of the store that holds the real faces.")] = "photo",
     source: Annotated[list[str] | None, _whom(metavar="NAME", help="Data sets of the store (default: all).")] = None,
     oracle: Annotated[
@@ -138,7 +132,7 @@ def evaluate(
         else:
             settings = EvaluationSettings(
                 store=store, packs=packs, pictures=dict(named_pictures(pictures)),
-                references=tuple(reference or ()), split=split.value, view=view, sources=tuple(source or ()),
+                references=tuple(reference or ()), split=split, view=view, sources=tuple(source or ()),
                 oracle=oracle, people=people, voices_per_person=voices_per_person, faces_per_person=faces_per_person,
                 trained_with=_hashes(trained_with or []), trials=trials, draws=draws, voice_side=voice_side, seed=seed,
                 copies=copies, photographs=photographs or "", photograph_sets=tuple(photograph_set or ()), pairs=pairs,

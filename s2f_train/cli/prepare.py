@@ -6,13 +6,14 @@ import functools
 import json
 import signal
 from collections.abc import Callable, Generator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from s2f_edge.interrupts import INTERRUPTED
+from s2f_edge.terms import Engine
+from s2f_train.data.items import Keep, SplitRule
 
 if TYPE_CHECKING:
     from s2f_train.data.items import Source
@@ -24,27 +25,11 @@ FACE_SIZES = (64, 224)
 OPTIONAL = ("avspeech_times", "portraits_csv", "clips_csv", "words_csv")  # what a data set can do without
 
 
-class Split(StrEnum):
-    hash = "hash"
-    letter = "letter"
-
-
-class Keep(StrEnum):
-    both = "both"
-    sound = "sound"
-    features = "features"
-
-
-class EngineName(StrEnum):
-    local = "local"
-    ray = "ray"
-
-
 def _source(metavar: str, text: str) -> Any:
     return typer.Option(metavar=metavar, help=text, rich_help_panel="Data sets, one or more")
 
 
-_choice = functools.partial(typer.Option, rich_help_panel="What is taken, and how")
+_choice = functools.partial(typer.Option, rich_help_panel="Selection")
 _running = functools.partial(typer.Option, rich_help_panel="Running")
 
 
@@ -82,8 +67,8 @@ def prepare(
     clips_csv: Annotated[Path | None, _source("CSV", "Speakers of the videos: clip, speaker, gender.")] = None,
     words_csv: Annotated[Path | None, _source("CSV", "Words of the videos: clip, start_s, end_s, word.")] = None,
     s2f_data: Annotated[Path | None, _source("DIR", "The S2F_DATA folder, which holds data/.")] = None,
-    split: Annotated[Split, _choice(help="Assign identities to splits by a hash or by first letter.")] = Split.hash,
-    keep: Annotated[Keep, _choice(help="What to store of voices: sound, log-mel features, or both.")] = Keep.both,
+    split: Annotated[SplitRule, _choice(help="Assign identities to splits by a hash or by first letter.")] = "hash",
+    keep: Annotated[Keep, _choice(help="What to store of voices: sound, log-mel features, or both.")] = "both",
     max_seconds: Annotated[float, _choice(min=1.0, help="Maximum seconds of speech per voice.")] = 60.0,
     face_size: Annotated[int, _choice(help="Width and height of faces in pixels: 64 or 224.")] = 64,
     zoom: Annotated[
@@ -101,9 +86,7 @@ def prepare(
     shard_items: Annotated[
         int | None, _choice(min=1, help="Items per shard (default: 512 voices, 4096 faces).")
     ] = None,
-    engine: Annotated[
-        EngineName, _running(help="On this machine, or on a Ray cluster (extra cluster).")
-    ] = EngineName.local,
+    engine: Annotated[Engine, _running(help="On this machine, or on a Ray cluster (extra cluster).")] = "local",
     jobs: Annotated[int | None, _running(min=1, help="Worker processes (default: all cores).")] = None,
     address: Annotated[
         str,
@@ -129,10 +112,8 @@ def prepare(
 
     if face_size not in FACE_SIZES:
         _fail(f"--face-size is {face_size}; it must be 64 or 224.", 2)
-    choice = Choice(split.value, seed, shard_items, voices_per_identity, faces_per_identity, limit)
-    settings = PrepareSettings(
-        keep.value, max_seconds, face_size, zoom, str(landmarker.absolute()) if landmarker else ""
-    )
+    choice = Choice(split, seed, shard_items, voices_per_identity, faces_per_identity, limit)
+    settings = PrepareSettings(keep, max_seconds, face_size, zoom, str(landmarker.absolute()) if landmarker else "")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster that takes the machine back
     try:
         planned = plan(read_sources(given), choice, settings)
@@ -224,7 +205,7 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _run(planned: Plan, out: Path, engine: EngineName, jobs: int | None, address: str, replace: bool) -> None:
+def _run(planned: Plan, out: Path, engine: Engine, jobs: int | None, address: str, replace: bool) -> None:
     from s2f_train.data.store import Store
     from s2f_train.prepare import engines
     from s2f_train.prepare.build import is_finished, missing, prepare
@@ -234,14 +215,14 @@ def _run(planned: Plan, out: Path, engine: EngineName, jobs: int | None, address
     if not todo and is_finished(planned, out):
         typer.echo(f"Nothing to do: {_summary(Store.open(out))}")
         return
-    count = sum(len(unit.jobs) for unit in todo)
+    count = sum(len(unit.entries) for unit in todo)
     kept = planned.count("voice") + planned.count("face") - count
     typer.echo(
         f"{planned.count('voice'):,} voices and {planned.count('face'):,} faces; {kept:,} are there already.", err=True
     )
 
     def make(units: Sequence[Unit]) -> Generator[Unit, None, None]:
-        if engine == EngineName.ray:
+        if engine == "ray":
             return engines.on_ray(units, out, planned.settings, address, jobs, progress.tick)
         return engines.local(units, out, planned.settings, jobs, progress.tick)
 

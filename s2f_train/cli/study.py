@@ -16,18 +16,18 @@ from s2f_train.cli.evaluate import (
     PackOption,
     PicturesOption,
     ReferenceOption,
-    SplitName,
     StoreOption,
     named,
     named_pictures,
     pack_of,
 )
+from s2f_train.data.items import Split
 
 if TYPE_CHECKING:
     from s2f_train.study.study import StudyTask
 
-_whom = functools.partial(typer.Option, rich_help_panel="Whose voices and faces")
-_asked = functools.partial(typer.Option, rich_help_panel="What people are asked")
+_whom = functools.partial(typer.Option, rich_help_panel="Voices and faces")
+_asked = functools.partial(typer.Option, rich_help_panel="Questions")
 Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that `study make` wrote.")]
 
 
@@ -49,7 +49,7 @@ def make(
         str,
         typer.Option(metavar="NAME", help="Generator: general, male, female or auto (default: auto, else general)."),
     ] = "",
-    split: Annotated[SplitName, _whom(help="Split of the store.")] = SplitName.test,
+    split: Annotated[Split, _whom(help="Split of the store.")] = "test",
     view: Annotated[str, _whom(help="View of the store that holds the photographs.")] = "photo",
     source: Annotated[list[str] | None, _whom(metavar="NAME", help="Data sets of the store (default: all).")] = None,
     photographs: Annotated[
@@ -84,7 +84,7 @@ def make(
 
         settings = making.StudySettings(
             store=store, packs={n: pack_of(p) for n, p in named(pack, "pack")}, pictures=dict(named_pictures(pictures)),
-            references=tuple(reference or ()), generator=generator, split=split.value, view=view,
+            references=tuple(reference or ()), generator=generator, split=split, view=view,
             sources=tuple(source or ()), photographs=photographs, photograph_sets=tuple(photograph_set or ()),
             voices=voices, each=(matches, pairs, ratings), checks=checks, seconds=seconds, zoom=zoom,
             title=title, contact=contact, seed=seed,

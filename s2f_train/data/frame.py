@@ -6,7 +6,7 @@ import numpy as np
 
 SIDE = 256  # pixels of a portrait
 VIEW = "portrait"  # of the portraits of a store
-POINTS = "points.npy"  # the member with the points of a portrait
+POINTS_MEMBER = "points.npy"  # the member with the points of a portrait
 
 # float32 (68, 2): x and y in units of the side, symmetric about x = 0.5. 300-W's 68 points, as dlib numbers them (chin,
 # brows, nose, eyes, mouth), of the mean of 3,530 portraits of nobody. A portrait is on the frame when it is moved,

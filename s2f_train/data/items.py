@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 Gender = Literal["m", "f", ""]  # "" is unknown
 Split = Literal["train", "valid", "test"]
-SPLIT_RULES = ("hash", "letter")
+SplitRule = Literal["hash", "letter"]
+Keep = Literal["both", "sound", "features"]  # of voices
 TEST_SHARE, VALID_SHARE = 0.15, 0.05  # of the identities, by hash
 
 
@@ -128,8 +129,8 @@ def split_of(identity: Identity, rule: str) -> Split:
         valid, C to E test, F to Z train; names that begin otherwise go by hash.
     hash: 15 % test, 5 % valid, by SHA-256 of the name, so that it stays when data are added.
     """
-    if rule not in SPLIT_RULES:
-        raise ValueError(f"The split rule is {rule!r}; it must be one of {', '.join(SPLIT_RULES)}.")
+    if rule not in get_args(SplitRule):
+        raise ValueError(f"The split rule is {rule!r}; it must be one of {', '.join(get_args(SplitRule))}.")
     if identity.split:
         return identity.split
     first = identity.name[:1].upper()

@@ -34,7 +34,7 @@ AT_ONCE = 64
 FARTHEST = 6.0  # standard deviations; a picture beyond has nothing to do with those that were learnt
 AGES = (30.0, 45.0, 60.0)
 AGE_SHARES = (0.3, 0.3, 0.22, 0.18)  # of the faces drawn: under 30, to 45, to 60, and older
-MOST_OFTEN = 6.0  # times the median weight: few faces must not be learnt by heart
+MOST_OFTEN = 6.0  # times the median weight: few faces must not be memorised
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2f_train.data.frame import MEAN_SHAPE, POINTS, SIDE
+from s2f_train.data.frame import MEAN_SHAPE, POINTS_MEMBER, SIDE
 from s2f_train.data.pictures import read_face
 from s2f_train.data.store import Sample, Store, StoreError
 
@@ -28,7 +28,7 @@ def load_portraits(store: Store, samples: list[Sample]) -> tuple[Tensor, Tensor]
     """
     if not samples:
         raise StoreError(f"{store.folder} has no such portraits: prepare it with --portraits.")
-    others = [sample for sample in samples if POINTS not in sample.members]
+    others = [sample for sample in samples if POINTS_MEMBER not in sample.members]
     if others:
         raise StoreError(
             f"{store.folder}: {len(others)} of {len(samples)} faces are no portraits with points, such as "
@@ -41,7 +41,7 @@ def load_portraits(store: Store, samples: list[Sample]) -> tuple[Tensor, Tensor]
         sample = samples[row]
         try:
             pictures[row] = read_face(store, sample).transpose(2, 0, 1)
-            points[row] = np.load(io.BytesIO(store.read(sample, POINTS)), allow_pickle=False)
+            points[row] = np.load(io.BytesIO(store.read(sample, POINTS_MEMBER)), allow_pickle=False)
         except StoreError:
             raise
         except (ValueError, EOFError) as error:  # another size, or a broken npy

@@ -194,7 +194,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     path = folder / "store.json"
     if not path.exists() and any((folder / kind).is_dir() for kind in KINDS):
-        raise StoreError(f"{folder} is not finished: run the same prepare command again, it goes on where it stopped.")
+        raise StoreError(f"{folder} is not finished: run the same prepare command again to resume it.")
     try:
         facts = json.loads(path.read_text())
     except (OSError, ValueError) as error:

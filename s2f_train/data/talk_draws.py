@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from s2f_edge.hearing.fbank import FBANK_BINS, FBANK_HIGH_HZ, FBANK_LOW_HZ, mel_kaldi
 from s2f_edge.hearing.features import Float32s
-from s2f_train.config import TalkSettings
+from s2f_train.config import MotionSettings
 from s2f_train.data.feed import Batch
 from s2f_train.data.talk_windows import TalkWindows
 
@@ -20,7 +20,7 @@ class TalkDrawer:
 
     windows: TalkWindows
     shares: NDArray[np.float64]
-    settings: TalkSettings
+    settings: MotionSettings
     rank: int = 0
     world: int = 1
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from s2f_edge.hearing.fbank import FBANK_BINS, fbank
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
-from s2f_train.config import TalkSettings
+from s2f_edge.talk.motion import FRAME_RATE
+from s2f_train.config import MotionSettings
 from s2f_train.data.augment import augment
 from s2f_train.data.store import Sample, Store
-from s2f_train.data.talks import CLOSED, FRAME_RATE, Speaker, Talk, frames_at, opening, read_talk
+from s2f_train.data.talks import CLOSED, Speaker, Talk, frames_at, opening, read_talk
 from s2f_train.folders import written_whole
 from s2f_train.gate.sounds import fft_shape
 
@@ -72,7 +73,7 @@ def with_context(features: Float32s, frames: int, context: tuple[int, int]) -> F
 
 
 def talk_windows(
-    store: Store, talks: list[Sample], speakers: dict[str, Speaker], context: tuple[int, int], settings: TalkSettings
+    store: Store, talks: list[Sample], speakers: dict[str, Speaker], context: tuple[int, int], settings: MotionSettings
 ) -> TalkWindows:
     """Makes the windows, or takes them from an earlier fit with the same talks and settings."""
     facts = {name: value for name, value in asdict(settings).items() if name in _MATTERS}
@@ -94,7 +95,7 @@ _MATTERS = {
 
 def _make(
     folder: Path, store: Store, talks: list[Sample], speakers: dict[str, Speaker], amount: float,
-    context: tuple[int, int], settings: TalkSettings,
+    context: tuple[int, int], settings: MotionSettings,
 ) -> None:  # fmt: skip
     # How many windows there will be is known only when the sound was played faster: rooms are made for the most.
     counts = [-(-round(s.seconds / settings.speed[0] * FRAME_RATE + 1) // FRAMES) for s in talks]
@@ -124,7 +125,7 @@ def _make(
 
 
 def _windows(
-    rng: np.random.Generator, talk: Talk, scale: float, context: tuple[int, int], s: TalkSettings, version: int
+    rng: np.random.Generator, talk: Talk, scale: float, context: tuple[int, int], s: MotionSettings, version: int
 ) -> list[tuple[Float32s, Float32s, NDArray[np.bool_]]]:
     """The windows of one version of a talk; the first version is the talk as it is."""
     sound, speed = talk.samples, 1.0

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import Float32s
+from s2f_edge.talk.motion import FRAME_RATE
 from s2f_train.data.store import Sample, Store, StoreError
 
-FRAME_RATE = 25
 SOUND, MOTION = "sound.flac", "motion.npy"  # members of a sample
 EYES, LIPS, JAW = slice(36, 48), slice(48, 68), slice(0, 17)
 UPPER_LIP, LOWER_LIP = 62, 66  # the middle of the inner lips

@@ -9,7 +9,7 @@ import numpy as np
 from s2f_train.evaluate.attributes import BANDS, age_band, age_row, gender_row
 from s2f_train.evaluate.identity_tables import SYSTEM, Rights
 from s2f_train.evaluate.matching import cosines
-from s2f_train.evaluate.seen import Row, Scene, Seen
+from s2f_train.evaluate.seen import JudgedPictures, Row, Scene
 from s2f_train.evaluate.tables import Column, Figure, Table
 
 BESIDE = ("mean face of the gender", "shuffled voices")  # the baselines that groups are told by
@@ -179,7 +179,7 @@ def without_faces_of(scene: Scene, rows: list[Row]) -> list[str]:
     ]
 
 
-def bands_read(seen: Seen) -> np.ndarray[Any, Any]:
+def bands_read(seen: JudgedPictures) -> np.ndarray[Any, Any]:
     """The age band (of `BANDS`) that the judge reads in each picture; "" where it finds no face."""
     readings = seen.readings
     said = [age_band(age) if found else "" for age, found in zip(readings.age, readings.found, strict=True)]

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.data.frame import VIEW as PORTRAIT
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.identity_tables import SYSTEM
 from s2f_train.evaluate.intervals import Bootstrap
 from s2f_train.evaluate.looking import Judges
 from s2f_train.evaluate.matching import nearest
-from s2f_train.evaluate.photographs import VIEW as PORTRAIT
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
 from s2f_train.evaluate.systems import System
 from s2f_train.evaluate.tables import Column, Grid, Part, Picture, Section, Table
-from s2f_train.evaluate.whole_pictures import Whole, compare_whole, whole_table
+from s2f_train.evaluate.whole_pictures import WholePictures, compare_whole, whole_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -52,7 +52,7 @@ def copies_section(
         if store.identities[f.identity].split == "train" and (f.source in alike or f.view == PORTRAIT)
     ]
     text = (
-        "A pack that has learnt pictures by heart makes faces that are nearer to pictures of training than to as many "
+        "A pack that has memorised pictures makes faces that are nearer to pictures of training than to as many "
         "pictures that it never saw, and nearer than real faces of other people are."
     )
     if not learnt:
@@ -160,7 +160,7 @@ def _grids(scene: Scene, row: Row, learnt: list[Sample], judged: Floats, store: 
         yield _pairs(scene, row, voices, far, which, known, store, (key, f"The nearest pairs, {view}", note, view), 3)
 
 
-def _whole_grid(scene: Scene, row: Row, whole: Whole, store: Store) -> Grid:
+def _whole_grid(scene: Scene, row: Row, whole: WholePictures, store: Store) -> Grid:
     note = (
         f"The made faces whose whole picture, hair and ground too, is nearest to a {whole.view} of training at 32x32 "
         "(or to its mirror image), with the face of both on one frame: each of these once, with the mean difference."

@@ -13,7 +13,7 @@ from s2f_train.data.pictures import SIDE, resized
 from s2f_train.evaluate.attributes import Readings
 from s2f_train.evaluate.cache import VectorCache
 from s2f_train.evaluate.judging import FaceFeatures, Judge, judge_all
-from s2f_train.evaluate.seen import Seen
+from s2f_train.evaluate.seen import JudgedPictures
 from s2f_train.evaluate.tables import Picture
 
 MOST_PIXELS = 128  # a side on which pixels are compared: more costs memory and tells no more
@@ -45,7 +45,7 @@ class Judges:
         roles = (self.recogniser, self.attributes, self.features, *([self.close] if self.close else []))
         return list({judge.sha256: judge for judge in roles}.values())
 
-    def see(self, pictures: Sequence[Picture | None], what: str, side: int = SIDE) -> Seen:
+    def see(self, pictures: Sequence[Picture | None], what: str, side: int = SIDE) -> JudgedPictures:
         """All judges look: the network of features at one size, the others at the pictures as they are.
 
         Args:
@@ -71,7 +71,7 @@ class Judges:
             np.stack(small) if small else np.zeros((0, min(side, MOST_PIXELS), min(side, MOST_PIXELS), 3), np.uint8)
         )
         male, age, found = attributes.T
-        return Seen(
+        return JudgedPictures(
             embeddings=spread(embeddings[:, :-1], np.nan),
             found=spread(embeddings[:, -1] > 0.5, False),
             readings=Readings(spread(male, np.nan), spread(age, np.nan), spread(found > 0.5, False)),

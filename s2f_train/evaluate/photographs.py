@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from s2f_train.data.frame import SIDE
+from s2f_train.data.frame import SIDE, VIEW
 from s2f_train.data.remote import is_remote
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.framing import Framer
@@ -21,7 +21,6 @@ from s2f_train.evaluate.tables import Picture
 from s2f_train.prepare.align import PictureError, read_picture
 
 T = TypeVar("T")
-VIEW = "portrait"
 PREFIX = "portraits-"  # of a store's data sets of portraits
 MOST = 300  # photographs of a set
 FEWEST = 10  # a smaller set says nothing alone

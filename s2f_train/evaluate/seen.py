@@ -21,7 +21,7 @@ SURE_LABEL = 0.8  # a judge's reading of real faces stands for a missing gender 
 
 
 @dataclass(frozen=True)
-class Seen:
+class JudgedPictures:
     """Pictures as the judges see them.
 
     Attributes:
@@ -47,8 +47,8 @@ class Seen:
     def there(self) -> NDArray[np.bool_]:
         return np.isfinite(self.embeddings[:, 0])
 
-    def __getitem__(self, rows: Any) -> Seen:
-        return Seen(
+    def __getitem__(self, rows: Any) -> JudgedPictures:
+        return JudgedPictures(
             self.embeddings[rows], self.found[rows], self.readings[rows], self.features[rows], self.pixels[rows]
         )
 
@@ -64,7 +64,7 @@ class Row:
     """
 
     system: System
-    seen: Seen
+    seen: JudgedPictures
     note: str = ""
 
     @property
@@ -87,8 +87,8 @@ class Scene:
     """
 
     subjects: Subjects
-    real: Seen
-    others: Seen
+    real: JudgedPictures
+    others: JudgedPictures
     per_voice: int
     seed: int
     draw: Bootstrap

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge.hearing.features import HOP, SAMPLE_RATE, Float32s
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.mfcc import mfcc
+from s2f_edge.talk.motion import FRAME_RATE, PER_FRAME
 from s2f_train.data.store import Sample, Store
-from s2f_train.data.talks import FRAME_RATE, Speaker, read_talk
+from s2f_train.data.talks import Speaker, read_talk
 from s2f_train.evaluate.systems import EvaluateError
 
 RIDGE_SECONDS = 72.0
 CONTEXT = range(-24, 25, 3)  # frames of 10 ms around that of the picture
 SHRINKAGES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
-PER_FRAME = SAMPLE_RATE // FRAME_RATE // HOP
 
 Floats = NDArray[np.float64]
 

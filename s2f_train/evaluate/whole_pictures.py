@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2f_train.data.frame import VIEW as PORTRAIT
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.framing import SMALL, Thumbnails
 from s2f_train.evaluate.identity_tables import SYSTEM
@@ -15,7 +16,6 @@ from s2f_train.evaluate.intervals import Bootstrap, Floats, Ints
 from s2f_train.evaluate.judging import judge_all
 from s2f_train.evaluate.looking import Judges
 from s2f_train.evaluate.matching import nearest
-from s2f_train.evaluate.photographs import VIEW as PORTRAIT
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.subjects import StoredPictures
 from s2f_train.evaluate.tables import Column, Figure, Table
@@ -24,7 +24,7 @@ MOST_UNSEEN = 1000  # pictures that no training saw
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholePictures:
     """Made faces held against the pictures of training of a view.
 
     Attributes:
@@ -43,7 +43,7 @@ class Whole:
 
 def compare_whole(
     scene: Scene, rows: list[Row], learnt: list[Sample], view: str, store: Store, judges: Judges
-) -> Whole | None:
+) -> WholePictures | None:
     """Nearest pictures of training by the whole picture at 32x32, with the face on one frame and as it is.
 
     Beside made faces stand pictures of the view that no training saw: those of other splits.
@@ -103,7 +103,7 @@ def compare_whole(
         draw = Bootstrap(len(people), scene.draw.draws, scene.seed)
         start = {"system": f"{view}s that no training saw", "_kind": "baseline", "_note": ""}
         add(start, [far for far, _ in near], person, draw)
-    return Whole(view, known, found, table)
+    return WholePictures(view, known, found, table)
 
 
 def nearest_whole(made: Floats, known: Floats) -> tuple[Floats, Ints]:
@@ -121,7 +121,7 @@ def nearest_whole(made: Floats, known: Floats) -> tuple[Floats, Ints]:
     return np.where(closer, far_mirrored, far) / np.sqrt(made.shape[1]), np.where(closer, which_mirrored, which)
 
 
-def whole_table(wholes: list[Whole]) -> Table:
+def whole_table(wholes: list[WholePictures]) -> Table:
     """The table of all views."""
     columns = [
         SYSTEM, Column("view", "pictures of training", "text"), Column("pictures", "of these", "count"),

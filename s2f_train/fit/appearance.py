@@ -193,7 +193,7 @@ class AppearanceTask(Task):
         told = told + roaming * torch.randn(told.shape, generator=rng)
         own = generator.own(some_voices)
         own = own + ROAMING * torch.randn(own.shape, generator=rng)
-        parts = list(zip(told.split(AT_ONCE), own.split(AT_ONCE), strict=True))
+        parts = list(zip(torch.split(told, AT_ONCE), torch.split(own, AT_ONCE), strict=True))
         drawn = [
             as_pixels(self.renderer(*generator.appearance(*part)))
             for part in each(parts, "drawn faces, 16 at once", len(parts))

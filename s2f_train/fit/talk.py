@@ -10,7 +10,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from s2f_edge.hearing.fbank import fbank
-from s2f_train.config import SettingsError, TalkSettings
+from s2f_edge.talk.motion import POINTS
+from s2f_train.config import MotionSettings, SettingsError
 from s2f_train.data.store import Store
 from s2f_train.data.talk_draws import TalkDrawer, shares_of
 from s2f_train.data.talk_windows import (
@@ -37,7 +38,7 @@ from s2f_train.data.talks import (
 from s2f_train.fit.loop import Task
 from s2f_train.fit.optimisers import descend, make_optimiser
 from s2f_train.fit.processes import dtype_of, synchronise_norms
-from s2f_train.models.motion import POINTS, MotionNetwork
+from s2f_train.models.motion import MotionNetwork
 
 CHECKED = 60  # sentences that are held out, and as many of speakers that are
 SEEN = 4000  # frames whose points tell the directions
@@ -48,11 +49,11 @@ SCALE = 10.0  # of the losses, so that they are about 1 at the beginning
 class TalkTask(Task):
     """What the loop runs: see `loop.Task`."""
 
-    settings: TalkSettings
+    settings: MotionSettings
     kind = "talk"
     name = "talk"
 
-    def __init__(self, settings: TalkSettings, fabric: Fabric, for_plan: bool = False):
+    def __init__(self, settings: MotionSettings, fabric: Fabric, for_plan: bool = False):
         self.settings = settings
         self.fabric = fabric
         self.store = Store.open(settings.store, settings.cache)
@@ -155,7 +156,7 @@ def _weights() -> Tensor:
     return weight
 
 
-def _directions(windows: TalkWindows, shares: Any, settings: TalkSettings) -> Tensor:
+def _directions(windows: TalkWindows, shares: Any, settings: MotionSettings) -> Tensor:
     """Principal components of the weighted motion, (components, 136), each as long as the points move along it."""
     rng = np.random.default_rng(settings.seed)
     rows = np.sort(rng.choice(len(shares), SEEN // 10, p=shares))

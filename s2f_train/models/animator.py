@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s2f_edge.talk.motion import POINTS
 from s2f_train.data.frame import MEAN_SHAPE
 from s2f_train.data.mouths import BOX
-from s2f_train.models.renderer import GRID, INVERSIONS, POINTS, SIDE, convolution, sources
+from s2f_train.models.renderer import GRID, INVERSIONS, SIDE, convolution, sources
 from s2f_train.models.spline import spline_matrix
 
 FINE = 65  # a side of the grid on which motion moves the picture

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, POINTS, SHAPE
+from s2f_edge.talk.motion import POINTS
+from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, SHAPE
 from s2f_train.models.sketch import FARTHEST, HINT, limited
 
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from s2f_edge.hearing.fbank import FBANK_BINS
+from s2f_edge.talk.motion import PER_FRAME, POINTS
 
-POINTS = 68
-PER_FRAME = 4  # feature frames of 10 ms in a frame of 40 ms
 STEM = 5  # kernel of the two layers that halve the rate
 AHEAD = 1  # of a block's kernel, how many taps lie ahead
 LOUD = 12.0  # of the features, whose deviation is about 4: to numbers about 0

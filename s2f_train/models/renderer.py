@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s2f_edge.talk.motion import POINTS
 from s2f_train.models.spline import spline_matrix
 
 INNER_SIDE = 64  # of the sketch of the inner face
 OUTER_SIDE = 16  # of the sketch of the whole picture: hair, ground, clothes
 SIDE = 256  # of the picture
-POINTS = 68  # of a shape
 INNER, OUTER, SHAPE = 3 * INNER_SIDE**2, 3 * OUTER_SIDE**2, 2 * POINTS  # numbers of each part of an appearance
 GRID = 33  # a side of the grid on which shapes move the picture: they move it smoothly
 SOFTENED = 0.25  # how much of their finest detail pictures lose on the mean shape and on the way back

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, POINTS, SHAPE
+from s2f_edge.talk.motion import POINTS
+from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, SHAPE
 
 RIDGE = 1e-3  # on the regressions of the rest; the numbers have a standard deviation of 1
 MORE = 40  # directions beyond those wanted, for the accuracy of the randomised decomposition

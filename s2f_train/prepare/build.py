@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 SHARD_FILE = re.compile(r"\d{6,}\.(tar|jsonl)")
 
-Engine = Callable[[Sequence[Unit]], Generator[Unit, None, None]]
+MakeUnits = Callable[[Sequence[Unit]], Generator[Unit, None, None]]
 
 
 def missing(plan: Plan, folder: Path, replace_other: bool = False) -> list[Unit]:
@@ -77,7 +77,7 @@ def _sweep(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def prepare(plan: Plan, folder: Path, engine: Engine, todo: Sequence[Unit]) -> Store:
+def prepare(plan: Plan, folder: Path, make_units: MakeUnits, todo: Sequence[Unit]) -> Store:
     """Makes the units of `todo` (see `missing`) with an engine, and finishes the store.
 
     What is finished stays when this is interrupted; `missing` then gives the rest.
@@ -90,14 +90,14 @@ def prepare(plan: Plan, folder: Path, engine: Engine, todo: Sequence[Unit]) -> S
             (folder / kind).mkdir(parents=True, exist_ok=True)
         if todo:
             (folder / "store.json").unlink(missing_ok=True)
-            with closing(engine(todo)) as units:  # closed before the sweep, whatever happens
+            with closing(make_units(todo)) as units:  # closed before the sweep, whatever happens
                 for unit in units:
                     log.debug("%s is written", unit.shard)
         leave_out_doubles(plan.units, folder)
         return _finish(plan, folder)
     except OSError as error:
         raise PrepareError(
-            f"{folder} cannot be written: {error.strerror or error}. Put that right and run the same command again."
+            f"{folder} cannot be written: {error.strerror or error}. Fix that and run the same command again."
         ) from None
     finally:
         _sweep(folder)

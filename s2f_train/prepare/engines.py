@@ -17,7 +17,7 @@ from s2f_edge import processes
 from s2f_edge.errors import ClusterError, RuntimeSetupError, WorkerError
 from s2f_train.prepare.item import PrepareSettings
 from s2f_train.prepare.unit import Tick, Unit, make_unit
-from s2f_train.prepare.worker import PrepareError, Worker
+from s2f_train.prepare.worker import ItemWorker, PrepareError
 
 
 def local(
@@ -28,8 +28,8 @@ def local(
     Raises:
         PrepareError: see `make_unit`.
     """
-    workers: list[Worker] = []
-    idle: SimpleQueue[Worker] = SimpleQueue()
+    workers: list[ItemWorker] = []
+    idle: SimpleQueue[ItemWorker] = SimpleQueue()
 
     def work(unit: Unit) -> Unit:
         worker = idle.get()
@@ -44,7 +44,7 @@ def local(
         futures = []
         try:
             for _ in range(count):
-                workers.append(Worker(settings))
+                workers.append(ItemWorker(settings))
                 idle.put(workers[-1])
             futures = [threads.submit(work, unit) for unit in units]
             for future in as_completed(futures):
@@ -71,27 +71,27 @@ def on_ray(
     shared = (str(folder.resolve()), settings)
     try:
         with closing(processes.on_ray(_on_node, tasks, shared, address, jobs)) as results:
-            for unit, told in results:
-                if isinstance(told, WorkerError):
-                    raise PrepareError(f"{unit.shard} cannot be made in the cluster: {told}")
-                if isinstance(told, Exception):
-                    raise PrepareError(str(told))
-                tick(*told)
+            for unit, result in results:
+                if isinstance(result, WorkerError):
+                    raise PrepareError(f"{unit.shard} cannot be made in the cluster: {result}")
+                if isinstance(result, Exception):
+                    raise PrepareError(str(result))
+                tick(*result)
                 yield unit
     except (ClusterError, RuntimeSetupError) as error:
         raise PrepareError(str(error)) from None
 
 
 def _on_node(unit: Unit, shared: tuple[str, PrepareSettings]) -> tuple[int, float, int]:
-    """Runs in a Ray task; what `tick` is told of the whole unit."""
+    """Runs in a Ray task; the arguments of `tick` for the whole unit."""
     folder, settings = Path(shared[0]), shared[1]
     if not (folder / unit.shard).parent.is_dir():
         raise PrepareError(f"{platform.node()} does not see {folder}: the store must be on a disk of all nodes.")
-    told: list[tuple[int, float, int]] = []
-    worker = Worker(settings)
+    ticks: list[tuple[int, float, int]] = []
+    worker = ItemWorker(settings)
     try:
-        make_unit(unit, folder, worker, lambda *done: told.append(done))
+        make_unit(unit, folder, worker, lambda *done: ticks.append(done))
     finally:
         worker.stop()
-    items, seconds, skipped = zip(*told, strict=True)
+    items, seconds, skipped = zip(*ticks, strict=True)
     return sum(items), sum(seconds), sum(skipped)

@@ -6,9 +6,9 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
-from s2f_train.prepare.item import Job, Prepared
+from s2f_train.prepare.item import Entry, Prepared
 from s2f_train.prepare.plan import Plan
-from s2f_train.prepare.worker import Worker
+from s2f_train.prepare.worker import ItemWorker
 
 TRIED = 12  # items of each source and kind
 TAR_BLOCK = 512
@@ -36,29 +36,29 @@ def estimate(plan: Plan) -> list[Estimate]:
     Raises:
         PrepareError: a package is missing.
     """
-    groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for unit in plan.units:
-        for job in unit.jobs:
-            groups[job.item.source, job.item.kind].append(job)
-    worker = Worker(plan.settings)
+        for entry in unit.entries:
+            groups[entry.item.source, entry.item.kind].append(entry)
+    worker = ItemWorker(plan.settings)
     try:
-        return [_of_group(source, kind, jobs, worker) for (source, kind), jobs in sorted(groups.items())]
+        return [_of_group(source, kind, entries, worker) for (source, kind), entries in sorted(groups.items())]
     finally:
         worker.stop()
 
 
-def _of_group(source: str, kind: str, jobs: list[Job], worker: Worker) -> Estimate:
-    worker.make(jobs[:1])  # loads what the first of a kind loads
+def _of_group(source: str, kind: str, entries: list[Entry], worker: ItemWorker) -> Estimate:
+    worker.make(entries[:1])  # loads what the first of a kind loads
     begun = time.monotonic()
-    results = worker.make(jobs[:TRIED])
+    results = worker.make(entries[:TRIED])
     seconds = time.monotonic() - begun
     good = [made for made in results if isinstance(made, Prepared)]
     size = sum(2 * TAR_BLOCK + len(data) for made in good for data in made.members.values())
-    share = len(jobs) / len(results)
+    share = len(entries) / len(results)
     return Estimate(
         source,
         kind,
-        len(jobs),
+        len(entries),
         len(good) / len(results),
         size * share,
         sum(made.seconds for made in good) / 3600 * share,

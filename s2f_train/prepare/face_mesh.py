@@ -14,7 +14,7 @@ from s2f_train.data.items import SourceError
 
 Floats = NDArray[np.float32]
 
-POINTS = 478
+MESH_POINTS = 478
 DETECTOR_SIDE = 128
 MESH_SIDE = 256
 SCORE = 0.5  # of the detector and of the mesh, below which there is no face
@@ -130,7 +130,7 @@ class FaceMesh:
         score = 1 / (1 + math.exp(-float(outputs["Identity_1"].ravel()[0])))
         if score < SCORE:
             return None
-        points = outputs["Identity"].reshape(POINTS, 3)
+        points = outputs["Identity"].reshape(MESH_POINTS, 3)
         flat = points[:, :1] * across + points[:, 1:2] * down + corner
         return np.concatenate([flat, points[:, 2:] * scale], 1).astype(np.float32), score
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -18,11 +18,12 @@ from PIL import Image, ImageOps
 from s2f_edge.hearing import audio, features
 from s2f_edge.hearing.features import HOP, SAMPLE_RATE, Float32s
 from s2f_edge.hearing.vad import SpeechFinder
-from s2f_train.data.frame import POINTS
-from s2f_train.data.items import Identity, Item, Place, TalkItem
+from s2f_edge.talk.motion import FRAME_RATE
+from s2f_train.data.frame import POINTS_MEMBER
+from s2f_train.data.items import Identity, Item, Keep, Place, TalkItem
 from s2f_train.data.mouths import MOUTHS, as_member, is_open, mouth_of
 from s2f_train.data.store import BINS
-from s2f_train.data.talks import FRAME_RATE, MOTION, SOUND
+from s2f_train.data.talks import MOTION, SOUND
 from s2f_train.prepare.align import Aligner, read_picture, resize_aligned
 from s2f_train.prepare.face_mesh import IBUG68, FaceMesh
 from s2f_train.prepare.portrait import Portrait, PortraitMaker
@@ -46,7 +47,7 @@ class PrepareSettings:
         landmarker: face_landmarker.task of MediaPipe, for the open mouths of portraits; "" leaves them out.
     """
 
-    keep: Literal["both", "sound", "features"] = "both"
+    keep: Keep = "both"
     max_seconds: float = 60.0
     face_size: int = 64
     zoom: float = 1.0
@@ -61,7 +62,7 @@ class PrepareSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Entry:
     """An item, its key in the store, and whose it is; the identity's split is set."""
 
     key: str
@@ -101,7 +102,7 @@ class UnusableError(ValueError):
 
 @dataclass
 class Maker:
-    """Makes samples. Call it with a job; whatever is wrong with its item is a `Skipped`.
+    """Makes samples. Call it with an entry; whatever is wrong with its item is a `Skipped`.
 
     Raises:
         SetupError: a package is missing, so that no item of its type could be made.
@@ -112,41 +113,41 @@ class Maker:
     _portraits: PortraitMaker | None = field(default=None, repr=False)
     _mesh: FaceMesh | None = field(default=None, repr=False)
 
-    def __call__(self, job: Job) -> Prepared | Skipped:
+    def __call__(self, entry: Entry) -> Prepared | Skipped:
         try:
-            return self._made(job)
+            return self._made(entry)
         except ImportError as error:  # MissingDecoderError is one
             raise SetupError(str(error)) from None
         except OSError as error:
-            return Skipped(_line(error, job.item), unreadable=True)
+            return Skipped(_line(error, entry.item), unreadable=True)
         except Exception as error:  # decoders fail in their own ways, and no file may stop the rest
-            return Skipped(_line(error, job.item))
+            return Skipped(_line(error, entry.item))
 
-    def _made(self, job: Job) -> Prepared:
-        item, content = job.item, job.item.content
+    def _made(self, entry: Entry) -> Prepared:
+        item, content = entry.item, entry.item.content
         if content == "sound":
-            return voice(job, *speech_of(item.place, self.settings.max_seconds), self.settings)
+            return voice(entry, *speech_of(item.place, self.settings.max_seconds), self.settings)
         if content == "logmel":
-            return stored_logmel(job, item.place.read(), self.settings)
+            return stored_logmel(entry, item.place.read(), self.settings)
         if isinstance(item, TalkItem):
             mesh = self._face_mesh(item.landmarker)
             assert mesh is not None  # a talking head has no points without
-            return talk(job, item, mesh, self.settings.max_seconds)
+            return talk(entry, item, mesh, self.settings.max_seconds)
         picture = read_picture(item.place.read())
         if content == "aligned":
             square = np.asarray(ImageOps.fit(Image.fromarray(picture), (min(picture.shape[:2]),) * 2))
             # A paired picture lies on the template; a photo that others have aligned lies as they wanted it.
             zoom = 1.0 if item.view == "photo" else self.settings.zoom
-            return face(job, Image.fromarray(resize_aligned(square, self.settings.face_size, zoom)))
+            return face(entry, Image.fromarray(resize_aligned(square, self.settings.face_size, zoom)))
         if content == "portrait":
             self._portraits = self._portraits or PortraitMaker()
-            return portrait(job, self._portraits(picture), self._face_mesh(self.settings.landmarker))
+            return portrait(entry, self._portraits(picture), self._face_mesh(self.settings.landmarker))
         if self._aligner is None:
             self._aligner = Aligner(self.settings.face_size, self.settings.zoom)
         found = self._aligner(picture)
         if found is None:
             raise UnusableError("no face found")
-        return face(job, Image.fromarray(found.pixels))
+        return face(entry, Image.fromarray(found.pixels))
 
     def _face_mesh(self, file: str) -> FaceMesh | None:
         if file and self._mesh is None:
@@ -205,7 +206,7 @@ def stretch(place: Place) -> Iterator[Float32s]:
         raise UnusableError(notes.damage())
 
 
-def voice(job: Job, samples: Float32s, cut: bool, settings: PrepareSettings) -> Prepared:
+def voice(entry: Entry, samples: Float32s, cut: bool, settings: PrepareSettings) -> Prepared:
     """Voiced samples, float32 (n,) at 16 kHz, as FLAC and log-mel."""
     members: dict[str, bytes] = {}
     frames = 0
@@ -215,10 +216,10 @@ def voice(job: Job, samples: Float32s, cut: bool, settings: PrepareSettings) -> 
         logmel = features.normalise_logmel(features.logmel(samples))
         members["logmel.npy"] = _npy(logmel)
         frames = len(logmel)
-    return _sample(job, members, len(samples) / SAMPLE_RATE, frames, cut)
+    return _sample(entry, members, len(samples) / SAMPLE_RATE, frames, cut)
 
 
-def talk(job: Job, item: TalkItem, mesh: FaceMesh, max_seconds: float) -> Prepared:
+def talk(entry: Entry, item: TalkItem, mesh: FaceMesh, max_seconds: float) -> Prepared:
     """The whole sound, pauses too, with the motion of the face on its clock; what has no pair at the end is cut."""
     points, mouths = motion_of(item.video, item.place, mesh, max_seconds)
     blocks, count, most = [], 0, round(max_seconds * SAMPLE_RATE)
@@ -237,10 +238,10 @@ def talk(job: Job, item: TalkItem, mesh: FaceMesh, max_seconds: float) -> Prepar
     if mouths:
         members[MOUTHS] = as_member(mouths)
     words = [list(word) for word in item.words if word[0] < frames / FRAME_RATE]
-    return _sample(job, members, len(samples) / SAMPLE_RATE, cut=count > most, words=words)
+    return _sample(entry, members, len(samples) / SAMPLE_RATE, cut=count > most, words=words)
 
 
-def stored_logmel(job: Job, data: bytes, settings: PrepareSettings) -> Prepared:
+def stored_logmel(entry: Entry, data: bytes, settings: PrepareSettings) -> Prepared:
     """Features that a data set has ready, (frames, 64), or turned, (64, frames)."""
     logmel = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(logmel, np.ndarray) or logmel.ndim != 2 or BINS not in logmel.shape or logmel.dtype.kind != "f":
@@ -253,27 +254,27 @@ def stored_logmel(job: Job, data: bytes, settings: PrepareSettings) -> Prepared:
         raise UnusableError(f"too little speech: {len(logmel) / per_second:.2f} s; 0.5 s is needed")
     most = round(settings.max_seconds * per_second)
     kept = logmel[:most]
-    return _sample(job, {"logmel.npy": _npy(kept)}, len(kept) / per_second, len(kept), len(logmel) > most)
+    return _sample(entry, {"logmel.npy": _npy(kept)}, len(kept) / per_second, len(kept), len(logmel) > most)
 
 
-def face(job: Job, image: Image.Image) -> Prepared:
+def face(entry: Entry, image: Image.Image) -> Prepared:
     if image.width > PNG_UP_TO:
-        return _sample(job, {"jpg": _jpeg(image)})
+        return _sample(entry, {"jpg": _jpeg(image)})
     file = io.BytesIO()
     image.save(file, "PNG")
-    return _sample(job, {"png": file.getvalue()})
+    return _sample(entry, {"png": file.getvalue()})
 
 
-def portrait(job: Job, made: Portrait, mesh: FaceMesh | None) -> Prepared:
+def portrait(entry: Entry, made: Portrait, mesh: FaceMesh | None) -> Prepared:
     """A portrait with its 68 points and, where there is a `mesh` to find it, its mouth if that is open."""
     points = io.BytesIO()
     np.save(points, made.points, allow_pickle=False)
     picture = Image.fromarray(made.pixels)
-    members = {"jpg": _jpeg(picture), POINTS: points.getvalue()}
+    members = {"jpg": _jpeg(picture), POINTS_MEMBER: points.getvalue()}
     seen = next(mesh.follow([picture])) if mesh else None
     if seen is not None and is_open(mouth := mouth_of(picture, seen[0], seen[0][list(IBUG68), :2])):
         members[MOUTHS] = as_member([mouth])
-    return _sample(job, members, enlarged=round(made.enlarged, 3), fingerprint=made.fingerprint)
+    return _sample(entry, members, enlarged=round(made.enlarged, 3), fingerprint=made.fingerprint)
 
 
 def _jpeg(image: Image.Image) -> bytes:
@@ -283,9 +284,9 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def _sample(
-    job: Job, members: dict[str, bytes], seconds: float = 0.0, frames: int = 0, cut: bool = False, **more: Any
+    entry: Entry, members: dict[str, bytes], seconds: float = 0.0, frames: int = 0, cut: bool = False, **more: Any
 ) -> Prepared:
-    item, who = job.item, job.identity
+    item, who = entry.item, entry.identity
     seconds = round(seconds, 3)
     facts = {
         "identity": who.name,
@@ -294,7 +295,7 @@ def _sample(
         "split": who.split,
         "source": item.source,
         "clip": item.clip,
-        "view": job.view,
+        "view": entry.view,
         "name": item.name,
         "seconds": seconds,
         **more,

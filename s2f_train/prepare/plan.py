@@ -15,7 +15,7 @@ from s2f_train.data.frame import VIEW
 from s2f_train.data.items import Identity, Item, Source, joined, split_of
 from s2f_train.data.store import FORMAT
 from s2f_train.prepare import portrait
-from s2f_train.prepare.item import Job, PrepareSettings
+from s2f_train.prepare.item import Entry, PrepareSettings
 from s2f_train.prepare.unit import Unit
 from s2f_train.prepare.worker import PrepareError
 
@@ -62,7 +62,7 @@ class Plan:
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
 
     def count(self, kind: str) -> int:
-        return sum(len(unit.jobs) for unit in self.units if unit.shard.startswith(FOLDER_OF[kind]))
+        return sum(len(unit.entries) for unit in self.units if unit.shard.startswith(FOLDER_OF[kind]))
 
 
 def plan(sources: Sequence[Source], choice: Choice, settings: PrepareSettings) -> Plan:
@@ -76,11 +76,11 @@ def plan(sources: Sequence[Source], choice: Choice, settings: PrepareSettings) -
         raise PrepareError(f"Two of the sources are called {twice[0]!r}; leave one of them out.")
     people = {name: replace(who, split=split_of(who, choice.split)) for name, who in joined(sources).items()}
     chosen = [*_chosen(sources, "voice", choice), *_chosen(sources, "face", choice)]
-    jobs = [Job(key, item, people[item.identity]) for key, item in zip(_keys(chosen), chosen, strict=True)]
-    portraits = _digest_of_portraits(jobs)
+    entries = [Entry(key, item, people[item.identity]) for key, item in zip(_keys(chosen), chosen, strict=True)]
+    portraits = _digest_of_portraits(entries)
     units = []
     for kind, folder in FOLDER_OF.items():
-        of_kind = tuple(job for job in jobs if job.item.kind == kind)
+        of_kind = tuple(entry for entry in entries if entry.item.kind == kind)
         size = choice.shard_items or UNIT_ITEMS[kind]
         for number, start in enumerate(range(0, len(of_kind), size)):
             units.append(Unit.of(f"{folder}/{number:06d}.tar", of_kind[start : start + size], settings, portraits))
@@ -89,12 +89,12 @@ def plan(sources: Sequence[Source], choice: Choice, settings: PrepareSettings) -
     return Plan(sources, choice, settings, people, units)
 
 
-def _digest_of_portraits(jobs: list[Job]) -> str:
+def _digest_of_portraits(entries: list[Entry]) -> str:
     """Of all portraits: each may be left out for another that is the same picture."""
     digest = hashlib.sha256(str(portrait.RECIPE).encode())
-    for job in jobs:
-        if job.item.content == "portrait":
-            digest.update(repr(job).encode())
+    for entry in entries:
+        if entry.item.content == "portrait":
+            digest.update(repr(entry).encode())
     return digest.hexdigest()
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from s2f_edge.talk.motion import FRAME_RATE
 from s2f_train.data.items import Place
 from s2f_train.data.mouths import is_open, mouth_of
-from s2f_train.data.talks import FRAME_RATE
 from s2f_train.prepare.face_mesh import IBUG68, FaceMesh
 from s2f_train.prepare.head_pose import without_pose
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from s2f_train.data.store import read_lines
 from s2f_train.prepare import talking_head
-from s2f_train.prepare.item import Job, Prepared, PrepareSettings, Skipped
-from s2f_train.prepare.worker import PrepareError, Worker
+from s2f_train.prepare.item import Entry, Prepared, PrepareSettings, Skipped
+from s2f_train.prepare.worker import ItemWorker, PrepareError
 
 RECIPE = 1  # raise it when the same item with the same settings becomes something else
 BATCH = 16  # items that a worker process is asked for at once
@@ -27,32 +27,33 @@ Tick = Callable[[int, float, int], None]  # items done, seconds of speech in the
 
 @dataclass(frozen=True)
 class Unit:
-    """The jobs of one shard, such as "voices/000000.tar"."""
+    """The entries of one shard, such as "voices/000000.tar"."""
 
     shard: str
-    jobs: tuple[Job, ...]
+    entries: tuple[Entry, ...]
     digest: str  # of all that the shard depends on, but for the content of the files
 
     @property
     def has_portraits(self) -> bool:
-        return any(job.item.content == "portrait" for job in self.jobs)
+        return any(entry.item.content == "portrait" for entry in self.entries)
 
     @classmethod
-    def of(cls, shard: str, jobs: tuple[Job, ...], settings: PrepareSettings, portraits: str = "") -> Unit:
+    def of(cls, shard: str, entries: tuple[Entry, ...], settings: PrepareSettings, portraits: str = "") -> Unit:
         """`portraits`: a digest of all of the plan, on which a shard depends that has some."""
-        rules: list[Any] = [RECIPE, settings.of_kind(jobs[0].item.kind)]
-        if any(job.item.content == "portrait" for job in jobs):
+        rules: list[Any] = [RECIPE, settings.of_kind(entries[0].item.kind)]
+        if any(entry.item.content == "portrait" for entry in entries):
             rules += [portraits, "mouths"] if settings.landmarker else [portraits]
-        if any(job.item.content == "talk" for job in jobs):
+        if any(entry.item.content == "talk" for entry in entries):
             rules.append(talking_head.RECIPE)
         rule = json.dumps(rules, sort_keys=True)
         digest = hashlib.sha256(rule.encode())
-        for job in jobs:
-            digest.update(repr(job).encode())
-        return cls(shard, jobs, digest.hexdigest()[:32])
+        for entry in entries:
+            # As a dataclass writes itself under this older name: the digests of stores that exist hold it.
+            digest.update(repr(entry).replace("Entry(", "Job(", 1).encode())
+        return cls(shard, entries, digest.hexdigest()[:32])
 
 
-def make_unit(unit: Unit, folder: Path, worker: Worker, tick: Tick) -> None:
+def make_unit(unit: Unit, folder: Path, worker: ItemWorker, tick: Tick) -> None:
     """Writes the shard and, when it is whole, its index.
 
     Raises:
@@ -71,7 +72,7 @@ def make_unit(unit: Unit, folder: Path, worker: Worker, tick: Tick) -> None:
         raise PrepareError(f"{error}. It comes with: pip install -e '.[train]'") from None
     except OSError as error:
         raise PrepareError(
-            f"{shard} cannot be written: {error.strerror or error}. What is finished stays; put that right and run "
+            f"{shard} cannot be written: {error.strerror or error}. What is finished stays; fix that and run "
             "the same command again."
         ) from None
     finally:
@@ -79,31 +80,31 @@ def make_unit(unit: Unit, folder: Path, worker: Worker, tick: Tick) -> None:
         new_index.unlink(missing_ok=True)
 
 
-def _write_shard(unit: Unit, path: Path, worker: Worker, tick: Tick) -> list[Prepared | Skipped]:
-    """Returns what became of each job, without the bytes."""
+def _write_shard(unit: Unit, path: Path, worker: ItemWorker, tick: Tick) -> list[Prepared | Skipped]:
+    """Returns what became of each entry, without the bytes."""
     from webdataset.writer import TarWriter  # here, since it imports torch where that is installed
 
     results: list[Prepared | Skipped] = []
     with path.open("wb") as file:
         with TarWriter(file, user="s2f", group="s2f", mode=0o644, mtime=0, encoder=False) as tar:
-            for start in range(0, len(unit.jobs), BATCH):
-                jobs = unit.jobs[start : start + BATCH]
-                batch = worker.make(jobs)
-                for job, made in zip(jobs, batch, strict=True):
+            for start in range(0, len(unit.entries), BATCH):
+                entries = unit.entries[start : start + BATCH]
+                batch = worker.make(entries)
+                for entry, made in zip(entries, batch, strict=True):
                     if isinstance(made, Prepared):
-                        tar.write({"__key__": job.key, **made.members})
+                        tar.write({"__key__": entry.key, **made.members})
                         made = Prepared({}, made.seconds, made.frames, made.cut)
                     results.append(made)
                 good = [made for made in batch if isinstance(made, Prepared)]
                 tick(len(batch), sum(made.seconds for made in good), len(batch) - len(good))
         file.flush()
         os.fsync(file.fileno())
-    lost = [(job, made) for job, made in zip(unit.jobs, results, strict=True) if _is_lost(made)]
-    if len(lost) > LOST_SHARE * len(unit.jobs):
-        job, first = lost[0]
+    lost = [(entry, made) for entry, made in zip(unit.entries, results, strict=True) if _is_lost(made)]
+    if len(lost) > LOST_SHARE * len(unit.entries):
+        entry, first = lost[0]
         raise PrepareError(
-            f"{len(lost)} of {len(unit.jobs)} files for {unit.shard} cannot be opened, such as {job.item.place.path}"
-            f" ({first.why}). Is the data still there? Run the same command again when it is."  # type: ignore[union-attr]
+            f"{len(lost)} of {len(unit.entries)} files for {unit.shard} cannot be opened, such as "
+            f"{entry.item.place.path} ({first.why}). Is the data still there? Run the same command again when it is."  # type: ignore[union-attr]
         )
     return results
 
@@ -132,8 +133,8 @@ def leave_out(unit: Unit, folder: Path, why: dict[str, str]) -> None:
         file.flush()
         os.fsync(file.fileno())
     results: list[Prepared | Skipped] = []
-    for job, row in zip(unit.jobs, rows, strict=True):
-        reason = row.get("why") or why.get(job.key)
+    for entry, row in zip(unit.entries, rows, strict=True):
+        reason = row.get("why") or why.get(entry.key)
         results.append(Skipped(reason) if reason else Prepared({}, row["seconds"], row["frames"]))
     _write_index(unit, results, new_shard, new_index)
     _publish(shard, new_shard, new_index)
@@ -155,8 +156,12 @@ def _write_index(unit: Unit, results: list[Prepared | Skipped], shard: Path, pat
     members = _members(shard)
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head) + "\n")
-        for job, made in zip(unit.jobs, results, strict=True):
-            row = _sample_row(job, made, members[job.key]) if isinstance(made, Prepared) else _skipped_row(job, made)
+        for entry, made in zip(unit.entries, results, strict=True):
+            row = (
+                _sample_row(entry, made, members[entry.key])
+                if isinstance(made, Prepared)
+                else _skipped_row(entry, made)
+            )
             file.write(json.dumps(row) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -172,21 +177,21 @@ def _members(shard: Path) -> dict[str, dict[str, tuple[int, int]]]:
     return found
 
 
-def _sample_row(job: Job, made: Prepared, members: dict[str, tuple[int, int]]) -> dict[str, Any]:
+def _sample_row(entry: Entry, made: Prepared, members: dict[str, tuple[int, int]]) -> dict[str, Any]:
     return {
-        "key": job.key,
-        "identity": job.identity.name,
-        "source": job.item.source,
-        "clip": job.item.clip,
-        "view": job.view,
+        "key": entry.key,
+        "identity": entry.identity.name,
+        "source": entry.item.source,
+        "clip": entry.item.clip,
+        "view": entry.view,
         "members": members,
         "seconds": made.seconds,
         "frames": made.frames,
     }
 
 
-def _skipped_row(job: Job, skipped: Skipped) -> dict[str, Any]:
-    return {"source": job.item.source, "kind": job.item.kind, "name": job.item.name, "why": skipped.why}
+def _skipped_row(entry: Entry, skipped: Skipped) -> dict[str, Any]:
+    return {"source": entry.item.source, "kind": entry.item.kind, "name": entry.item.name, "why": skipped.why}
 
 
 def head_of(index: Path) -> dict[str, Any] | None:

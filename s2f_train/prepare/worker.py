@@ -8,7 +8,7 @@ from typing import Any
 
 from s2f_edge import processes
 from s2f_edge.errors import RuntimeSetupError
-from s2f_train.prepare.item import Job, Maker, Prepared, PrepareSettings, SetupError, Skipped
+from s2f_train.prepare.item import Entry, Maker, Prepared, PrepareSettings, SetupError, Skipped
 
 START_S = 300.0
 STUCK_S = 900.0  # some broken files take long; none takes this long
@@ -24,7 +24,7 @@ class StoppedError(Exception):
     """The run was interrupted."""
 
 
-class Worker:
+class ItemWorker:
     """A process that makes items. When an item ends it, only that item is lost.
 
     Raises:
@@ -38,20 +38,20 @@ class Worker:
 
     def _begin(self) -> None:
         try:
-            self._process = processes.Worker(_results_of, self._settings)
+            self._process = processes.WorkerProcess(_results_of, self._settings)
         except RuntimeSetupError as error:
             raise PrepareError(str(error)) from None
         if self._answer(START_S) != processes.READY:
             raise PrepareError(f"No worker process can be started: it {self._process.end()}.")
 
-    def make(self, jobs: Sequence[Job]) -> Results:
-        """What becomes of each job, in their order.
+    def make(self, entries: Sequence[Entry]) -> Results:
+        """What becomes of each entry, in their order.
 
         Raises:
             PrepareError: a package is missing.
             StoppedError: `stop` was called.
         """
-        self._process.ask(jobs)
+        self._process.ask(entries)
         answer = self._answer(STUCK_S)
         if isinstance(answer, SetupError):
             raise PrepareError(str(answer))
@@ -59,9 +59,9 @@ class Worker:
             return list(answer)
         why = self._process.end()
         self._begin()
-        if len(jobs) == 1:
+        if len(entries) == 1:
             return [Skipped(f"the process that read it {why}")]
-        return [made for job in jobs for made in self.make([job])]
+        return [made for entry in entries for made in self.make([entry])]
 
     def _answer(self, patience_s: float) -> Any:
         answer = self._process.answer(patience_s)
@@ -75,12 +75,12 @@ class Worker:
         self._process.kill()
 
 
-def _results_of(settings: PrepareSettings) -> Callable[[Sequence[Job]], Results | SetupError]:
+def _results_of(settings: PrepareSettings) -> Callable[[Sequence[Entry]], Results | SetupError]:
     make = Maker(settings)
 
-    def results(jobs: Sequence[Job]) -> Results | SetupError:
+    def results(entries: Sequence[Entry]) -> Results | SetupError:
         try:
-            return [make(job) for job in jobs]
+            return [make(entry) for entry in entries]
         except SetupError as error:
             return error
 

@@ -56,4 +56,5 @@ class Likeness:
         unit = system.diagonal().mean()
         given = (open_.double() + self.numbers.double() @ slope) @ slope.T + unit * KEPT * numbers.double()
         system.diagonal().add_(unit * (KEPT + PLAIN))
-        return torch.linalg.solve(system, given.T).T.to(numbers.dtype)
+        found: Tensor = torch.linalg.solve(system, given.T).T.to(numbers.dtype)
+        return found

@@ -1,6 +1,6 @@
 """What a regression from voices makes of faces: smooth, but nobody's, and known for every voice.
 
-A few hundred pairs are too few for a network to learn from each by itself: it would know them by heart. A kernel
+A few hundred pairs are too few for a network to learn from each by itself: it would memorise them. A kernel
 ridge regression says what they have in common, in closed form, and for voices between those of the pairs too.
 """
 

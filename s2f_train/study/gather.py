@@ -24,7 +24,7 @@ FIELDS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialAnswer:
     """An answer to one question of a trial.
 
     Attributes:
@@ -58,7 +58,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class StudyAnswers:
     """All answers of a study.
 
     Attributes:
@@ -70,7 +70,7 @@ class Gathered:
     study: Study
     people: list[Person]
     attention: dict[int, Attention]
-    rows: list[Asked]
+    rows: list[TrialAnswer]
 
     def counted(self, person: Person, everyone: bool = False) -> bool:
         checked = everyone or not self.study.checks or self.attention[person.number].counts
@@ -88,14 +88,14 @@ class Gathered:
         return np.array(values, np.float64), np.array(person, np.int64), np.array(voice, np.int64)
 
 
-def gather(study: Study, people: list[Person], everyone: bool = False) -> Gathered:
+def gather(study: Study, people: list[Person], everyone: bool = False) -> StudyAnswers:
     """Joins answers and trials.
 
     Args:
         everyone: whether people count too who failed checks of attention.
     """
     attention: dict[int, Attention] = {}
-    found = Gathered(study, people, attention, [])
+    found = StudyAnswers(study, people, attention, [])
     for person in people:
         trials = trials_of(study, person.number)
         checks = [answer.given == trials[answer.place].right for answer in person.answers if trials[answer.place].check]
@@ -109,12 +109,12 @@ def gather(study: Study, people: list[Person], everyone: bool = False) -> Gather
                 right = trial.right[question] if rated and trial.check else trial.right
                 value = float(given if rated and not trial.check else given == right)
                 found.rows.append(
-                    Asked(person, answer.place, trial, question, given, value, answer.ms, answer.plays, counted)
+                    TrialAnswer(person, answer.place, trial, question, given, value, answer.ms, answer.plays, counted)
                 )
     return found
 
 
-def listed(gathered: Gathered) -> list[dict[str, Any]]:
+def listed(gathered: StudyAnswers) -> list[dict[str, Any]]:
     """Every answer as plain values by `FIELDS`; `right` is None where nothing is right or wrong."""
     return [
         dict(

@@ -16,7 +16,7 @@ from s2f_train.evaluate.tables import Column, Evaluation, Section, Table
 from s2f_train.study.agreement import UnitBootstrap
 from s2f_train.study.answers import Person, read_answers
 from s2f_train.study.crossed import FEWEST, Crossed, crossed_difference, crossed_mean
-from s2f_train.study.gather import CHECKS_RIGHT, Gathered, as_csv, as_json, gather, listed
+from s2f_train.study.gather import CHECKS_RIGHT, StudyAnswers, as_csv, as_json, gather, listed
 from s2f_train.study.study import LANGUAGES, PHOTOGRAPH, SCALES, Study, StudyTask
 
 KIND = "study report"
@@ -114,11 +114,11 @@ def _measures(task: StudyTask) -> list[_Measure]:
     return [_Measure(task, f"right, {kind}", kind, "choice", True, POINTS, said) for kind in kinds]
 
 
-def _mean(gathered: Gathered, measure: _Measure, system: str) -> Crossed:
+def _mean(gathered: StudyAnswers, measure: _Measure, system: str) -> Crossed:
     return crossed_mean(gathered.of(measure.task.name, system, measure.kind, measure.question))
 
 
-def _difference(gathered: Gathered, measure: _Measure, one: str, other: str) -> Crossed:
+def _difference(gathered: StudyAnswers, measure: _Measure, one: str, other: str) -> Crossed:
     of = (gathered.of(measure.task.name, system, measure.kind, measure.question) for system in (one, other))
     return crossed_difference(*of)
 
@@ -147,7 +147,7 @@ TITLES = {
 }
 
 
-def _section(gathered: Gathered, task: StudyTask) -> Section:
+def _section(gathered: StudyAnswers, task: StudyTask) -> Section:
     measures, systems = _measures(task), _systems(task)
     better: Any = "lower" if task.name == "pair" else "higher"
 
@@ -182,7 +182,7 @@ def _section(gathered: Gathered, task: StudyTask) -> Section:
 # ------------------------------------------------------------------------------ agreement
 
 
-def _agreement(gathered: Gathered, draws: int) -> Section:
+def _agreement(gathered: StudyAnswers, draws: int) -> Section:
     """Of each question, over the things that were asked about."""
     rows = []
     for task in gathered.study.tasks:
@@ -215,7 +215,7 @@ def _agreement(gathered: Gathered, draws: int) -> Section:
 # ---------------------------------------------------------------------------------- power
 
 
-def _power(gathered: Gathered) -> Section:
+def _power(gathered: StudyAnswers) -> Section:
     def rows() -> Iterator[dict[str, Any]]:
         for task in gathered.study.tasks:
             for measure in _measures(task):
@@ -248,7 +248,7 @@ def _power(gathered: Gathered) -> Section:
 # --------------------------------------------------------------------------------- people
 
 
-def _people(gathered: Gathered, everyone: bool) -> Section:
+def _people(gathered: StudyAnswers, everyone: bool) -> Section:
     study, people = gathered.study, gathered.people
     attention = [gathered.attention[person.number] for person in people]
     answered = [person for person in people if person.answers]
@@ -288,7 +288,7 @@ def _median(given: list[float]) -> float:
     return float(np.median(given)) if given else float("nan")
 
 
-def _summary(gathered: Gathered, counted: int) -> list[tuple[str, str]]:
+def _summary(gathered: StudyAnswers, counted: int) -> list[tuple[str, str]]:
     first = next(iter(gathered.study.systems))
     tiles = [(str(counted), "people"), (str(sum(row.counted for row in gathered.rows)), "answers")]
     for task in gathered.study.tasks:
@@ -300,7 +300,7 @@ def _summary(gathered: Gathered, counted: int) -> list[tuple[str, str]]:
     return tiles
 
 
-def _facts(gathered: Gathered, counted: int, everyone: bool) -> dict[str, Any]:
+def _facts(gathered: StudyAnswers, counted: int, everyone: bool) -> dict[str, Any]:
     study = gathered.study
     tasks = {
         task.name: {"trials a person": task.each, "voices": task.voices, "kinds": len(task.cells)}
@@ -313,7 +313,7 @@ def _facts(gathered: Gathered, counted: int, everyone: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _warnings(gathered: Gathered, counted: int, everyone: bool) -> list[str]:
+def _warnings(gathered: StudyAnswers, counted: int, everyone: bool) -> list[str]:
     answered = sum(bool(person.answers) for person in gathered.people)
     found = list(gathered.study.facts.get("cautions", []))
     if counted < FEWEST:

@@ -38,11 +38,11 @@ HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", 
 LONGEST_MS = 24 * 3600 * 1000
 
 
-class Begun(BaseModel):
+class NewParticipant(BaseModel):
     language: Literal["en", "ar"]
 
 
-class Given(BaseModel):
+class SubmittedAnswer(BaseModel):
     """An answer as the page sends it."""
 
     place: int = Field(ge=0)
@@ -114,7 +114,7 @@ def create_app(folder: Path, people: int = 1000) -> FastAPI:
         }  # fmt: skip
 
     @app.post("/api/people", status_code=201)
-    def begin(begun: Begun) -> dict[str, Any]:
+    def begin(begun: NewParticipant) -> dict[str, Any]:
         key = answers.begin(begun.language, people)
         if key is None:
             raise HTTPException(409, f"The study is full: {people} people have begun.")
@@ -125,7 +125,7 @@ def create_app(folder: Path, people: int = 1000) -> FastAPI:
         return next_of(number)
 
     @app.post("/api/answers")
-    def answer(number: Who, sent: Given) -> dict[str, Any]:
+    def answer(number: Who, sent: SubmittedAnswer) -> dict[str, Any]:
         """Keeps an answer, then says what is asked next. Sent twice, it is kept once."""
         trials = trials_of(study, number)
         trial: Trial | None = trials[sent.place] if sent.place < len(trials) else None

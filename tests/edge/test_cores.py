@@ -11,7 +11,7 @@ import pytest
 
 from s2f_edge import cores, processes
 from s2f_edge.cli import batch
-from s2f_edge.service.settings import Settings
+from s2f_edge.service.settings import ServiceSettings
 
 MANY = 64
 
@@ -56,10 +56,10 @@ def put(system: Path, own: str, **files: str) -> None:
 def test_the_quota_counts(system: Path, own: str, files: dict[str, str], wanted: int) -> None:
     put(system, own, **files)
     assert cores.cores() == wanted
-    assert Settings().slots == wanted
+    assert ServiceSettings().slots == wanted
     assert processes.at_most(None) == wanted
     assert batch.cores() == wanted
-    assert Settings(concurrency=7).slots == 7
+    assert ServiceSettings(concurrency=7).slots == 7
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="The system has no affinity.")

@@ -58,7 +58,7 @@ def test_windows_waits_for_no_more_than_its_most_processes(monkeypatch: pytest.M
 
 def test_processes_are_never_forked() -> None:
     """macOS crashes forked processes that use its libraries, and Windows has no fork."""
-    worker = processes.Worker(_how_it_began, None)
+    worker = processes.WorkerProcess(_how_it_began, None)
     assert worker.answer(60.0) == processes.READY
     worker.ask(None)
     assert worker.answer(60.0) == "spawn"

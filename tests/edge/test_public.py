@@ -1,4 +1,4 @@
-"""What is public: the list in `s2f_edge`, and the few modules that its docstring names."""
+"""What is public: the list in `s2f_edge`, and the few names that its docstring adds."""
 
 from __future__ import annotations
 
@@ -12,35 +12,38 @@ import pytest
 import s2f_edge
 
 ROOT = Path(s2f_edge.__file__).resolve().parents[1]
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("deploy/*.py")]
+DOCUMENTS = [
+    *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.py"),
+    *(path for suffix in ("md", "py", "ipynb") for path in ROOT.glob(f"examples/**/*.{suffix}")),
+]  # fmt: skip
+# The names beside `__all__`, with their modules.
+NAMED = re.findall(r"`(s2f_edge\.[\w.]+)`", s2f_edge.__doc__ or "")
+PUBLIC = {*NAMED, *(f"s2f_edge.{name}" for name in s2f_edge.__all__)}
 
 
-def _public() -> dict[str, set[str] | None]:
-    """Module -> what may be imported from it; None is all that has no underscore."""
-    named = re.findall(r"`(s2f_edge\.[\w.]+)`", s2f_edge.__doc__ or "")
-    parents = {name.rpartition(".")[0]: {name.rpartition(".")[2]} for name in named}
-    return {**parents, **dict.fromkeys(named), "s2f_edge": set(s2f_edge.__all__)}
+def _used(text: str) -> list[str]:
+    """The names of the packages that a document imports or writes out, with their modules."""
+    imports = re.findall(r"""^[\s"]*from ((?:s2f_edge|s2f_train|export)[\w.]*) import ([\w, ]+)""", text, re.MULTILINE)
+    listed = [f"{module}.{name.split()[0]}" for module, names in imports for name in names.split(",")]
+    return listed + re.findall(r"`(s2f_edge(?:\.[a-z_]+)*\.[A-Z]\w+)`", text)
 
 
-def _imports(text: str) -> list[tuple[str, str]]:
-    """(module, name) of the lines that import from the package."""
-    lines = re.findall(r"^\s*from (s2f_edge[\w.]*) import ([\w, ]+)$", text, re.MULTILINE)
-    return [(module, name.split()[0]) for module, names in lines for name in names.split(",")]
-
-
-def test_every_public_name_is_there() -> None:
-    for name in s2f_edge.__all__:
-        assert getattr(s2f_edge, name) is not None
-    assert {importlib.import_module(module) for module in _public()}
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert getattr(importlib.import_module(module), attribute) is not None
+    assert name not in NAMED or any(attribute in path.read_text("utf-8") for path in DOCUMENTS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_documents_import_what_is_public(document: Path) -> None:
-    public = _public()
-    for module, name in _imports(document.read_text("utf-8")):
-        assert module in public, f"{document.name} imports from {module}"
-        allowed = public[module]
-        assert name in allowed if allowed is not None else hasattr(importlib.import_module(module), name)
+def test_documents_use_what_is_public(document: Path) -> None:
+    modules = {name.rpartition(".")[0] for name in PUBLIC}  # of these a document may import the module
+    assert set(_used(document.read_text("utf-8"))) <= PUBLIC | modules
+
+
+def test_documents_are_read() -> None:
+    used = {name for document in DOCUMENTS for name in _used(document.read_text("utf-8"))}
+    assert {"s2f_edge.Speech2Face", "s2f_edge.service.app.create_app", "s2f_edge.live.LiveVoice"} <= used
 
 
 def test_what_begins_with_an_underscore_stays_in_its_module() -> None:

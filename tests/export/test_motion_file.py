@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from s2f_edge.talk.motion import PER_FRAME
+
 pytest.importorskip("torch", reason="torch is not installed; it is in the extra train.")
 
-from export.motion_file import PER_FRAME, judge_motion, motion_file
+from export.motion_file import judge_motion, motion_file
 from export.verify import ParityError, open_session
 from s2f_edge.hearing.features import HOP, WINDOW
 from s2f_edge.pack.pack import Pack

@@ -192,6 +192,7 @@ def late(examples: Path) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windows", [None, 3, 4])
 @pytest.mark.parametrize("features", ["fbank-80", "logmel-64", "melpower-40"])
 def test_other_sound_is_left_out_and_windows_are_chosen(

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from s2f_edge.service.settings import Settings, setting_help
+from s2f_edge.service.settings import ServiceSettings, setting_help
 from tests.service.conftest import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ DEPLOY, CLIENTS, DOC = ROOT / "deploy", ROOT / "examples" / "clients", ROOT / "d
 
 def test_the_settings_file_is_one() -> None:
     said = tomllib.loads((DEPLOY / "s2f.toml").read_text())
-    settings = Settings(**said)
+    settings = ServiceSettings(**said)
     left_out = re.findall(r"^# (\w+) = ", (DEPLOY / "s2f.toml").read_text(), re.MULTILINE)
     assert set(left_out) <= set(setting_help())
     assert settings.rate > 0, "a deployment has a limit"
@@ -51,7 +51,7 @@ def test_every_setting_that_is_named_exists(file: Path) -> None:
 
 def test_nginx_takes_as_much_as_the_service() -> None:
     (kilobytes,) = re.findall(r"client_max_body_size (\d+)k;", (DEPLOY / "nginx.conf").read_text())
-    assert int(kilobytes) * 1024 == Settings().max_bytes + (64 << 10)
+    assert int(kilobytes) * 1024 == ServiceSettings().max_bytes + (64 << 10)
 
 
 # -------------------------------------------------------------------------------- nginx

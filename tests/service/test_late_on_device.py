@@ -9,7 +9,7 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ from tests.edge.hearing.test_late_speech import PLACES, SOUNDS, at, put
 
 WEB = Path(s2f_edge.__file__).parent / "service" / "web"
 LEVELS = (-70, -50, -30)
+OTHER_S = 25  # of other sound; 70 s are in the last test
 
 WORK = """
 import { readFileSync, writeFileSync } from "node:fs";
-const [, , web, folder, sounds] = process.argv;
+import { createInterface } from "node:readline";
+const [, , web, folder] = process.argv;
 globalThis.self = globalThis;
 globalThis.fetch = async (address) =>
   new Response(readFileSync(address.startsWith("file:") ? new URL(address) : `${web}/device/${address}`));
@@ -43,7 +45,7 @@ await import(`file://${web}/device/worker.js`);
 const manifest = JSON.parse(readFileSync(`${folder}/manifest.json`));
 const loaded = await answer({ task: "load", manifest, base: `file://${folder}/` });
 if (loaded.problem) throw new Error(loaded.problem.detail);
-for (const name of JSON.parse(sounds)) {
+for await (const name of createInterface({ input: process.stdin })) {
   const bytes = readFileSync(name);
   const samples = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const wish = { rate: 16000, gender: "auto", count: 1, others: false };
@@ -66,8 +68,10 @@ def speech(examples: Path) -> Float32s:
 
 
 @pytest.fixture(scope="module")
-def on_device(device_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
-    """What the page's worker answers to recordings at 16 kHz; its picture is under `picture`."""
+def on_device(
+    device_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., list[dict[str, Any]]]]:
+    """What the page's worker, loaded once, answers to recordings at 16 kHz; its picture is under `picture`."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed; it runs the page's worker outside of a browser.")
@@ -75,21 +79,32 @@ def on_device(device_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     shutil.copytree(WEB, folder / "web")
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "work.mjs").write_text(WORK)
+    errors = folder / "errors.txt"
+    command = [node, str(folder / "work.mjs"), str(folder / "web"), str(device_folder)]
+    with (
+        errors.open("w") as said,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
+        asked, told = process.stdin, process.stdout
+        assert asked
+        assert told
 
-    def answers(recordings: list[Float32s]) -> list[dict[str, Any]]:
-        names = [str(folder / f"{number}.f32") for number in range(len(recordings))]
-        for name, samples in zip(names, recordings, strict=True):
-            Path(name).write_bytes(samples.astype("<f4").tobytes())
-            Path(f"{name}.png").unlink(missing_ok=True)
-        command = [node, str(folder / "work.mjs"), str(folder / "web"), str(device_folder), json.dumps(names)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        found = [json.loads(line) for line in done.stdout.splitlines()]
-        for answer, name in zip(found, names, strict=True):
-            answer["picture"] = Path(f"{name}.png").read_bytes() if "facts" in answer else None
-        return found
+        def answers(recordings: list[Float32s]) -> list[dict[str, Any]]:
+            found = []
+            for number, samples in enumerate(recordings):
+                path, picture = folder / f"{number}.f32", folder / f"{number}.f32.png"
+                path.write_bytes(samples.astype("<f4").tobytes())
+                picture.unlink(missing_ok=True)
+                print(path, file=asked, flush=True)
+                line = told.readline()
+                assert line, errors.read_text()
+                answer = json.loads(line)
+                found.append(answer | {"picture": picture.read_bytes() if "facts" in answer else None})
+            return found
 
-    return answers
+        yield answers
+        asked.close()
+        assert process.wait(30) == 0, errors.read_text()
 
 
 def psnr(ours: bytes, theirs: bytes) -> float:
@@ -123,7 +138,7 @@ def check(model: Speech2Face, samples: Float32s, found: dict[str, Any], about: A
 def test_other_sound_before_between_and_after(
     model: Speech2Face, speech: Float32s, on_device: Callable[..., list[dict[str, Any]]], sound: str
 ) -> None:
-    made = SOUNDS[sound]()
+    made = SOUNDS[sound]()[: OTHER_S * SAMPLE_RATE]
     made /= np.float32(made.std())
     kinds = [(place, dbfs) for place in PLACES for dbfs in LEVELS]
     recordings = [put(place, speech, at(dbfs) * made) for place, dbfs in kinds]

@@ -19,7 +19,7 @@ import soundfile
 
 from s2f_edge.errors import BusyError, TooManyRequestsError
 from s2f_edge.service.limits import Admission, RateLimiter
-from s2f_edge.service.settings import Settings
+from s2f_edge.service.settings import ServiceSettings
 from tests.service.conftest import Server
 from tests.tiny_packs import make_pack
 
@@ -166,7 +166,9 @@ def test_what_is_refused_waits_for_no_thread(tmp_path: Path, monkeypatch: pytest
     """Those of the event loop may all be in use, and getting one takes longer than to look at a key."""
     from s2f_edge.service.app import create_app
 
-    app = create_app(Settings(pack=make_pack(tmp_path / "pack"), concurrency=1, talk_seconds=0, hosts="*", rate=1))
+    app = create_app(
+        ServiceSettings(pack=make_pack(tmp_path / "pack"), concurrency=1, talk_seconds=0, hosts="*", rate=1)
+    )
 
     async def none_is_free(*_: object, **__: object) -> None:
         raise AssertionError("a thread is waited for")

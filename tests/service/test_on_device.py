@@ -529,7 +529,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / "marks.bin").write_bytes(b"x")
-    with pytest.raises(SetupError, match=r"marks\.bin is not what manifest\.json says"):
+    with pytest.raises(SetupError, match=r"marks\.bin does not match manifest\.json"):
         checked(broken, sha256)
     manifest = json.loads((broken / "manifest.json").read_text())
     for wrong in ({**manifest, "schema": 7}, {**manifest, "files": {"../x": {"sha256": ""}}}, [], {"schema": SCHEMA}):

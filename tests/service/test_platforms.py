@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from s2f_edge.service import app as service
 from s2f_edge.service import decoder
-from s2f_edge.service.settings import Settings
+from s2f_edge.service.settings import ServiceSettings
 
 
 def test_a_port_belongs_to_one_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_a_port_belongs_to_one_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
     for platform, option in (("win32", -5), ("darwin", socket.SO_REUSEADDR)):
         monkeypatch.setattr(sys, "platform", platform)
-        service._bound(Settings(port=0)).close()
+        service._bound(ServiceSettings(port=0)).close()
         assert asked.pop() == option
 
 
@@ -38,7 +38,7 @@ def test_types_do_not_come_from_a_registry(tiny_pack: Path) -> None:
     """A browser runs no module that is called text/plain."""
     for suffix in (".js", ".css", ".svg"):
         mimetypes.add_type("text/plain", suffix)
-    with TestClient(service.create_app(Settings(pack=tiny_pack, concurrency=1)), "http://127.0.0.1") as client:
+    with TestClient(service.create_app(ServiceSettings(pack=tiny_pack, concurrency=1)), "http://127.0.0.1") as client:
         kinds = {
             name: client.get(f"/{name}").headers["content-type"] for name in ("app.js", "style.css", "icons/icon.svg")
         }

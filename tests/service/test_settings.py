@@ -13,15 +13,15 @@ from s2f_edge.cli.main import app
 from s2f_edge.errors import SetupError, UsageError
 from s2f_edge.service import app as service
 from s2f_edge.service.keys import KeyRing
-from s2f_edge.service.settings import Settings, setting_help
+from s2f_edge.service.settings import ServiceSettings, setting_help
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Settings]:
+def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, ServiceSettings]:
     """What a service would have been started with, under `settings`."""
-    found: dict[str, Settings] = {}
+    found: dict[str, ServiceSettings] = {}
     monkeypatch.setattr(service, "serve", lambda settings, *_: found.update(settings=settings))
     for name in setting_help():
         monkeypatch.delenv(f"S2F_SERVE_{name.upper()}", raising=False)
@@ -33,7 +33,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_a_file(
-    given: dict[str, Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    given: dict[str, ServiceSettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "s2f.toml"
     file.write_text('queue = 1\nstreams = 1\nconcurrency = 1\npage = false\nstore = "kept"\nmax_seconds = 5\n')
@@ -48,14 +48,14 @@ def test_a_flag_wins_over_the_environment_and_that_over_a_file(
     assert given["settings"].concurrency == 1
 
 
-def test_as_it_is_it_listens_to_this_machine_and_keeps_nothing(given: dict[str, Settings]) -> None:
+def test_as_it_is_it_listens_to_this_machine_and_keeps_nothing(given: dict[str, ServiceSettings]) -> None:
     assert run("serve").exit_code == 0
     settings = given["settings"]
-    assert settings == Settings()
+    assert settings == ServiceSettings()
     assert (settings.host, settings.store, settings.audit, settings.origins) == ("127.0.0.1", None, None, "")
     assert settings.allowed_hosts == ["127.0.0.1", "localhost", "[::1]"]
-    assert Settings(host="0.0.0.0").allowed_hosts == ["*"]
-    assert Settings(host="0.0.0.0", hosts="a.example, b.example").allowed_hosts == ["a.example", "b.example"]
+    assert ServiceSettings(host="0.0.0.0").allowed_hosts == ["*"]
+    assert ServiceSettings(host="0.0.0.0", hosts="a.example, b.example").allowed_hosts == ["a.example", "b.example"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_as_it_is_it_listens_to_this_machine_and_keeps_nothing(given: dict[str, 
         (["--nonsense"], "nonsense"),
     ],
 )
-def test_a_flag_that_cannot_be_is_named(given: dict[str, Settings], arguments: list[str], said: str) -> None:
+def test_a_flag_that_cannot_be_is_named(given: dict[str, ServiceSettings], arguments: list[str], said: str) -> None:
     result = run("serve", *arguments)
     assert result.exit_code == 2
     assert said in result.output.replace("\n", " ")
@@ -86,7 +86,9 @@ def test_a_flag_that_cannot_be_is_named(given: dict[str, Settings], arguments: l
         (b"\xff\xfe", "cannot be read"),
     ],
 )
-def test_a_file_that_cannot_be_is_named(given: dict[str, Settings], tmp_path: Path, text: bytes, said: str) -> None:
+def test_a_file_that_cannot_be_is_named(
+    given: dict[str, ServiceSettings], tmp_path: Path, text: bytes, said: str
+) -> None:
     file = tmp_path / "s2f.toml"
     file.write_bytes(text)
     result = run("serve", "--config", str(file))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2f_edge.hearing.features import HOP, SAMPLE_RATE, logmel, normalise_logmel
-from s2f_train.data.frame import MEAN_SHAPE, POINTS, VIEW
+from s2f_train.data.frame import MEAN_SHAPE, POINTS_MEMBER, VIEW
 from s2f_train.data.frame import SIDE as FRAME
 from s2f_train.data.mouths import BOX, MOUTHS, as_member
 from s2f_train.data.store import BINS, FORMAT, KINDS, Store
@@ -161,7 +161,7 @@ def portrait(rng: np.random.Generator, name: str, jpg: bool) -> dict[str, bytes]
     file = io.BytesIO()
     pixels.save(file, "JPEG" if jpg else "PNG", quality=95)
     points = MEAN_SHAPE + rng.normal(0, 0.004, MEAN_SHAPE.shape)
-    return {"jpg" if jpg else "png": file.getvalue(), POINTS: _npy(points.astype(np.float16))}
+    return {"jpg" if jpg else "png": file.getvalue(), POINTS_MEMBER: _npy(points.astype(np.float16))}
 
 
 def _own(name: str) -> np.random.Generator:

@@ -11,8 +11,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from s2f_edge.hearing.features import SAMPLE_RATE
+from s2f_edge.talk.motion import FRAME_RATE
 from s2f_train.data.store import FORMAT, Store
-from s2f_train.data.talks import FRAME_RATE, LIPS, LOWER_LIP, MOTION, SOUND
+from s2f_train.data.talks import LIPS, LOWER_LIP, MOTION, SOUND
 from tests.train.made_store import Person, _write_lines, _write_shards, speech
 
 CLOSED_GAP = 0.008  # between the lips of a neutral face

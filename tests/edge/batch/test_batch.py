@@ -123,8 +123,10 @@ def test_when_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("asked", "threads"), [(None, 1), (2, 2)])
 def test_a_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch, asked: int | None, threads: int) -> None:
     begun: list[tuple[Options, int]] = []
-    monkeypatch.setattr(processes.Worker, "__init__", lambda _, __, options, count: begun.append((options, count)))
-    engines._Worker(Options(threads=asked))
+    monkeypatch.setattr(
+        processes.WorkerProcess, "__init__", lambda _, __, options, count: begun.append((options, count))
+    )
+    engines._FaceWorker(Options(threads=asked))
     assert begun == [(Options(threads=threads), threads)], "of the networks, and of numpy"
 
 
@@ -491,7 +493,7 @@ from s2f_edge.batch import engines
 from s2f_edge.batch.make import Options
 
 if __name__ == "__main__":
-    workers = [engines._Worker(Options(pack="nothing")) for _ in range(2)]
+    workers = [engines._FaceWorker(Options(pack="nothing")) for _ in range(2)]
     for worker in workers:
         status = Path(f"/proc/{worker._process.pid}/status").read_text()
         print(int(re.search(r"SigBlk:\\s*(\\w+)", status)[1], 16) >> signal.SIGINT - 1 & 1)

@@ -303,13 +303,13 @@ def test_one_of_several_that_dies_says_why(pack: Path, monkeypatch: pytest.Monke
     """The others wait to be told to begin; nobody waits for them."""
     started: list[list[str]] = []
 
-    class FirstFails(bench_module._Worker):
+    class FirstFails(bench_module._MeasuredProcess):
         def __init__(self, words: list[str], limits: dict[str, str]) -> None:
             started.append(words)
             super().__init__(words if len(started) > 1 else [words[0], "no number", words[2]], limits)
 
     found = Bench(None, pack, "cpu", 0.1)
-    monkeypatch.setattr(bench_module, "_Worker", FirstFails)
+    monkeypatch.setattr(bench_module, "_MeasuredProcess", FirstFails)
     with pytest.raises(WorkerError, match="could not convert string to float: 'no number'"):
         found.measure(PROCESSES)
     assert len(started) == 2
@@ -353,7 +353,7 @@ def test_a_system_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
         assert machine().endswith(f"onnxruntime {machine_facts()['onnxruntime']}")
     ready = {"load_s": 0.1, "precision": "float32", "pack_mb": 20.0}
     done = {"ms": [1.0], "s": 0.1, "peak_mib": None}
-    assert bench_module._together(ONE, [ready], [done]).peak_mib is None
+    assert bench_module._combined(ONE, [ready], [done]).peak_mib is None
 
 
 def test_peak_memory_is_of_this_process() -> None:

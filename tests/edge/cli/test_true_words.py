@@ -203,5 +203,5 @@ def test_an_import_for_which_memory_is_too_little(
 def test_help_says_what_is_read(run: Any, command: str) -> None:
     says = " ".join(run(command, "--help").stdout.split())
     with_soundfile, _, with_media = says.partition("with the extra media also")
-    assert all(f"{suffix[1:]}" in with_soundfile.partition("Read are")[2] for suffix in SOUNDS - BY_MEDIA)
+    assert all(f"{suffix[1:]}" in with_soundfile.partition("Formats:")[2] for suffix in SOUNDS - BY_MEDIA)
     assert all(f"{suffix[1:]}" in with_media for suffix in BY_MEDIA)

@@ -24,7 +24,7 @@ def copy(made_store: Store, tmp_path: Path) -> Path:
 
 
 def test_it_has_what_the_sources_had(made_store: Store, made_plan: Plan) -> None:
-    items = {(job.item.kind, job.item.name) for unit in made_plan.units for job in unit.jobs}
+    items = {(entry.item.kind, entry.item.name) for unit in made_plan.units for entry in unit.entries}
     assert len(made_store.voices) == 12
     assert len(made_store.faces) == 15
     assert len(items) == 27
@@ -38,7 +38,7 @@ def test_it_has_what_the_sources_had(made_store: Store, made_plan: Plan) -> None
 
 
 def test_the_logmel_is_that_of_the_runtime(made_store: Store, made_plan: Plan) -> None:
-    items = {job.key: job.item for unit in made_plan.units for job in unit.jobs}
+    items = {entry.key: entry.item for unit in made_plan.units for entry in unit.entries}
     for sample in made_store.voices:
         samples, _ = soundfile.read(items[sample.key].place.path, dtype="float32")
         voiced = vad.find_speech(samples).samples
@@ -53,7 +53,7 @@ def test_the_logmel_is_that_of_the_runtime(made_store: Store, made_plan: Plan) -
 
 def test_the_sound_is_the_voiced_part(made_store: Store, made_plan: Plan) -> None:
     sample = made_store.voices[0]
-    item = next(job.item for unit in made_plan.units for job in unit.jobs if job.key == sample.key)
+    item = next(entry.item for unit in made_plan.units for entry in unit.entries if entry.key == sample.key)
     samples, _ = soundfile.read(item.place.path, dtype="int16")
     voiced = vad.find_speech(samples / np.float32(2**15)).samples
     stored, rate = soundfile.read(io.BytesIO(made_store.read(sample, "flac")), dtype="int16")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from s2f_edge.hearing.fbank import fbank
-from s2f_train.config import TalkSettings
+from s2f_train.config import MotionSettings
 from s2f_train.data.store import Store, StoreError
 from s2f_train.data.talk_draws import TalkDrawer, other_throat, shares_of
 from s2f_train.data.talk_windows import CLOSING, FRAMES, SILENT, VALID, TalkWindows, talk_windows, with_context
@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def windows(store: Store, runs: Path, **values: object) -> TalkWindows:
-    settings = TalkSettings(store=str(store.folder), runs=str(runs), **values)  # type: ignore[arg-type]
+    settings = MotionSettings(store=str(store.folder), runs=str(runs), **values)  # type: ignore[arg-type]
     talks = talks_of(store)
     return talk_windows(store, talks, speakers_of(store, talks), CONTEXT, settings)
 
@@ -158,7 +158,7 @@ def test_speakers_with_few_talks_are_drawn_more_often(evenness: float, wanted: f
 
 def test_processes_share_a_batch(store: Store, tmp_path: Path) -> None:
     made = windows(store, tmp_path, versions=1)
-    settings = TalkSettings(batch=6, throat=0.2, gain=1.0)
+    settings = MotionSettings(batch=6, throat=0.2, gain=1.0)
     shares = shares_of(made, ["Ann"] * 3 + ["Bob"] * 2, 0.5)
     whole = TalkDrawer(made, shares, settings).draw(3)
     parts = [TalkDrawer(made, shares, settings, rank, 2).draw(3) for rank in (0, 1)]

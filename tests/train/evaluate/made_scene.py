@@ -19,7 +19,7 @@ from s2f_train.evaluate.attributes import Readings
 from s2f_train.evaluate.cache import Vector, VectorCache
 from s2f_train.evaluate.intervals import Bootstrap
 from s2f_train.evaluate.looking import Judges
-from s2f_train.evaluate.seen import Row, Scene, Seen
+from s2f_train.evaluate.seen import JudgedPictures, Row, Scene
 from s2f_train.evaluate.subjects import Subjects
 from s2f_train.evaluate.systems import Kind, System
 from s2f_train.evaluate.tables import Figure, Picture, Table
@@ -30,14 +30,14 @@ from tests.train.made_store import Person, _own, face_pixels
 
 def seen(
     embeddings: Any, male: Any = 0.9, age: Any = 30.0, found: Any = True, features: Any = None, pixels: Any = 0
-) -> Seen:
+) -> JudgedPictures:
     """One value stands for all; features are the embeddings, if not given."""
     embeddings = np.asarray(embeddings, np.float64)
     count = len(embeddings)
     there = np.broadcast_to(np.asarray(found, bool), (count,)).copy()
     shade = np.broadcast_to(np.asarray(pixels, np.uint8).reshape(-1, 1, 1, 1), (count, 64, 64, 3))
     readings = Readings(*(np.broadcast_to(np.asarray(v, np.float64), (count,)).copy() for v in (male, age)), there)
-    return Seen(
+    return JudgedPictures(
         embeddings, there, readings, embeddings if features is None else np.asarray(features, np.float64), shade
     )
 
@@ -46,8 +46,8 @@ def made_scene(
     genders: str,
     voices: int = 2,
     faces: int = 2,
-    real: Seen | None = None,
-    others: Seen | None = None,
+    real: JudgedPictures | None = None,
+    others: JudgedPictures | None = None,
     ages: Sequence[float | None] | None = None,
     per_voice: int = 20,
     draws: int = 200,
@@ -85,7 +85,7 @@ def made_scene(
     )  # fmt: skip
 
 
-def row(name: str, given: Seen, kind: Kind = "system", generator: str = "", note: str = "") -> Row:
+def row(name: str, given: JudgedPictures, kind: Kind = "system", generator: str = "", note: str = "") -> Row:
     return Row(System(name, kind, [None] * len(given.found), generator), given, note)
 
 

@@ -21,7 +21,7 @@ from s2f_train.evaluate.identity_tables import (
     spread_table,
 )
 from s2f_train.evaluate.picture_tables import PRINTED, distance_table, printed_table, size_chart, thesis_table
-from s2f_train.evaluate.seen import Row, Scene, Seen
+from s2f_train.evaluate.seen import JudgedPictures, Row, Scene
 from s2f_train.evaluate.stability import PAIRS_A_PERSON, stability_table
 from s2f_train.evaluate.tables import Table
 from tests.train.evaluate.made_scene import made_scene, of, row, seen, value
@@ -30,12 +30,12 @@ TEN = "m" * 10 + "f" * 10
 NAN = float("nan")
 
 
-def own(scene: Scene) -> Seen:
+def own(scene: Scene) -> JudgedPictures:
     """The speaker's own real face."""
     return scene.real[scene.subjects.own_face]
 
 
-def of_the_gender(scene: Scene) -> Seen:
+def of_the_gender(scene: Scene) -> JudgedPictures:
     """The same face for all men and the same for all women: the mean of theirs."""
     men = scene.label == "m"
     return seen(np.where(men[scene.person][:, None], men, ~men).astype(float))
@@ -186,7 +186,7 @@ def test_the_entry_of_a_person_is_the_mean_of_their_faces() -> None:
 # -------------------------------------------------------------------------------- similarity, diversity
 
 
-def two(made: Seen) -> tuple[Scene, Row]:
+def two(made: JudgedPictures) -> tuple[Scene, Row]:
     scene = made_scene("mf", voices=1, faces=1, real=seen([[1, 0], [0, 1]], pixels=[90, 20]))
     return scene, row("ours", made)
 
@@ -379,7 +379,7 @@ def test_distances_by_hand() -> None:
 def test_real_from_real_is_at_the_same_number() -> None:
     """Other people's faces in the place of the made ones: the same real faces, and as many."""
 
-    def first(count: int) -> Seen:
+    def first(count: int) -> JudgedPictures:
         return seen(np.where(np.arange(40)[:, None] < count, gaussian(40), NAN))
 
     scene = crowd_of(40, others=30)

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
 from s2f_train.cli.prepare import register
-from s2f_train.data.frame import MEAN_SHAPE, POINTS, SIDE, VIEW
+from s2f_train.data.frame import MEAN_SHAPE, POINTS_MEMBER, SIDE, VIEW
 from s2f_train.data.items import split_of
 from s2f_train.data.landmarks import MIRRORED
 from s2f_train.data.portraits import load_portraits
@@ -317,8 +317,8 @@ def test_a_portrait_has_its_picture_and_points(made: Store, maker: PortraitMaker
         facts = json.loads(made.read(sample, "json"))
         expected = maker(np.asarray(Image.open(root / f"{facts['name'].replace('more-', 'more/')}.png")))
         assert (sample.view, sample.source) == (VIEW, "portraits")
-        assert set(sample.members) == {"jpg", "json", POINTS}
-        np.testing.assert_array_equal(np.load(io.BytesIO(made.read(sample, POINTS))), expected.points)
+        assert set(sample.members) == {"jpg", "json", POINTS_MEMBER}
+        np.testing.assert_array_equal(np.load(io.BytesIO(made.read(sample, POINTS_MEMBER))), expected.points)
         with Image.open(io.BytesIO(made.read(sample, "jpg"))) as image:
             assert (image.format, image.size, image.mode) == ("JPEG", (256, 256), "RGB")
             assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # 4:4:4
@@ -423,14 +423,14 @@ def test_beside_other_data_nothing_of_them_changes(root: Path, tmp_path: Path) -
     assert [u.digest for u in both.units if u.shard.startswith("voices")] == [
         u.digest for u in alone.units if u.shard.startswith("voices")
     ]
-    jobs = alone.units[-1].jobs  # faces without a portrait among them depend on no portrait
-    assert Unit.of("faces/000000.tar", jobs, PrepareSettings(), "x") == Unit.of(
-        "faces/000000.tar", jobs, PrepareSettings()
+    entries = alone.units[-1].entries  # faces without a portrait among them depend on no portrait
+    assert Unit.of("faces/000000.tar", entries, PrepareSettings(), "x") == Unit.of(
+        "faces/000000.tar", entries, PrepareSettings()
     )
-    portrait_jobs = tuple(job for unit in both.units for job in unit.jobs if job.item.content == "portrait")
+    portrait_entries = tuple(entry for unit in both.units for entry in unit.entries if entry.item.content == "portrait")
     assert (
-        Unit.of("s", portrait_jobs, PrepareSettings(), "x").digest
-        != Unit.of("s", portrait_jobs, PrepareSettings(), "y").digest
+        Unit.of("s", portrait_entries, PrepareSettings(), "x").digest
+        != Unit.of("s", portrait_entries, PrepareSettings(), "y").digest
     )
 
 

@@ -29,7 +29,7 @@ from s2f_train.data.store import Store
 from s2f_train.prepare import engines
 from s2f_train.prepare import worker as prepare_worker
 from s2f_train.prepare.build import is_finished, missing, prepare
-from s2f_train.prepare.item import Job, Maker, Prepared, PrepareSettings, Skipped
+from s2f_train.prepare.item import Entry, Maker, Prepared, PrepareSettings, Skipped
 from s2f_train.prepare.plan import Choice, Plan, plan
 from s2f_train.prepare.unit import Unit
 from s2f_train.prepare.worker import PrepareError
@@ -57,7 +57,7 @@ def source_of(items: list[Item], name: str = "made") -> Source:
 
 
 def make(item: Item, settings: PrepareSettings | None = None) -> Prepared | Skipped:
-    return Maker(settings or PrepareSettings())(Job("key", item, replace(PEOPLE[item.identity], split="train")))
+    return Maker(settings or PrepareSettings())(Entry("key", item, replace(PEOPLE[item.identity], split="train")))
 
 
 def made(item: Item, settings: PrepareSettings | None = None) -> Prepared:
@@ -76,13 +76,19 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_plan_has_every_item_once_and_voices_apart_from_faces(made_plan: Plan) -> None:
-    jobs = [job for unit in made_plan.units for job in unit.jobs]
-    assert sorted(job.item.name for job in jobs) == sorted(i.name for i in made_plan.sources[0].items)
+    entries = [entry for unit in made_plan.units for entry in unit.entries]
+    assert sorted(entry.item.name for entry in entries) == sorted(i.name for i in made_plan.sources[0].items)
     shards = [unit.shard for unit in made_plan.units]
     assert shards == [f"{kind}/00000{i}.tar" for kind in ("voices", "faces") for i in range(3)]
     for unit in made_plan.units:
-        assert {job.item.kind for job in unit.jobs} == {"voice" if unit.shard[0] == "v" else "face"}
-    assert [len(unit.jobs) for unit in made_plan.units] == [5, 5, 2, 5, 5, 5]
+        assert {entry.item.kind for entry in unit.entries} == {"voice" if unit.shard[0] == "v" else "face"}
+    assert [len(unit.entries) for unit in made_plan.units] == [5, 5, 2, 5, 5, 5]
+
+
+def test_digests_of_shards_stay() -> None:
+    """By them, an earlier version's store is known to be finished."""
+    entry = Entry("k", Item("voice", "src", "who", "name", Place("/a/b"), "sound"), Identity("who", "f"))
+    assert Unit.of("voices/0.tar", (entry,), PrepareSettings()).digest == "6f1a370346e2e79bb094e287942f0517"
 
 
 def test_the_seed_decides_the_order(tmp_path: Path) -> None:
@@ -90,7 +96,9 @@ def test_the_seed_decides_the_order(tmp_path: Path) -> None:
 
     def order(seed: int) -> list[str]:
         return [
-            job.key for unit in plan(sources, replace(SMALL, seed=seed), PrepareSettings()).units for job in unit.jobs
+            entry.key
+            for unit in plan(sources, replace(SMALL, seed=seed), PrepareSettings()).units
+            for entry in unit.entries
         ]
 
     assert order(0) == order(0)
@@ -109,9 +117,11 @@ def test_keys_are_readable_and_differ() -> None:
     items += [Item("face", "made", "Yan", "plain", place, "aligned")]
     items += [Item("face", "made", "Yan", name, place, "aligned", "face") for name in ("clip.face", "clip")]
     keys = {
-        job.item.name: job.key for u in plan([source_of(items)], Choice(), PrepareSettings()).units for job in u.jobs
+        entry.item.name: entry.key
+        for u in plan([source_of(items)], Choice(), PrepareSettings()).units
+        for entry in u.entries
     }
-    keys_seen = [job.key for u in plan([source_of(items)], Choice(), PrepareSettings()).units for job in u.jobs]
+    keys_seen = [entry.key for u in plan([source_of(items)], Choice(), PrepareSettings()).units for entry in u.entries]
     assert len(set(keys_seen)) == len(items)
     assert keys["p"] == "made-p-s2f"
     assert keys["q"] == "made-q"
@@ -145,7 +155,7 @@ def test_caps_and_limit(tmp_path: Path) -> None:
     assert (capped.count("voice"), capped.count("face")) == (10, 15)
     limited = plan(sources, replace(SMALL, limit=4), PrepareSettings())
     assert (limited.count("voice"), limited.count("face")) == (8, 8)
-    names = {job.item.name for unit in limited.units for job in unit.jobs if job.item.kind == "voice"}
+    names = {entry.item.name for unit in limited.units for entry in unit.entries if entry.item.kind == "voice"}
     assert names == {"v000", "v001", "v002", "v003"}
 
 
@@ -154,7 +164,7 @@ def test_sources_know_more_of_a_person_together_and_the_rule_splits(tmp_path: Pa
     faces = Source("faces", {"Ann": Identity("Ann", "f", 40.0)}, [face(tmp_path / "a.png", "Ann", "faces")])
     planned = plan([voices, faces], Choice("letter"), PrepareSettings())
     assert planned.identities == {"Ann": Identity("Ann", "f", 40.0, "valid")}
-    assert {job.identity.gender for unit in planned.units for job in unit.jobs} == {"f"}
+    assert {entry.identity.gender for unit in planned.units for entry in unit.entries} == {"f"}
 
 
 # ------------------------------------------------------------------------------ one item
@@ -459,10 +469,10 @@ def test_an_item_that_never_ends_is_left_out_alone(tmp_path: Path, monkeypatch: 
     place = str(tmp_path / "f000.png")
     made_source(tmp_path, 0, 1)
     endless = replace(face(Path(place), name="endless"), place=EndlessPlace(place))
-    jobs = [Job("key", item, PEOPLE["Yan"]) for item in (face(Path(place)), endless)]
-    worker = prepare_worker.Worker(PrepareSettings())
+    entries = [Entry("key", item, PEOPLE["Yan"]) for item in (face(Path(place)), endless)]
+    worker = prepare_worker.ItemWorker(PrepareSettings())
     try:
-        good, bad = worker.make(jobs)
+        good, bad = worker.make(entries)
     finally:
         worker.stop()
     assert isinstance(good, Prepared)
@@ -472,7 +482,7 @@ def test_an_item_that_never_ends_is_left_out_alone(tmp_path: Path, monkeypatch: 
 def test_a_process_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_serve", os._exit)
     with pytest.raises(PrepareError, match="No worker process can be started: it ended with status 1"):
-        prepare_worker.Worker(PrepareSettings())
+        prepare_worker.ItemWorker(PrepareSettings())
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from s2f_train.data.talks import LIPS, opening, read_talk, speakers_of, talks_of
 from s2f_train.prepare import item
 from s2f_train.prepare.face_mesh import IBUG68, FaceMesh, networks_of
 from s2f_train.prepare.head_pose import STILL, without_pose
-from s2f_train.prepare.item import Job, Maker, Prepared, PrepareSettings
+from s2f_train.prepare.item import Entry, Maker, Prepared, PrepareSettings
 from s2f_train.prepare.sources.talking_heads import talking_heads
 from s2f_train.prepare.talking_head import TalkError, motion_of
 
@@ -324,12 +324,12 @@ def test_a_talk_keeps_its_whole_sound(tmp_path: Path, landmarker: Path, monkeypa
     soundfile.write(folder / "a.wav", np.r_[np.zeros(16_000), 0.3 * np.ones(16_000)], 16_000)
     source = talking_heads(folder, landmarker)
     monkeypatch.setattr(item, "FaceMesh", lambda path: MadeMesh(spoken(30)[0]))
-    job = Job("a", source.items[0], next(iter(source.identities.values())))
-    made = Maker(PrepareSettings())(job)
+    entry = Entry("a", source.items[0], next(iter(source.identities.values())))
+    made = Maker(PrepareSettings())(entry)
     assert isinstance(made, Prepared), made
     sound, rate = soundfile.read(io.BytesIO(made.members["sound.flac"]))
     assert (len(sound), rate) == (19_200, 16_000)
     assert np.load(io.BytesIO(made.members["motion.npy"])).shape == (30, 68, 2)
-    short = Maker(PrepareSettings(max_seconds=1.0))(job)
+    short = Maker(PrepareSettings(max_seconds=1.0))(entry)
     assert isinstance(short, Prepared)
     assert (short.cut, short.seconds) == (True, 1.0)

@@ -123,7 +123,7 @@ function boxMean(field, side) {
   });
 }
 
-/** How much mark each place of a picture bears, as s2f_edge/marks/watermark.py has it. */
+/** The strength of the mark at each place of a picture, as s2f_edge/marks/watermark.py has it. */
 function strengthOf(pixels, side) {
   const grey = new Float32Array(side * side);
   for (let i = 0; i < grey.length; i++) {
