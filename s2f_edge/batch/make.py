@@ -59,9 +59,9 @@ class Options:
     c2pa_key: Path | None = None
     overwrite: bool = False
 
-    def maker(self) -> Maker:
-        """What works with these options."""
-        return Maker(self)
+    def maker(self, once: bool = False) -> Maker:
+        """What works with these options; `once` as of `Speech2Face`."""
+        return Maker(self, once)
 
     def settings(self) -> dict[str, Any]:
         """The settings that pictures depend on, the same for all rows of a table."""
@@ -107,15 +107,16 @@ class Maker:
         CertificateError: the certificate cannot be used.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, once: bool = False) -> None:
         from s2f_edge.pipeline import Speech2Face
 
         self._options = options
         self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
-        # Python makes what marks pictures while onnxruntime loads the voice network.
+        # Python makes what marks pictures while onnxruntime loads networks.
         self._marks = Thread(target=_prepare_marks, args=(self._signer is None,), name="s2f-marks")
+        how = (options.pack, options.device, options.threads, options.variant, options.all_windows)
+        self._model = Speech2Face(*how, once)
         self._marks.start()
-        self._model = Speech2Face(options.pack, options.device, options.threads, options.variant, options.all_windows)
         found = self._model.pack.sha256
         if options.pack_sha256 not in (None, found):
             raise PackIntegrityError(

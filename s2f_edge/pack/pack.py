@@ -11,7 +11,9 @@ smaller voice network: int8/manifest.json. Of files that are the pack's own it h
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
@@ -82,7 +84,11 @@ class Pack:
         return cls(folder, parse_manifest(data, str(path)), hashlib.sha256(data).hexdigest())
 
     def read(self, name: str) -> bytes:
-        """The bytes of one of the pack's files.
+        """The bytes of one of the pack's files; errors of `checked`."""
+        return self.checked(name).read_bytes()
+
+    def checked(self, name: str) -> Path:
+        """The path of one of the pack's files, which has the size and sha256 that the manifest says.
 
         Raises:
             PackIntegrityError: the file is missing, or differs from the manifest.
@@ -93,22 +99,23 @@ class Pack:
             path = self.folder.parent / name  # a variant has no copies of what is the pack's own
         try:
             with path.open("rb") as file:
-                data = file.read(wanted.bytes + 1)
+                size = os.fstat(file.fileno()).st_size
+                if size != wanted.bytes:
+                    raise PackIntegrityError(
+                        f"{path} has {'more' if size > wanted.bytes else size} bytes; the manifest says "
+                        f"{wanted.bytes}. It is damaged or from another pack; get the pack again."
+                    )
+                # Mapped, it takes no memory beside that of the networks.
+                with mmap(file.fileno(), size, access=ACCESS_READ) as data:
+                    found = hashlib.sha256(data).hexdigest()
         except OSError as error:
             raise PackIntegrityError(f"{path} cannot be read: {error.strerror}. Get the pack again.") from None
-        if len(data) != wanted.bytes:
-            size = "more" if len(data) > wanted.bytes else f"{len(data)}"
-            raise PackIntegrityError(
-                f"{path} has {size} bytes; the manifest says {wanted.bytes}. It is damaged or from another pack; "
-                "get the pack again."
-            )
-        found = hashlib.sha256(data).hexdigest()
         if found != wanted.sha256:
             raise PackIntegrityError(
                 f"{path} has sha256 {found[:16]}...; the manifest says {wanted.sha256[:16]}.... It is damaged or "
                 "was changed; get the pack again."
             )
-        return data
+        return path
 
 
 def variants(folder: str | Path | None = None) -> dict[str, Path]:
