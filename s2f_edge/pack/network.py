@@ -128,9 +128,10 @@ class Network:
     def __init__(self, pack: Pack, name: str, device: str = "auto", threads: int | None = None) -> None:
         ort = onnxruntime()
         info = pack.manifest.files[name]
-        file = pack.checked(name)
+        data, file = pack.read(name), pack.path(name)
         # What onnxruntime reads itself is in memory once and not three times; it takes no names that are not Unicode.
-        model = file if str(file).isprintable() else file.read_bytes()
+        model = file if str(file).isprintable() else data
+        del data
         options = ort.SessionOptions()
         options.log_severity_level = 4  # its errors are raised too; it is not to write them on standard error
         # Spinning threads take the cores from numpy between two calls: a clip of 10 s takes 73 ms without, 110 with.

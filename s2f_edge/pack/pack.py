@@ -11,9 +11,7 @@ smaller voice network: int8/manifest.json. Of files that are the pack's own it h
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from s2f_edge.errors import ManifestError, PackIntegrityError, PackNotFoundError, UsageError
@@ -83,39 +81,37 @@ class Pack:
             raise ManifestError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; a manifest is not.")
         return cls(folder, parse_manifest(data, str(path)), hashlib.sha256(data).hexdigest())
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one of the pack's files; errors of `checked`."""
-        return self.checked(name).read_bytes()
+    def path(self, name: str) -> Path:
+        """Where one of the pack's files lies; a variant has no copies of what is the pack's own."""
+        path = self.folder / name
+        return self.folder.parent / name if self.manifest.variant is not None and not path.exists() else path
 
-    def checked(self, name: str) -> Path:
-        """The path of one of the pack's files, which has the size and sha256 that the manifest says.
+    def read(self, name: str) -> bytes:
+        """The bytes of one of the pack's files.
 
         Raises:
             PackIntegrityError: the file is missing, or differs from the manifest.
         """
         wanted = self.manifest.files[name]
-        path = self.folder / name
-        if self.manifest.variant is not None and not path.exists():
-            path = self.folder.parent / name  # a variant has no copies of what is the pack's own
+        path = self.path(name)
         try:
             with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size != wanted.bytes:
-                    raise PackIntegrityError(
-                        f"{path} has {'more' if size > wanted.bytes else size} bytes; the manifest says "
-                        f"{wanted.bytes}. It is damaged or from another pack; get the pack again."
-                    )
-                # Mapped, it takes no memory beside that of the networks.
-                with mmap(file.fileno(), size, access=ACCESS_READ) as data:
-                    found = hashlib.sha256(data).hexdigest()
+                data = file.read(wanted.bytes + 1)
         except OSError as error:
             raise PackIntegrityError(f"{path} cannot be read: {error.strerror}. Get the pack again.") from None
+        if len(data) != wanted.bytes:
+            size = "more" if len(data) > wanted.bytes else f"{len(data)}"
+            raise PackIntegrityError(
+                f"{path} has {size} bytes; the manifest says {wanted.bytes}. It is damaged or from another pack; "
+                "get the pack again."
+            )
+        found = hashlib.sha256(data).hexdigest()
         if found != wanted.sha256:
             raise PackIntegrityError(
                 f"{path} has sha256 {found[:16]}...; the manifest says {wanted.sha256[:16]}.... It is damaged or "
                 "was changed; get the pack again."
             )
-        return path
+        return data
 
 
 def variants(folder: str | Path | None = None) -> dict[str, Path]:
