@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from s2f_edge import faces
 from s2f_edge.clock import Clock
 from s2f_edge.errors import UsageError
-from s2f_edge.hearing import audio, quality
+from s2f_edge.hearing import quality
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
-from s2f_edge.listening import Listener
 from s2f_edge.pack.network import Network, chosen_providers, settled_variant
 from s2f_edge.pack.networks import Networks
 from s2f_edge.pack.pack import Pack
@@ -22,6 +21,7 @@ from s2f_edge.results import Appearance, FaceResult, Voice, unusual
 from s2f_edge.terms import GENDERS
 
 if TYPE_CHECKING:
+    from s2f_edge.hearing import audio
     from s2f_edge.picture import Pixels
     from s2f_edge.talk.motion import MotionNetwork
     from s2f_edge.talk.talk import Talk
@@ -184,6 +184,8 @@ class Speech2Face:
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, with its measurements; arguments and errors of `infer`."""
         self._networks.load_ahead([self._voice])
+        from s2f_edge.hearing import audio
+
         notes = audio.Notes()
         return self.embed_blocks(audio.stream(source, sample_rate, notes), denoise=denoise, notes=notes)
 
@@ -197,6 +199,8 @@ class Speech2Face:
             denoise: as of `infer`.
             notes: what is missing of the recording, as `audio.stream` fills it.
         """
+        from s2f_edge.listening import Listener  # while the voice network loads, as `audio`
+
         clock = Clock()
         listener = Listener(self.pack.manifest.voice.features, self.windows, denoise=denoise, clock=clock)
         for block in clock.each("decode", blocks):
@@ -225,14 +229,13 @@ class Speech2Face:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
         """
         clock = Clock(timings_ms)
-        notes = notes or audio.Notes()
-        quality.require_speech(measured, MIN_SPEECH_S, notes.damage())
+        quality.require_speech(measured, MIN_SPEECH_S, notes.damage() if notes else "")
         provider = self.provider  # waits until the network is loaded
         with clock("embedding"):
             total = self.embed_windows(windows)
             embedding = faces.unit(total if committed is None else committed + total)
         male, surprise, strange = self._traits(embedding)
-        warnings = (*notes.warnings(), *quality.warnings(measured), *strange)
+        warnings = (*(notes.warnings() if notes else ()), *quality.warnings(measured), *strange)
         return Voice(embedding, measured, male, surprise, warnings, clock.ms, provider)
 
     def embed_windows(self, windows: Iterable[tuple[Float32s, Float32s]]) -> NDArray[np.float64]:
@@ -282,8 +285,7 @@ class Speech2Face:
         """
         samples, seed = self._checked(gender, samples, seed)
         self._need_renderer()
-        chosen, _ = self._choose(gender, voice)
-        return self._appearance(voice.embedding, chosen, samples, seed)
+        return self._appearance(voice.embedding, self.generator_for(gender, voice), samples, seed)
 
     def render(self, appearance: Appearance) -> Pixels:
         """The pictures of appearances: uint8 (n, side, side, 3), RGB.
@@ -336,16 +338,14 @@ class Speech2Face:
 
     def _checked(self, gender: str, samples: int, seed: int | None) -> tuple[int, int]:
         """Number of faces, and the seed."""
-        drawn = faces.drawn(samples, seed)
         self._check_gender(gender)
-        return drawn
+        return faces.drawn(samples, seed)
 
     def _check_gender(self, gender: str) -> None:
         if gender not in GENDERS:
             raise UsageError(f"gender is {gender!r}; it must be one of {', '.join(GENDERS)}.")
-        if gender != "auto" and gender not in self.pack.manifest.generators:
-            has = ", ".join(self.pack.manifest.generators)
-            raise UsageError(f"The pack {self.pack_name} has no {gender} generator; it has {has}.")
+        if gender not in ("auto", *(generators := self.pack.manifest.generators)):
+            raise UsageError(f"The pack {self.pack_name} has no {gender} generator; it has {', '.join(generators)}.")
 
     def _choose(self, gender: str, voice: Voice) -> tuple[str, list[QualityWarning]]:
         """The generator that runs, and what is to be said about the choice."""

@@ -7,7 +7,9 @@ worker process; the command has one of its own where there are few recordings.
 from __future__ import annotations
 
 import errno
+import gc
 import logging
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -114,6 +116,9 @@ class Maker:
         self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
         # Python makes what marks pictures while onnxruntime loads networks.
         self._marks = Thread(target=_prepare_marks, args=(self._signer is None,), name="s2f-marks")
+        if once:
+            gc.set_threshold(50_000)  # a short life has little to collect
+            sys.setswitchinterval(0.0005)  # the thread that loads networks asks for Python seldom, but is waited for
         how = (options.pack, options.device, options.threads, options.variant, options.all_windows)
         self._model = Speech2Face(*how, once)
         self._marks.start()
