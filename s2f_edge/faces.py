@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import secrets
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,24 @@ from s2f_edge.hearing.features import Float32s
 from s2f_edge.pack.manifest import NetworkFile
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.roles import APPEARANCE
-from s2f_edge.picture import Pixels
 from s2f_edge.results import Appearance
+from s2f_edge.terms import MAX_SAMPLES
+
+if TYPE_CHECKING:
+    from s2f_edge.picture import Pixels
+
+
+def drawn(samples: int, seed: int | None) -> tuple[int, int]:
+    """Number of faces, and the seed of the candidates: drawn where None is given.
+
+    Raises:
+        UsageError: one is out of its range.
+    """
+    if isinstance(samples, bool) or not isinstance(samples, Integral) or not 1 <= samples <= MAX_SAMPLES:
+        raise UsageError(f"samples is {samples!r}; it must be a whole number from 1 to {MAX_SAMPLES}.")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
+        raise UsageError(f"seed is {seed!r}; it must be a whole number from 0, or None.")
+    return int(samples), secrets.randbits(32) if seed is None else int(seed)
 
 
 def unit(vector: NDArray[np.floating[Any]]) -> Float32s:

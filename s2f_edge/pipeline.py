@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,18 +11,18 @@ from numpy.typing import NDArray
 from s2f_edge import faces
 from s2f_edge.clock import Clock
 from s2f_edge.errors import UsageError
-from s2f_edge.hearing import audio, quality
+from s2f_edge.hearing import quality
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.quality import QualityWarning, SpeechQuality
-from s2f_edge.listening import Listener
-from s2f_edge.pack.network import Network, settled_variant
+from s2f_edge.pack.network import Network, chosen_providers, settled_variant
 from s2f_edge.pack.networks import Networks
 from s2f_edge.pack.pack import Pack
-from s2f_edge.picture import Pixels
-from s2f_edge.results import Appearance, FaceResult, Voice
-from s2f_edge.terms import GENDERS, MAX_SAMPLES
+from s2f_edge.results import Appearance, FaceResult, Voice, unusual
+from s2f_edge.terms import GENDERS
 
 if TYPE_CHECKING:
+    from s2f_edge.hearing import audio
+    from s2f_edge.picture import Pixels
     from s2f_edge.talk.motion import MotionNetwork
     from s2f_edge.talk.talk import Talk
 
@@ -43,6 +41,8 @@ class Speech2Face:
         variant: light (a smaller voice network), int8, float16 or float32, if the pack has it; None: the pack itself;
             auto: int8 on processors with VNNI or its like, see `settled_variant`.
         all_windows: the voice network hears all of a long recording; otherwise as many windows as the manifest says.
+        once: for one recording, sooner and in less memory: the voice network is loaded, and found wrong, while that is
+            heard, and given back before the renderer is loaded.
 
     Attributes:
         windows: the most that the voice network hears of a recording; None for all.
@@ -59,13 +59,18 @@ class Speech2Face:
         threads: int | None = None,
         variant: str | None = "auto",
         all_windows: bool = False,
+        once: bool = False,
     ) -> None:
         self.pack = Pack.open(pack, settled_variant(pack, variant, device))
         self.device = device
         self.windows = None if all_windows else self.pack.manifest.voice.windows
-        self._networks = Networks(self.pack, device, threads)
+        self._networks = Networks(self.pack, device, threads, once)
         self._motion: MotionNetwork | None = None
-        self._voice = self.network(self.pack.manifest.voice.file)
+        self._voice = self.pack.manifest.voice.file
+        if once:
+            chosen_providers(device)  # what is wrong with it, is now
+        else:
+            self.network(self._voice)
 
     @property
     def pack_name(self) -> str:
@@ -79,7 +84,7 @@ class Speech2Face:
     @property
     def provider(self) -> str:
         """The execution provider that runs the voice network."""
-        return self._voice.provider
+        return self.network(self._voice).provider
 
     @property
     def face_size(self) -> int:
@@ -129,8 +134,10 @@ class Speech2Face:
             AudioError: the recording cannot be read, or is not enough speech.
         """
         self._checked(gender, samples, seed)  # before the recording is read
-        self._networks.load_ahead(self._needed(gender))  # which takes as long as hearing a few seconds of speech
+        if not self._networks.once:
+            self._networks.load_ahead(self._needed(gender))  # which takes as long as hearing a few seconds of speech
         voice = self.embed(source, sample_rate, denoise=denoise)
+        self._networks.done(self._voice, self._needed(gender))
         return self.face(voice, gender=gender, samples=samples, seed=seed)
 
     def talk(
@@ -176,6 +183,9 @@ class Speech2Face:
 
     def embed(self, source: audio.Source, sample_rate: int | None = None, *, denoise: bool = False) -> Voice:
         """The voice embedding of a recording, with its measurements; arguments and errors of `infer`."""
+        self._networks.load_ahead([self._voice])
+        from s2f_edge.hearing import audio
+
         notes = audio.Notes()
         return self.embed_blocks(audio.stream(source, sample_rate, notes), denoise=denoise, notes=notes)
 
@@ -189,6 +199,8 @@ class Speech2Face:
             denoise: as of `infer`.
             notes: what is missing of the recording, as `audio.stream` fills it.
         """
+        from s2f_edge.listening import Listener  # while the voice network loads, as `audio`
+
         clock = Clock()
         listener = Listener(self.pack.manifest.voice.features, self.windows, denoise=denoise, clock=clock)
         for block in clock.each("decode", blocks):
@@ -217,20 +229,20 @@ class Speech2Face:
             NotSpeechError, TooLittleSpeechError: the recording is not enough speech.
         """
         clock = Clock(timings_ms)
-        notes = notes or audio.Notes()
-        quality.require_speech(measured, MIN_SPEECH_S, notes.damage())
+        quality.require_speech(measured, MIN_SPEECH_S, notes.damage() if notes else "")
+        provider = self.provider  # waits until the network is loaded
         with clock("embedding"):
             total = self.embed_windows(windows)
             embedding = faces.unit(total if committed is None else committed + total)
-        male, surprise, unusual = self._traits(embedding)
-        warnings = (*notes.warnings(), *quality.warnings(measured), *unusual)
-        return Voice(embedding, measured, male, surprise, warnings, clock.ms, self._voice.provider)
+        male, surprise, strange = self._traits(embedding)
+        warnings = (*(notes.warnings() if notes else ()), *quality.warnings(measured), *strange)
+        return Voice(embedding, measured, male, surprise, warnings, clock.ms, provider)
 
     def embed_windows(self, windows: Iterable[tuple[Float32s, Float32s]]) -> NDArray[np.float64]:
         """The sum of the embeddings of windows, by their weight: float64, (embedding,), not of unit length."""
-        total = np.zeros(self.pack.manifest.voice.embedding_size)
+        total, network = np.zeros(self.pack.manifest.voice.embedding_size), self.network(self._voice)
         for inputs, weights in windows:
-            total += weights @ self._voice.run({"features": inputs})["embedding"]
+            total += weights @ network.run({"features": inputs})["embedding"]
         return total
 
     def generator_for(self, gender: str, voice: Voice) -> str:
@@ -249,6 +261,7 @@ class Speech2Face:
         else:
             with clock("generator"):
                 appearance = self._appearance(voice.embedding, chosen, samples, seed)
+            self._networks.done(manifest.generators[chosen])
             with clock("renderer"):
                 made = self.render(appearance)
         provider = self.network(manifest.renderer or manifest.generators[chosen]).provider
@@ -272,8 +285,7 @@ class Speech2Face:
         """
         samples, seed = self._checked(gender, samples, seed)
         self._need_renderer()
-        chosen, _ = self._choose(gender, voice)
-        return self._appearance(voice.embedding, chosen, samples, seed)
+        return self._appearance(voice.embedding, self.generator_for(gender, voice), samples, seed)
 
     def render(self, appearance: Appearance) -> Pixels:
         """The pictures of appearances: uint8 (n, side, side, 3), RGB.
@@ -316,13 +328,7 @@ class Speech2Face:
             return None, None, []
         found = self.network(info.file).run({"embedding": embedding[None]})
         male, surprise = float(found["male"][0]), float(found["surprise"][0])
-        if surprise <= info.strange:
-            return male, surprise, []
-        note = (
-            f"This voice is unlike those the pack was trained on (distance {surprise:.1f}; 99 % of them are under "
-            f"{info.strange:.1f}); the face says little."
-        )
-        return male, surprise, [QualityWarning("unusual-voice", note)]
+        return male, surprise, [unusual(surprise, info.strange)] if surprise > info.strange else []
 
     def _needed(self, gender: str = "auto") -> list[str]:
         """The files that a face needs beside the voice network, as far as that is known before the voice is."""
@@ -331,20 +337,15 @@ class Speech2Face:
         return [name for name in files if name]
 
     def _checked(self, gender: str, samples: int, seed: int | None) -> tuple[int, int]:
-        """Number of faces, and the seed: drawn where none is given."""
-        if isinstance(samples, bool) or not isinstance(samples, Integral) or not 1 <= samples <= MAX_SAMPLES:
-            raise UsageError(f"samples is {samples!r}; it must be a whole number from 1 to {MAX_SAMPLES}.")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
-            raise UsageError(f"seed is {seed!r}; it must be a whole number from 0, or None.")
+        """Number of faces, and the seed."""
         self._check_gender(gender)
-        return int(samples), secrets.randbits(32) if seed is None else int(seed)
+        return faces.drawn(samples, seed)
 
     def _check_gender(self, gender: str) -> None:
         if gender not in GENDERS:
             raise UsageError(f"gender is {gender!r}; it must be one of {', '.join(GENDERS)}.")
-        if gender != "auto" and gender not in self.pack.manifest.generators:
-            has = ", ".join(self.pack.manifest.generators)
-            raise UsageError(f"The pack {self.pack_name} has no {gender} generator; it has {has}.")
+        if gender not in ("auto", *(generators := self.pack.manifest.generators)):
+            raise UsageError(f"The pack {self.pack_name} has no {gender} generator; it has {', '.join(generators)}.")
 
     def _choose(self, gender: str, voice: Voice) -> tuple[str, list[QualityWarning]]:
         """The generator that runs, and what is to be said about the choice."""

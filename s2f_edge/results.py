@@ -9,10 +9,10 @@ from s2f_edge._version import __version__
 from s2f_edge.errors import UsageError
 from s2f_edge.hearing.features import Float32s
 from s2f_edge.hearing.quality import QualityWarning, SpeechQuality, rounded
-from s2f_edge.picture import Pixels, Provenance, checked_size, encode, marks
 
 if TYPE_CHECKING:
     from s2f_edge.marks.credentials import Credentials
+    from s2f_edge.picture import Pixels, Provenance
 
 SURE_OF_GENDER = 0.75  # under it, the estimate from the voice is "unsure"
 
@@ -70,6 +70,15 @@ class Voice:
             "surprise": rounded(self.surprise),
             "warnings": list(map(asdict, self.warnings)),
         }
+
+
+def unusual(surprise: float, strange: float) -> QualityWarning:
+    """What is to be said of a voice whose surprise is above that of most."""
+    return QualityWarning(
+        "unusual-voice",
+        f"This voice is unlike those the pack was trained on (distance {surprise:.1f}; 99 % of them are under "
+        f"{strange:.1f}); the face says little.",
+    )
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,8 @@ class FaceResult:
 
     @property
     def provenance(self) -> Provenance:
+        from s2f_edge.picture import Provenance
+
         return Provenance(f"s2f-edge {__version__}", self.pack, self.pack_sha256, self.generator)
 
     def picture(
@@ -160,6 +171,8 @@ class FaceResult:
             UsageError: an argument is out of range.
             CertificateError, RuntimeSetupError: it cannot be signed with the certificate asked for.
         """
+        from s2f_edge.picture import checked_size, encode
+
         if not 0 <= index < len(self.faces):
             raise UsageError(f"index is {index}; there are {len(self.faces)} faces, from 0.")
         return encode(self.faces[index], self.provenance, checked_size(size), format, credentials)
@@ -169,6 +182,8 @@ class FaceResult:
 
         Each face is `size` pixels wide, or smaller where the picture would be wider than 4096 pixels.
         """
+        from s2f_edge.picture import checked_size, encode
+
         return encode(self.faces, self.provenance, checked_size(size), format, credentials)
 
     def png(self, size: int = 256, index: int = 0) -> bytes:
@@ -186,6 +201,8 @@ class FaceResult:
             size, credentials: as for `picture`.
             grid: of the picture with all faces.
         """
+        from s2f_edge.picture import checked_size, marks
+
         return marks(checked_size(size), len(self.faces) if grid else 1, credentials)
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,9 @@ worker process; the command has one of its own where there are few recordings.
 from __future__ import annotations
 
 import errno
+import gc
 import logging
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,9 +61,9 @@ class Options:
     c2pa_key: Path | None = None
     overwrite: bool = False
 
-    def maker(self) -> Maker:
-        """What works with these options."""
-        return Maker(self)
+    def maker(self, once: bool = False) -> Maker:
+        """What works with these options; `once` as of `Speech2Face`."""
+        return Maker(self, once)
 
     def settings(self) -> dict[str, Any]:
         """The settings that pictures depend on, the same for all rows of a table."""
@@ -107,15 +109,19 @@ class Maker:
         CertificateError: the certificate cannot be used.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, once: bool = False) -> None:
         from s2f_edge.pipeline import Speech2Face
 
         self._options = options
         self._signer = _credentials(options.c2pa_certificate, options.c2pa_key)
-        # Python makes what marks pictures while onnxruntime loads the voice network.
+        # Python makes what marks pictures while onnxruntime loads networks.
         self._marks = Thread(target=_prepare_marks, args=(self._signer is None,), name="s2f-marks")
+        if once:
+            gc.set_threshold(50_000)  # a short life has little to collect
+            sys.setswitchinterval(0.0005)  # the thread that loads networks asks for Python seldom, but is waited for
+        how = (options.pack, options.device, options.threads, options.variant, options.all_windows)
+        self._model = Speech2Face(*how, once)
         self._marks.start()
-        self._model = Speech2Face(options.pack, options.device, options.threads, options.variant, options.all_windows)
         found = self._model.pack.sha256
         if options.pack_sha256 not in (None, found):
             raise PackIntegrityError(

@@ -29,8 +29,8 @@ class TalkOptions(Options):
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "fps": self.fps, "head": self.head, "blink": self.blink, "brows": self.brows}
 
-    def maker(self) -> TalkMaker:
-        return TalkMaker(self)
+    def maker(self, once: bool = False) -> TalkMaker:
+        return TalkMaker(self, once)
 
 
 class TalkMaker(Maker):
@@ -42,12 +42,12 @@ class TalkMaker(Maker):
 
     _options: TalkOptions
 
-    def __init__(self, options: TalkOptions) -> None:
+    def __init__(self, options: TalkOptions, once: bool = False) -> None:
         if options.form in ("mp4", "webm"):
             from s2f_edge.talk.video import library
 
             library(options.form)
-        super().__init__(options)
+        super().__init__(options, once)
 
     def load(self) -> None:
         self._model.load(talk=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 try:
+    import gc
     import json
     import logging
     import os
@@ -20,7 +21,7 @@ try:
     from s2f_edge._version import __version__
     from s2f_edge.batch import recordings
     from s2f_edge.batch.jobs import Job, embedding_bytes, file_format, plan, write_all
-    from s2f_edge.batch.make import Maker, Options
+    from s2f_edge.batch.make import Options
     from s2f_edge.cli import batch, bench, serve, talk
     from s2f_edge.cli import options as opt
     from s2f_edge.cli.options import Facts, printable
@@ -146,7 +147,7 @@ def infer(
         )  # fmt: skip
         if count := many.workers(jobs, options):
             return batch.run(jobs, options, many, count, console, skipped)
-        maker = Maker(options)
+        maker = options.maker(once=len(jobs) == 1)
 
     return batch.run_here(jobs, maker.make, opt.infer_lines, console)
 
@@ -174,7 +175,7 @@ def embed(
         skipped: dict[str, str] = {}
         jobs = plan(files, out, f".{form}", skipped=skipped)
         console.skipped(skipped)
-        model = Speech2Face(pack, device, threads, variant, all_windows)
+        model = Speech2Face(pack, device, threads, variant, all_windows, once=len(jobs) == 1)
 
     def make(job: Job) -> Facts:
         voice = model.embed(recordings.sound(job.source), denoise=denoise)
@@ -355,6 +356,7 @@ def main() -> None:
         finally:
             if sys.stdout:
                 sys.stdout.flush()
+            gc.freeze()  # or Python looks through all its objects several times before it ends: 20 ms
     except KeyboardInterrupt:
         sys.exit(_interrupted())
     except BrokenPipeError:

@@ -110,7 +110,7 @@ def add_to(app: typer.Typer, console: Callable[[bool, bool, bool], Any]) -> None
             )  # fmt: skip
             if count := many.workers(jobs, options):
                 return batch.run(jobs, options, many, count, say, skipped, opt.talk_lines)
-            maker = options.maker()
+            maker = options.maker(once=len(jobs) == 1)
 
         def make(job: Job) -> Facts:
             with ExitStack() as shown:

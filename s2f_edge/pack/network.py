@@ -128,7 +128,10 @@ class Network:
     def __init__(self, pack: Pack, name: str, device: str = "auto", threads: int | None = None) -> None:
         ort = onnxruntime()
         info = pack.manifest.files[name]
-        data = pack.read(name)
+        data, file = pack.read(name), pack.path(name)
+        # What onnxruntime reads itself is in memory once and not three times; it takes no names that are not Unicode.
+        model = file if str(file).isprintable() else data
+        del data
         options = ort.SessionOptions()
         options.log_severity_level = 4  # its errors are raised too; it is not to write them on standard error
         # Spinning threads take the cores from numpy between two calls: a clip of 10 s takes 73 ms without, 110 with.
@@ -139,18 +142,13 @@ class Network:
         try:
             # A second attempt, of which it prints on standard output, helps where the first was with CUDA.
             again = int(len(providers) > 1)
-            self._session = ort.InferenceSession(data, options, providers=providers, enable_fallback=again)
+            self._session = ort.InferenceSession(model, options, providers=providers, enable_fallback=again)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             if exhausted := OutOfResourcesError.of(error):
                 raise exhausted from None
-            raise PackIntegrityError(f"{pack.folder / name} cannot be loaded: {error}") from None
+            raise PackIntegrityError(f"{file} cannot be loaded: {error}") from None
         self.provider: str = self._session.get_providers()[0]
-        del data
-        if self.provider == _PROVIDERS["cpu"]:
-            # onnxruntime's Python keeps the file to start again on another provider; from the processor there is none.
-            self._session._model_bytes = None
-        if trim := _malloc_trim():
-            trim(0)  # loading leaves as much unused memory as the weights take
+        give_back()  # loading leaves as much unused memory as the weights take
         # onnxruntime goes on without CUDA when a library of it is missing; an explicit wish must not.
         if device == "cuda" and self.provider != providers[0]:
             raise DeviceError(
@@ -183,8 +181,13 @@ class Network:
 
 @cache
 def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's function that gives freed memory back to the system; None with other C libraries."""
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+def give_back() -> None:
+    """Gives freed memory back to the system, which glibc keeps otherwise; other C libraries do as they please."""
+    if trim := _malloc_trim():
+        trim(0)
 
 
 def described(tensor: Any) -> TensorInfo:

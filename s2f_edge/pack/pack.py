@@ -81,6 +81,11 @@ class Pack:
             raise ManifestError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; a manifest is not.")
         return cls(folder, parse_manifest(data, str(path)), hashlib.sha256(data).hexdigest())
 
+    def path(self, name: str) -> Path:
+        """Where one of the pack's files lies; a variant has no copies of what is the pack's own."""
+        path = self.folder / name
+        return self.folder.parent / name if self.manifest.variant is not None and not path.exists() else path
+
     def read(self, name: str) -> bytes:
         """The bytes of one of the pack's files.
 
@@ -88,9 +93,7 @@ class Pack:
             PackIntegrityError: the file is missing, or differs from the manifest.
         """
         wanted = self.manifest.files[name]
-        path = self.folder / name
-        if self.manifest.variant is not None and not path.exists():
-            path = self.folder.parent / name  # a variant has no copies of what is the pack's own
+        path = self.path(name)
         try:
             with path.open("rb") as file:
                 data = file.read(wanted.bytes + 1)

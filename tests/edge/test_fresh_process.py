@@ -78,6 +78,10 @@ def test_what_signs_pictures_is_loaded_when_one_is_made() -> None:
     assert not loaded & {"c2pa", "cryptography"}
 
 
+def test_what_hears_loads_nothing_of_what_makes_pictures() -> None:
+    assert not _loaded("import s2f_edge.pipeline") & {"PIL", "c2pa", "cryptography"}
+
+
 def test_what_hears_and_draws_does_not_read_what_is_installed() -> None:
     """importlib.metadata brings email and zipfile: 20 ms before the first sound is heard."""
     code = "import sys, s2f_edge.pipeline; assert not {'email', 'importlib.metadata', 'tomllib'} & set(sys.modules)"

@@ -22,7 +22,7 @@ def fresh_onnxruntime():  # type: ignore[no-untyped-def]
 
 
 def test_cpu_runs_on_cpu(tiny_pack: Path) -> None:
-    assert Speech2Face(tiny_pack, device="cpu")._voice.provider == "CPUExecutionProvider"
+    assert Speech2Face(tiny_pack, device="cpu").provider == "CPUExecutionProvider"
 
 
 def test_auto_takes_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_cuda_that_falls_back_while_loading_raises(tiny_pack: Path, monkeypatch:
     with pytest.raises(DeviceError, match="CUDA or cuDNN"):
         Speech2Face(tiny_pack, device="cuda")
     # auto may fall back, and says what ran
-    assert Speech2Face(tiny_pack, device="auto")._voice.provider == "CPUExecutionProvider"
+    assert Speech2Face(tiny_pack, device="auto").provider == "CPUExecutionProvider"
 
 
 def test_an_unknown_device_is_a_usage_error(tiny_pack: Path) -> None:

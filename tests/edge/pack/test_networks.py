@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from shutil import copytree
 from threading import Barrier, Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Any
+from weakref import ref
 
+import numpy as np
 import pytest
 
-from s2f_edge import PackIntegrityError, Speech2Face
-from s2f_edge.pack import networks
+from s2f_edge import DeviceError, PackIntegrityError, Speech2Face
+from s2f_edge.pack import network, networks
 from s2f_edge.pack.networks import Networks
 from s2f_edge.pack.pack import Pack
 
@@ -86,3 +92,68 @@ def test_what_cannot_be_loaded_ahead_is_told_when_it_is_needed(
 def _traits(model: Speech2Face) -> list[str]:
     traits = model.pack.manifest.traits
     return [traits.file] if traits else []
+
+
+def test_a_network_that_is_needed_once_is_given_back(tiny_pack: Path, loads: list[str]) -> None:
+    kept, given_back = Networks(Pack.open(tiny_pack), "cpu", 1), Networks(Pack.open(tiny_pack), "cpu", 1, once=True)
+    for found in (kept, given_back):
+        first = ref(found.get("voice.onnx"))
+        found.done("voice.onnx")
+        assert (first() is None) == found.once
+        found.get("voice.onnx")
+    assert loads == ["voice.onnx"] * 3
+
+
+def test_what_follows_is_loaded_when_a_network_is_done(tiny_pack: Path, loads: list[str]) -> None:
+    found = Networks(Pack.open(tiny_pack), "cpu", 1, once=True)
+    found.get("voice.onnx")
+    found.done("voice.onnx", ["generator_male.onnx"])
+    for thread in [thread for thread in enumerate_threads() if thread.name == "s2f-load"]:
+        thread.join()
+    assert loads == ["voice.onnx", "generator_male.onnx"]
+
+
+def test_one_recording_needs_the_voice_network_only_while_it_is_heard(
+    tiny_drawn_pack: Path, examples: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Speech2Face(tiny_drawn_pack).infer(examples / "male.wav", samples=2, seed=1)
+    loads.clear()
+    model = Speech2Face(tiny_drawn_pack, once=True)
+    assert loads == []
+    embed = model.embed
+    seen: list[list[str]] = []
+
+    def heard(*given: Any, **options: Any) -> Any:
+        voice = embed(*given, **options)
+        seen.append(list(loads))
+        return voice
+
+    monkeypatch.setattr(model, "embed", heard)
+    for turn in (1, 2):  # a second recording is no error
+        result = model.infer(examples / "male.wav", samples=2, seed=1)
+        np.testing.assert_array_equal(result.faces, kept.faces)
+        assert loads.count("voice.onnx") == loads.count(f"generator_{result.generator}.onnx") == turn
+    assert loads.count("renderer.onnx") == 1
+    assert seen[0] == ["voice.onnx", *_traits(model)]  # and no renderer beside it
+
+
+def test_what_is_wrong_is_said_when_one_recording_is_heard(
+    tiny_pack: Path, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pack"
+    copytree(tiny_pack, folder)
+    (folder / "voice.onnx").write_bytes(b"other")
+    model = Speech2Face(folder, once=True)
+    for make in (model.embed, model.infer):
+        with pytest.raises(PackIntegrityError, match=r"voice\.onnx has 5 bytes"):
+            make(examples / "male.wav")
+    monkeypatch.setattr(network.onnxruntime(), "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceError, match=r"s2f-edge\[gpu\]"):
+        Speech2Face(tiny_pack, "cuda", once=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode elsewhere")
+def test_a_pack_in_a_folder_whose_name_is_not_unicode(tiny_pack: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"b\xff")
+    copytree(tiny_pack, folder)
+    assert Speech2Face(folder, "cpu").provider == "CPUExecutionProvider"
