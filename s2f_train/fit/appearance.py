@@ -58,6 +58,7 @@ DRAWN = 1500  # faces from which it is learnt how the recogniser sees them
 ROAMING = 0.6  # by how many standard deviations their numbers differ from those that voices tell
 SEEN_SHRINKAGE = 1.0  # of the regression of what is seen in photographs; by matching voices of the dev split to them
 RAREST = 1.2  # quadratic mean of the numbers of a face, in standard deviations of photographs, at most
+LEAST_GENDER = 0.5  # what a recogniser should see of the gender, in shares of what it sees on average of those so sure
 GENDER = 1.5  # with a recogniser, hair and ground follow a gender so many times as sure
 AT_ONCE = 16
 
@@ -201,8 +202,9 @@ class AppearanceTask(Task):
         numbers, beside = _numbers(told), torch.cat([told[:, -1:], own], dim=1)
         likeness = Likeness.fit(numbers, beside, seen(np.concatenate(drawn), "what is seen in them"))
         ridge = Ridge.fit(voices, photographs, SEEN_SHRINKAGE)
+        apart = GenderApart.fit(voices, photographs, traits, 0.0, s.likeness_stretch)
         for teacher in self.teachers.values():
-            teacher.seen = _Seen(likeness, ridge, s.likeness_stretch, generator)
+            teacher.seen = _Seen(likeness, ridge, replace(apart, asked=teacher.apart.asked), generator)
 
     @torch.no_grad()
     def _basis(self) -> tuple[Tensor, Tensor]:
@@ -263,9 +265,8 @@ class _Teacher:
         given = embeddings.cpu()
         rest = self.older(self.ridge.stretched(self.apart.rest_of_voices(given), self.stretch))
         values = rest + self.apart.mean_faces(given)
-        heard = torch.full((len(given), 1), self.apart.asked) if self.apart.asked else self.apart.heard(given)
-        told = torch.cat([values, heard], dim=1)
-        return (self.seen(told, self.apart.as_asked(given), given) if self.seen else told).to(embeddings.device)
+        told = torch.cat([values, self.apart.wanted(given)], dim=1)
+        return (self.seen(told, given) if self.seen else told).to(embeddings.device)
 
 
 @dataclass(frozen=True)
@@ -274,20 +275,16 @@ class _Seen:
 
     likeness: Likeness
     ridge: Ridge
-    stretch: float
+    apart: GenderApart
     generator: AppearanceGenerator
 
-    def __call__(self, told: Tensor, heard: Tensor, embeddings: Tensor) -> Tensor:
-        """(n, told), moved.
-
-        Args:
-            told: what the pictures tell.
-            heard: (n, embedding), of the gender that is asked for.
-            embeddings: as they are.
-        """
+    def __call__(self, told: Tensor, embeddings: Tensor) -> Tensor:
+        """(n, told) and (n, embedding) to (n, told)."""
+        seen = self.ridge(self.apart.as_asked(embeddings)) - self.ridge.mean
+        seen = self.apart.at_least(LEAST_GENDER, seen, embeddings)
         gender = GENDER * told[:, -1:]
         beside = torch.cat([gender, self.generator.own(embeddings)], dim=1)
-        numbers = self.likeness(_numbers(told), beside, self.ridge.stretched(heard, self.stretch))
+        numbers = self.likeness(_numbers(told), beside, self.ridge.mean + self.apart.stretch * seen)
         # A face that is rare in many ways at once is none: all of it comes nearer to the mean.
         rare = numbers.square().mean(dim=1, keepdim=True).sqrt()
         numbers = numbers * limited(rare, RAREST) / rare

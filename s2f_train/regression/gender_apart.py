@@ -58,7 +58,18 @@ class GenderApart:
         """(n, d): the voices as if they were of the gender that is asked for."""
         return embeddings + (self.asked - self.heard(embeddings)) * self.voices[1] if self.asked else embeddings
 
+    def at_least(self, share: float, values: Tensor, embeddings: Tensor) -> Tensor:
+        """What is told of faces, (n, k), less its mean, with at least so much of the gender heard or asked for as share
+        times what lies between women and men on average. Voices unlike those of the fit would else have too little."""
+        direction = self.faces[1] / self.faces[1].square().sum()
+        there, wanted = (values @ direction)[:, None], self.wanted(embeddings)
+        least = torch.where(there * wanted < share * wanted.square(), share * wanted, there)
+        return values + (least - there) * self.faces[1]
+
+    def wanted(self, embeddings: Tensor) -> Tensor:
+        """(n, 1): the gender that is asked for, or that of the voices."""
+        return torch.full_like(embeddings[:, :1], self.asked) if self.asked else self.heard(embeddings)
+
     def mean_faces(self, embeddings: Tensor) -> Tensor:
         """(n, k): of the gender that is asked for, or that of the voices."""
-        wanted = torch.full_like(embeddings[:, :1], self.asked) if self.asked else self.heard(embeddings)
-        return self.faces[0] + self.stretch * wanted * self.faces[1]
+        return self.faces[0] + self.stretch * self.wanted(embeddings) * self.faces[1]
