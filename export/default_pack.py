@@ -60,8 +60,9 @@ def main(argv: list[str] | None = None) -> int:
         common = [f"store={store}", f"runs={given.runs}", *_settings_of(kind, given.settings)]
         run = _run(given.runs, kind)
         if run is None:
-            made_for = [f"voice={given.voice}", f"renderer={done[0]}", f"recogniser={given.recogniser or ''}"]
-            arguments = [f"default_{kind}", *common, *(made_for if kind == "appearance" else ())]
+            arguments = [f"default_{kind}", *common]
+            if kind == "appearance":
+                arguments += [f"voice={given.voice}", f"renderer={done[0]}", f"recogniser={given.recogniser or ''}"]
         else:
             arguments = ["--resume", str(run), *common]
         if run is None or not _finished(kind, run, common):

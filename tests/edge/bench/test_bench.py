@@ -369,8 +369,8 @@ def test_ctrl_c_ends_all_processes(pack: Path, count: int) -> None:
     code = (
         "import s2f_edge.bench.measure as b\n"
         f"b.choices = lambda *_: [b.Choice({count > 1}, {count}, 1)]\n"
-        "begin = b._Worker.begin\n"
-        "b._Worker.begin = lambda self: (begin(self), print('begun', flush=True))\n"
+        "begin = b._MeasuredProcess.begin\n"
+        "b._MeasuredProcess.begin = lambda self: (begin(self), print('begun', flush=True))\n"
         "from s2f_edge.cli.main import main; main()"
     )
 
