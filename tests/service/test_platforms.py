@@ -47,6 +47,7 @@ def test_types_do_not_come_from_a_registry(tiny_pack: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_decoder_ends_itself_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.delattr(signal, "setitimer")

@@ -201,6 +201,7 @@ def test_a_video_takes_a_place_until_its_end_and_a_cut_connection_frees_it(serve
     assert not [line for line in server.lines if '"level": "error"' in line]
 
 
+@pytest.mark.slow
 def test_what_is_written_waits_for_the_reader_and_stops_without_one() -> None:
     written: list[int] = []
     raised: list[BaseException] = []

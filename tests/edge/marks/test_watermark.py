@@ -127,6 +127,7 @@ def test_a_mark_is_not_seen() -> None:
     assert min(psnr(resize(faces()[i * 8], 1024), picture) for i, (picture, _) in enumerate(_few(1024))) > 50
 
 
+@pytest.mark.slow
 def test_where_a_mark_is_found_is_where_the_face_is() -> None:
     picture, _ = marked(256)[0]
     found = find(picture)
