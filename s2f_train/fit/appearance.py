@@ -74,6 +74,7 @@ class AppearanceTask(Task):
         self.settings, self.fabric = settings, fabric
         store = Store.open(settings.store, settings.cache)
         self.space, self.renderer, outside = _load_renderer(settings.renderer)
+        recogniser = OnnxRecogniser(Path(settings.recogniser)) if settings.recogniser else None
         voice, theirs = load_voice(settings.voice, store)
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
         if settings.directions and not isinstance(voice, ProjectedEncoder):
@@ -84,15 +85,15 @@ class AppearanceTask(Task):
             raise StoreError(f"{store.folder} has too few voices of known gender: two women and two men are needed.")
         voices = store.of_split("train", "voices", settings.sources)
         embeddings = torch.stack([mean_embedding(w) for w in speakers.windows_of(voices)])
-        pictures = self._pictures(store, voices)
         clips = {voice.clip: i for i, voice in enumerate(voices) if voice.clip}
+        pictures = self._pictures(store, clips)
         rows = torch.tensor([clips[s.clip] for s in pictures.samples])
         ages = [store.identities[sample.identity].age for sample in pictures.samples]
         known_ages = torch.tensor([float("nan") if age is None else float(age) for age in ages])
         self.teachers = self._teachers(embeddings[rows], pictures, known_ages, heard[0])
         self._build(voice, traits[0], embeddings)
-        if settings.recogniser and not for_plan:
-            self._liken(store, embeddings, clips, heard[0])
+        if recogniser and not for_plan:
+            self._liken(recogniser, store, embeddings, clips, heard[0])
             theirs = theirs | checkpoint.outside_networks(recogniser=settings.recogniser)
         self.drawer = AppearanceDrawer(embeddings.numpy(), settings, fabric.global_rank, fabric.world_size)
         self.facts: dict[str, Any] = {
@@ -106,9 +107,8 @@ class AppearanceTask(Task):
         }
         log.info("%d voices, %d pairs", len(voices), len(pictures.samples))
 
-    def _pictures(self, store: Store, voices: list[Sample]) -> Textures:
-        clips = {voice.clip for voice in voices if voice.clip}
-        found = [f for f in store.of_split("train", "faces") if f.view == self.settings.view and f.clip in clips]
+    def _pictures(self, store: Store, clips: dict[str, int]) -> Textures:
+        found = _paired(store, self.settings.view, clips)
         found = [found[i] for i in some(len(found), self.settings.seed).tolist()]
         pictures = spoken_textures(store, found)
         if len(pictures.samples) < 3:
@@ -169,11 +169,12 @@ class AppearanceTask(Task):
         ]
 
     @torch.no_grad()
-    def _liken(self, store: Store, embeddings: Tensor, clips: dict[str, int], traits: VoiceTraits) -> None:
+    def _liken(
+        self, recogniser: OnnxRecogniser, store: Store, embeddings: Tensor, clips: dict[str, int], traits: VoiceTraits
+    ) -> None:
         """Gives the teachers what a recogniser sees: in photographs of the speakers, and in faces drawn at random."""
         s, generator = self.settings, copy.deepcopy(self.generators["generator_general"]).cpu().float()
-        recogniser = OnnxRecogniser(Path(s.recogniser))
-        found = [f for f in store.of_split("train", "faces") if f.view == s.photographs and f.clip in clips]
+        found = _paired(store, s.photographs, clips)
         if len(found) < 3:
             raise StoreError(
                 f"{store.folder} has {len(found)} pictures of view {s.photographs!r} with a voice of the same clip in "
@@ -289,6 +290,11 @@ class _Seen:
         rare = numbers.square().mean(dim=1, keepdim=True).sqrt()
         numbers = numbers * limited(rare, RAREST) / rare
         return torch.cat([unlimited(numbers, FARTHEST), gender], dim=1)
+
+
+def _paired(store: Store, view: str, clips: dict[str, int]) -> list[Sample]:
+    """The training pictures of a view that go with these clips."""
+    return [face for face in store.of_split("train", "faces") if face.view == view and face.clip in clips]
 
 
 def _numbers(told: Tensor) -> Tensor:
