@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -49,11 +50,16 @@ def heard(socket: ClientConnection) -> Iterator[dict[str, Any]]:
         return
 
 
-def told(server: Server, first: dict[str, Any], messages: list[bytes | str]) -> list[dict[str, Any]]:
-    with opened(server) as socket:
-        socket.send(json.dumps(first))
+def send(socket: ClientConnection, messages: list[bytes | str]) -> None:
+    """All messages, or as many as the server takes before it refuses and closes."""
+    with contextlib.suppress(ConnectionClosed):
         for message in messages:
             socket.send(message)
+
+
+def told(server: Server, first: dict[str, Any], messages: list[bytes | str]) -> list[dict[str, Any]]:
+    with opened(server) as socket:
+        send(socket, [json.dumps(first), *messages])
         return list(heard(socket))
 
 
@@ -149,8 +155,7 @@ def test_noise_gets_no_face(live_server: Server) -> None:
 )
 def test_what_cannot_be_is_a_problem(live_server: Server, messages: list[str | bytes], code: str) -> None:
     with opened(live_server) as socket:
-        for message in messages:
-            socket.send(message)
+        send(socket, messages)
         (problem,) = heard(socket)
     assert (problem["type"], problem["code"]) == ("problem", code)
     assert problem["detail"].endswith(".")
@@ -181,9 +186,7 @@ def test_keys_and_origins_hold_for_streams(serve: Serve, tmp_path: Path, example
     assert told(server, {}, sound)[-1]["code"] == "unauthorised"
     assert told(server, {"key": key}, sound)[-1]["type"] == "face"
     with opened(server, additional_headers={"Authorization": f"Bearer {key}"}) as socket:
-        socket.send("{}")
-        for message in sound:
-            socket.send(message)
+        send(socket, ["{}", *sound])
         assert list(heard(socket))[-1]["type"] == "face"
     with opened(server, origin="https://other.example") as socket:
         assert [answer["code"] for answer in heard(socket)] == ["forbidden"]
