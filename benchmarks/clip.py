@@ -1,13 +1,13 @@
 """How long does a clip take, from a file to PNG bytes, beside the same way in torch; and what memory?
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py [--kind default] [--threads 1] [--seconds 1.2 3 10 60 3600]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py [--threads 1] [--seconds 1.2 3 10 60 3600]
     OPENBLAS_NUM_THREADS=1 python benchmarks/clip.py --variant light
 
 Warm: both are loaded, and take turns on the same WAV files, made of the two examples; see torch_way.py for the other
 way. Both write a plain picture of 64 pixels; what one of 256 with all marks costs is told apart. A process of its own
-for each length tells the largest memory. `--kind published` measures both with the networks of Wen et al. 2019;
-`--variant` ours with a variant of the default pack, against torch with the networks of the pack itself. Where a clip
-takes long, it is repeated less. Prints tables and, as its last line, JSON.
+for each length tells the largest memory. `--variant` measures ours with a variant of the default pack, against torch
+with the networks of the pack itself. Where a clip takes long, it is repeated less. Prints tables and, as its last
+line, JSON.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ import soundfile
 import torch
 from in_turn import in_turn
 from PIL import Image
-from torch_way import KINDS, TorchWay, networks
+from torch_way import TorchWay
 
-from export.pack import export_pack
 from s2f_edge import Speech2Face
 from s2f_edge.results import FaceResult
 
@@ -40,8 +39,8 @@ PATIENCE_S = 20.0  # for all repeats of a clip
 OURS = """
 import sys
 from s2f_edge import Speech2Face
-model = Speech2Face(sys.argv[1] or None, "cpu", int(sys.argv[3]), sys.argv[4] or None)
-model.infer(sys.argv[2], gender="general").picture(64)
+model = Speech2Face(None, "cpu", int(sys.argv[2]), sys.argv[3] or None)
+model.infer(sys.argv[1], gender="general").picture(64)
 """
 TELL = """
 from s2f_edge.bench.worker import peak_mib
@@ -49,10 +48,10 @@ print(peak_mib())
 """
 TORCHS = """
 import sys, torch
-sys.path.insert(0, sys.argv[4])
+sys.path.insert(0, sys.argv[3])
 from torch_way import TorchWay
-torch.set_num_threads(int(sys.argv[3]))
-TorchWay(sys.argv[1])(sys.argv[2])
+torch.set_num_threads(int(sys.argv[2]))
+TorchWay()(sys.argv[1])
 """
 
 
@@ -106,7 +105,6 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", choices=KINDS, default="default")
     parser.add_argument("--variant", help="a variant of the default pack, such as light (default: as it is)")
     parser.add_argument("--seconds", type=float, nargs="+", default=[1.2, 3, 10, 60, 3600])
     parser.add_argument("--threads", type=int, default=1)
@@ -116,29 +114,24 @@ def main() -> None:
     read = [soundfile.read(EXAMPLES / f"{name}.wav", dtype="float32")[0] for name in ("male", "female")]
     speech, rows = np.concatenate(read)[RATE // 2 :], []
     with tempfile.TemporaryDirectory() as name:
-        folder, pack = Path(name), ""
-        if given.kind == "published":
-            pack = str(folder / "pack")
-            voice, generator = networks("published")
-            export_pack({"voice": voice, "generator_general": generator}, {}, Path(pack), "published", "0", "none")
-        model = Speech2Face(pack or None, "cpu", given.threads, given.variant)
-        other = TorchWay(given.kind)
+        folder = Path(name)
+        model, other = Speech2Face(None, "cpu", given.threads, given.variant), TorchWay()
         model.load()
         for seconds in given.seconds:
             path = folder / f"{seconds:g}.wav"
             soundfile.write(path, np.resize(speech, int(seconds * RATE)), RATE)
             row = of_clip(model, other, path, given.repeats)
-            row["ours_mib"] = peak_mib(OURS, pack, str(path), str(given.threads), given.variant or "")
-            row["torch_mib"] = peak_mib(TORCHS, given.kind, str(path), str(given.threads), str(Path(__file__).parent))
+            row["ours_mib"] = peak_mib(OURS, str(path), str(given.threads), given.variant or "")
+            row["torch_mib"] = peak_mib(TORCHS, str(path), str(given.threads), str(Path(__file__).parent))
             rows.append({"seconds": seconds, **row})
         result = model.infer(EXAMPLES / "male.wav", gender="general")
         marks = in_turn({"plain": lambda: plain(result), "marks": lambda: result.picture(256)}, given.repeats)
-    networks_are = given.kind + (f", ours {given.variant}" if given.variant else "")
-    print(f"networks: {networks_are}; {given.threads} thread(s); medians, ± half of the spread between quartiles\n")
+    what = f"{given.variant or 'the pack itself'}; {given.threads} thread(s)"
+    print(f"ours: {what}; medians, ± half of the spread between quartiles\n")
     show(rows)
     pictures = {name: round(statistics.median(found), 1) for name, found in marks.items()}
     print(f"\nA plain PNG of 64 pixels takes {pictures['plain']} ms, one of 256 with all marks {pictures['marks']} ms.")
-    facts = {"kind": given.kind, "variant": given.variant, "threads": given.threads}
+    facts = {"variant": given.variant, "threads": given.threads}
     print(json.dumps({**facts, "clips": rows, "picture_ms": pictures}))
 
 

@@ -1,14 +1,14 @@
 """How many recordings a second does `s2f-edge infer` work through, and in what memory?
 
-    S2F_DATA=... python benchmarks/files.py rates [--clips 80] [--repeats 4] [--ray]
+    S2F_DATA=... python benchmarks/files.py rates [--clips 80] [--repeats 4]
     S2F_DATA=... python benchmarks/files.py long FOLDER [--clips 10000] --kill-after 5000
     S2F_DATA=... python benchmarks/files.py long FOLDER
 
-`rates`: the same short clips of real speech by a loop in one process, with one and with all threads, by one worker of
-`s2f-edge infer --table` with one and two threads, and by two workers; they take turns, and runs during which others
-used the machine are left out. `long`: a run over many clips (hard links to those there are), ended with kill -9 after
-so many rows; the second call goes on with it by --resume and checks what lies there. The memory of all its processes is
-read every second. Clips are those of $S2F_DATA/data/voices of 2 s and more. The last line is JSON.
+`rates`: the same short clips of real speech by a loop in one process with one thread, and by two workers of `s2f-edge
+infer --table`; they take turns, and runs during which others used the machine are left out. `long`: a run over many
+clips (hard links to those there are), ended with kill -9 after so many rows; the second call goes on with it by
+--resume and checks what lies there. The memory of all its processes is read every second. Clips are those of
+$S2F_DATA/data/voices of 2 s and more. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from pathlib import Path
 from s2f_edge import Speech2Face
 from s2f_edge.errors import S2FError
 from s2f_edge.files import write_whole
-model = Speech2Face(device="cpu", threads=int(sys.argv[3]) or None)
+model = Speech2Face(device="cpu", threads=1)
 model.load()
 began = time.perf_counter()
 for name in Path(sys.argv[1]).read_text().splitlines():
@@ -92,14 +92,14 @@ def emptied(folder: Path) -> None:
 # ------------------------------------------------------------------------------- rates
 
 
-def by_loop(folder: Path, threads: int) -> tuple[float, float]:
+def by_loop(folder: Path) -> tuple[float, float]:
     """Seconds of the whole process, and of its loop."""
     emptied(folder)
     began = time.perf_counter()
-    numpy = {} if threads == 0 else {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS")}
     done = subprocess.run(
-        [sys.executable, "-c", LOOP, str(folder / "list.txt"), str(folder / "faces"), str(threads)],
-        env=environment() | numpy, check=True, capture_output=True, text=True,
+        [sys.executable, "-c", LOOP, str(folder / "list.txt"), str(folder / "faces")],
+        env=environment() | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        check=True, capture_output=True, text=True,
     )  # fmt: skip
     return time.perf_counter() - began, float(done.stdout)
 
@@ -117,20 +117,12 @@ def by_command(folder: Path, count: int, *options: str) -> tuple[float, float]:
     return taken, count / float(rate[-1])
 
 
-def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool, pair: bool) -> None:
+def rates(folder: Path, count: int, repeats: int, seconds: float) -> None:
     (folder / "list.txt").write_text("\n".join(map(str, clips(folder, count))))
-    one, two = ("--threads", "1"), ("--threads", "2")
     ways: dict[str, Callable[[], tuple[float, float]]] = {
-        "a loop, 1 thread": lambda: by_loop(folder, 1),
-        "a loop, all threads": lambda: by_loop(folder, 0),
-        "1 worker, 1 thread": lambda: by_command(folder, count, "--jobs", "1", *one),
-        "1 worker, 2 threads": lambda: by_command(folder, count, "--jobs", "1", *two),
+        "a loop, 1 thread": lambda: by_loop(folder),
         "2 workers, 1 thread each": lambda: by_command(folder, count, "--jobs", "2"),
     }
-    if ray:
-        ways["Ray, 2 cores"] = lambda: by_command(folder, count, "--engine", "ray", "--address", "local", "--jobs", "2")
-    if pair:
-        ways = {name: ways[name] for name in ("a loop, 1 thread", "2 workers, 1 thread each")}
     found: dict[str, list[Taken]] = {name: [] for name in ways}
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -139,7 +131,7 @@ def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool, pai
             break
         for name, way in ways.items():
             if name in lacking:
-                found[name].append(timed(way, count, name.startswith("Ray")))
+                found[name].append(timed(way, count))
     failed = sum('"error": null' not in line for line in (folder / "rows.jsonl").read_text().splitlines())
     print(f"{count} clips of 2 s and more, {failed} of them refused; recordings a second once started\n")
     print(
@@ -159,12 +151,8 @@ def rates(folder: Path, count: int, repeats: int, seconds: float, ray: bool, pai
             "start_s": round(statistics.median(each.whole_s - each.steady_s for each in clean), 2),
             "processor_ms": round(statistics.median(each.processor_ms for each in clean), 1),
         }
-        speeds = "{median:.1f} | {best:.1f} | {worst:.1f}".format(**facts[name])
-        print(
-            "| {} | {} | {runs}, {left_out} | {others:.0%} | {start_s:.1f} s | {processor_ms:.0f} ms |".format(
-                name, speeds, **facts[name]
-            )
-        )
+        row = "| {} | {median:.1f} | {best:.1f} | {worst:.1f} | {runs}, {left_out} | {others:.0%} | {start_s:.1f} s |"
+        print((row + " {processor_ms:.0f} ms |").format(name, **facts[name]))
     two, one = facts["2 workers, 1 thread each"], facts["a loop, 1 thread"]
     of_both = {kind: round(two[kind] / (2 * one[kind]), 3) for kind in ("median", "best")}
     if max(one["others"], two["others"]) >= OTHERS:
@@ -182,13 +170,12 @@ class Taken(NamedTuple):
     others: float
 
 
-def timed(way: Callable[[], tuple[float, float]], count: int, detached: bool) -> Taken:
-    """`detached`: its processes are not our children, so that they cannot be told from others."""
+def timed(way: Callable[[], tuple[float, float]], count: int) -> Taken:
     before, busy = os.times(), _busy()
     whole, steady = way()
     after = os.times()
     used = sum(after[:4]) - sum(before[:4])
-    others = 0.0 if detached else max(0.0, (_busy() - busy - used) / (whole * (os.cpu_count() or 1)))
+    others = max(0.0, (_busy() - busy - used) / (whole * (os.cpu_count() or 1)))
     return Taken(whole, steady, used / count * 1e3, others)
 
 
@@ -295,8 +282,6 @@ def main() -> None:
     short.add_argument("--clips", type=int, default=80)
     short.add_argument("--repeats", type=int, default=4)
     short.add_argument("--seconds", type=float, default=180.0, help="after which no round begins")
-    short.add_argument("--pair", action="store_true", help="the loop with one thread and two workers alone")
-    short.add_argument("--ray", action="store_true", help="a local Ray cluster too")
     many = ways.add_parser("long")
     many.add_argument("--clips", type=int, default=10_000)
     many.add_argument("folder", type=Path, help="made by the first run, gone on with by the next")
@@ -308,7 +293,7 @@ def main() -> None:
         long(arguments.folder.resolve(), arguments.clips, arguments.kill_after)
         return
     with tempfile.TemporaryDirectory() as name:
-        rates(Path(name), arguments.clips, arguments.repeats, arguments.seconds, arguments.ray, arguments.pair)
+        rates(Path(name), arguments.clips, arguments.repeats, arguments.seconds)
 
 
 if __name__ == "__main__":

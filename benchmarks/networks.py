@@ -1,6 +1,6 @@
 """How near to the machine's limit do the networks run, and what does torch take for the same?
 
-    python benchmarks/networks.py [--threads 1] [--repeats 40] [--compile]
+    python benchmarks/networks.py [--threads 1] [--repeats 40]
 
 voice is the voice network, face the generator and the renderer, one after the other; int8 is that variant of ours. The
 limit is the best rate of a product of two matrices in the same run. All are called in turn, so that a busy moment meets
@@ -58,11 +58,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--compile", action="store_true", help="torch.compile too; it needs a C++ compiler")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     pack = Pack.open()
-    voice, face = networks("default")
+    voice, face = networks()
     modules = {"voice": voice, "face": face}
     size, random = pack.manifest.voice.embedding_size, np.random.default_rng(2)
     models = {
@@ -79,7 +78,6 @@ def main() -> None:
     for kind, call in ours.items():
         one = (200, 80) if kind == "voice" else (size,)
         module = modules[kind]
-        compiled = torch.compile(module) if given.compile else None
         for batch in (1, 5):
             x = random.normal(size=(batch, *one)).astype(np.float32)
             tensor = torch.from_numpy(x)
@@ -87,8 +85,6 @@ def main() -> None:
             flops[key] = operations(module, tensor)
             calls |= {f"{key}, {way}": lambda call=call, way=way, x=x: call(way, x) for way in models}
             calls[f"{key}, torch"] = lambda module=module, tensor=tensor: module(tensor)
-            if compiled is not None:
-                calls[f"{key}, torch.compile"] = lambda compiled=compiled, tensor=tensor: compiled(tensor)
     with torch.inference_mode():
         times = in_turn(calls, given.repeats, warm_up=3, prime=True)
         found = {name: (statistics.median(each), min(each)) for name, each in times.items()}

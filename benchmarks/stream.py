@@ -1,13 +1,11 @@
 """What does a chunk of a voice cost while it is spoken, after 1, 10, 60 and 600 seconds?
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/stream.py [--seconds 1 10 60 600] [--threads 1] [--served] [--page]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/stream.py [--seconds 1 10 60 600] [--threads 1] [--page]
 
 After so many seconds 80 more chunks of 100 ms come, which are four windows of the default voice network; after every
 fifth one the voice is looked at, as the service does. Beside it stands what a look costs that hears all the sound
-once more. With `--served`, it is instead the work of each face of a real server's stream, from the last sound to
-the picture with its marks, while the two examples are spoken to it in real time; and how long after their end the
-last face is there. With `--page`, it is how long after a person ends a recording of 6 s the page shows the last face,
-in Chromium, whose microphone plays an example. Prints a table and, as its last line, JSON.
+once more. With `--page`, it is instead how long after a person ends a recording of 6 s the page of a real server shows
+the last face, in Chromium, whose microphone plays an example. Prints a table and, as its last line, JSON.
 """
 
 from __future__ import annotations
@@ -20,12 +18,11 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
 
 import numpy as np
 import soundfile
 from serve import ours
-from websockets.sync.client import connect
 
 from s2f_edge import Speech2Face
 from s2f_edge.live import LiveVoice
@@ -71,47 +68,6 @@ def measured(model: Speech2Face, sound: np.ndarray, seconds: float, repeats: int
         "whole_again_ms": round(statistics.median(again), 1),
         "difference_at_end": float(np.abs(end.embedding - whole.embedding).max()),
     }
-
-
-def served(threads: int, picture: str, repeats: int) -> dict[str, float]:
-    """What the server says that each of its faces cost, and how long after the end the last one comes."""
-    costs, waits = [], []
-    with ours(["--concurrency", "1", "--threads", str(threads)]) as (port, _):
-        for name in ("male", "female") * repeats:
-            pcm = soundfile.read(EXAMPLES / f"{name}.wav", dtype="int16")[0].tobytes()
-            step = int(CHUNK_S * RATE) * 2
-            with connect(f"ws://127.0.0.1:{port}/v1/stream", max_size=None) as socket:
-                socket.send(json.dumps({"format": picture}))
-                began = perf_counter()
-                for i, at in enumerate(range(0, len(pcm), step)):
-                    sleep(max(0.0, began + i * CHUNK_S - perf_counter()))
-                    socket.send(pcm[at : at + step])
-                socket.send(json.dumps({"type": "end"}))
-                ended = perf_counter()
-                faces = [message for message in map(json.loads, socket) if message["type"] == "face"]
-                waits.append((perf_counter() - ended) * 1e3)  # its last message is the face of the whole
-            costs += [face["work_ms"] for face in faces if not face["final"]]
-    return {
-        "threads": threads,
-        "faces": len(costs),
-        "p50_ms": round(float(np.percentile(costs, 50)), 1),
-        "p95_ms": round(float(np.percentile(costs, 95)), 1),
-        "max_ms": round(max(costs), 1),
-        "wait_p50_ms": round(float(np.percentile(waits, 50)), 1),
-        "wait_max_ms": round(max(waits), 1),
-    }
-
-
-def print_served(threads: int, repeats: int) -> None:
-    rows = {picture: served(threads, picture, repeats) for picture in ("webp", "png", "jpeg")}
-    print("| picture | faces | p50 | p95 | most | the last, after the end of speech | most |")
-    print("|---|---|---|---|---|---|---|")
-    for picture, row in rows.items():
-        print(
-            f"| {picture} | {row['faces']} | {row['p50_ms']} ms | {row['p95_ms']} ms | {row['max_ms']} ms "
-            f"| {row['wait_p50_ms']} ms | {row['wait_max_ms']} ms |"
-        )
-    print(json.dumps({"served": rows}))
 
 
 # When the recording was ended, when the last face had come, and when it was shown.
@@ -181,15 +137,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[1, 10, 60, 600])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--served", action="store_true", help="ask a real server")
     parser.add_argument("--page", action="store_true", help="ask the page of a real server, in Chromium")
     arguments = parser.parse_args()
     if arguments.page:
         sys.path.insert(0, str(ROOT))
         print_page(arguments.repeats)
-        return
-    if arguments.served:
-        print_served(arguments.threads, arguments.repeats)
         return
     read = [soundfile.read(EXAMPLES / f"{name}.wav", dtype="float32")[0] for name in ("male", "female")]
     most = max(arguments.seconds) + CHUNK_S * CHUNKS + 1

@@ -1,9 +1,8 @@
 """What our runtime is compared with: the same way from a file to PNG bytes, in torch.
 
-Two kinds. `default`: the networks of the default pack, and Kaldi's features, computed for the whole clip at once by
-torch. `published`: the networks of Wen et al. 2019 and their extractor, one frame at a time. Both read the whole file,
-find speech by WebRTC's detector in the published collector's way, and write a plain PNG of 64 pixels, without marks.
-The weights of both are made up, since time does not depend on them.
+The networks of the default pack, and Kaldi's features, computed for the whole clip at once. It reads the whole file,
+finds speech by WebRTC's detector in the published collector's way, and writes a plain PNG, without marks. The weights
+are made up, since time does not depend on them.
 """
 
 from __future__ import annotations
@@ -22,17 +21,14 @@ from torch import nn
 from torch.nn import functional
 
 from s2f_edge.hearing.fbank import FBANK_FFT, FBANK_FLOOR, POVEY_POWER, fbank_filters
-from s2f_edge.hearing.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW, Float32s, logmel_filters, repeat_to
+from s2f_edge.hearing.features import HOP, PCM_SCALE, PRE_EMPHASIS, WINDOW, Float32s, logmel_filters
 from s2f_edge.pack.pack import Pack
 from s2f_train.data.inner_face import inner_mask
 from s2f_train.data.textures import mean_shape
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.campplus import CamPlusPlus
-from s2f_train.models.generator import Generator
 from s2f_train.models.renderer import Renderer
-from s2f_train.models.voice import VoiceEmbeddingNetwork
 
-KINDS = ("default", "published")
 FRAME = 320  # of the detector, 20 ms
 BATCH = 8  # windows
 
@@ -64,10 +60,8 @@ class Face(nn.Module):
         return face
 
 
-def networks(kind: str) -> tuple[nn.Module, nn.Module]:
+def networks() -> tuple[nn.Module, nn.Module]:
     """Voice network, and what makes a picture of its embedding."""
-    if kind == "published":
-        return VoiceEmbeddingNetwork().eval(), Generator(variant="wen2019").eval()
     pack = Pack.open()
     facts: dict[str, Any] = json.loads((pack.folder / "manifest.json").read_text("utf-8"))
     voice = ProjectedVoice(
@@ -124,30 +118,22 @@ def torch_fbank(samples: Float32s) -> torch.Tensor:
 class TorchWay:
     """From a file to PNG bytes."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-        self.voice, self.generator = networks(kind)
+    def __init__(self) -> None:
+        self.voice, self.generator = networks()
 
     @torch.inference_mode()
     def __call__(self, path: Path) -> bytes:
         samples, _ = soundfile.read(path, dtype="float32")
         speech = speech_of(samples)
-        embedding = self._of_windows(speech) if self._kind == "default" else self._of_all(speech)
-        face = self.generator(functional.normalize(embedding))[0]
+        face = self.generator(functional.normalize(self._embedding(speech)))[0]
         pixels = (face * 127.5 + 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG")
         return file.getvalue()
 
-    def _of_windows(self, speech: Float32s) -> torch.Tensor:
+    def _embedding(self, speech: Float32s) -> torch.Tensor:
         frames = torch_fbank(speech)
         whole = len(frames) // 200 * 200
         windows = torch.stack(frames[:whole].split(200) if whole else [frames])
         windows = windows - windows.mean(dim=1, keepdim=True)
         return torch.cat([self.voice(batch) for batch in windows.split(BATCH)]).sum(dim=0, keepdim=True)
-
-    def _of_all(self, speech: Float32s) -> torch.Tensor:
-        logmel = frame_by_frame(speech)
-        logmel = (logmel - logmel.mean(axis=0)) / (logmel.std(axis=0) + 1e-5)
-        embedding: torch.Tensor = self.voice(torch.from_numpy(repeat_to(logmel, 1000)).T[None])
-        return embedding
