@@ -35,7 +35,7 @@ from s2f_train.models.sketch import SketchSpace
 from s2f_train.models.speech2face import FaceDecoder, SpeechEncoder
 from s2f_train.models.traits import VoiceTraits
 from s2f_train.models.vgg_face import VggFace
-from s2f_train.models.voice import GE2EEncoder, Head, VoiceEmbeddingNetwork
+from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork
 
 FORMAT = 1
 KINDS: dict[str, type[nn.Module]] = {
@@ -60,7 +60,6 @@ KINDS: dict[str, type[nn.Module]] = {
     "face-embedding": FaceEmbeddingNetwork,
     "discriminator": Discriminator,
     "classifier": Classifier,
-    "head": Head,
 }
 STATE = "state.safetensors"
 

@@ -110,12 +110,6 @@ class VoiceSettings(AugmentSettings):
     optimiser: str = _option("adam", "optimiser", ("adam", "rmsprop", "sgd"))
     min_frames: int = _option(300, "shortest crop; a frame is 10 ms", least=16)
     max_frames: int = _option(800, "longest crop", least=16)
-    speaker_weight: float = _option(1.0, "weight of the cross entropy over speakers", least=0)
-    teacher: str = _option("", "Resemblyzer's wheel or pretrained.pt: a public encoder to imitate")
-    teacher_weight: float = _option(0.0, "weight of the distance to the teacher's embedding", least=0)
-    picture_weight: float = _option(0.0, "weight of the regression to face features", least=0)
-    picture_view: str = _option("s2f", "view of the store with the pictures of the face features")
-    components: int = _option(100, "principal components of those pictures: the face features", least=1)
     workers: int = _option(0, "worker processes for augmented features; 0: none", least=0)
 
     def check(self) -> None:
@@ -123,10 +117,6 @@ class VoiceSettings(AugmentSettings):
         _check_widths("channels", self.channels)
         if self.channels[0] != BINS:
             raise SettingsError(f"channels begin with {self.channels[0]}; the features have {BINS} bins.")
-        if bool(self.teacher) != bool(self.teacher_weight):
-            raise SettingsError("teacher and teacher_weight belong together: give both, or neither.")
-        if not (self.speaker_weight or self.teacher_weight or self.picture_weight):
-            raise SettingsError("All weights are 0: there is nothing to learn.")
 
 
 @dataclass(frozen=True, kw_only=True)

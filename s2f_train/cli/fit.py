@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Each kind of fit, in the module of its name: the class of its task, and what its command does.
+FITS = {
+    "voice": ("VoiceTask", "Train the voice embedding network E on the speakers of a store."),
+    "gan": ("GanTask", "Train a generator on the voices and faces of a store."),
+    "vae": ("VaeTask", "Train the VAE branch: a face decoder, then a voice encoder."),
+    "light": ("LightTask", "Distil a pack's voice network into a light one."),
+    "renderer": ("RendererTask", "Train the renderer, which draws a portrait from its sketch."),
+    "appearance": ("AppearanceTask", "Train the generators, which predict the sketch of a face from a voice."),
+    "mouth": ("MouthTask", "Train the network that paints the inside of the mouth."),
+    "talk": ("TalkTask", "Train the motion network, which moves a face by speech."),
+}
 
 Config = Annotated[
     str | None,
@@ -39,18 +51,8 @@ def register(app: typer.Typer) -> None:
     fits = typer.Typer(no_args_is_help=True, help="Train the networks of a pack.")
     app.add_typer(fits, name="fit")
 
-    fits.command("voice", help="Train the voice embedding network E on the speakers of a store.")(_command("voice"))
-    fits.command("gan", help="Train a generator on the voices and faces of a store.")(_command("gan"))
-
-    fits.command("vae", help="Train the VAE branch: a face decoder, then a voice encoder.")(_command("vae"))
-    fits.command("light", help="Distil a pack's voice network into a light one.")(_command("light"))
-    fits.command("renderer", help="Train the renderer, which draws a portrait from its sketch.")(_command("renderer"))
-    fits.command("appearance", help="Train the generators, which predict the sketch of a face from a voice.")(
-        _command("appearance")
-    )
-    fits.command("mouth", help="Train the network that paints the inside of the mouth.")(_command("mouth"))
-
-    fits.command("talk", help="Train the motion network, which moves a face by speech.")(_command("talk"))
+    for kind, (_, what) in FITS.items():
+        fits.command(kind, help=what)(_command(kind))
 
     @app.command()
     def sample(
@@ -195,37 +197,8 @@ def _pinned(kind: str, settings: Any, resume: Path) -> Any:
 
 def make_task(kind: str, settings: Any, fabric: Fabric, for_plan: bool = False) -> Task:
     """The task of a kind. `for_plan`: one whose step costs what it costs, with made-up embeddings of the voices."""
-    if kind == "gan":
-        from s2f_train.fit.gan import GanTask
-
-        return GanTask(settings, fabric, for_plan)
-    if kind == "vae":
-        from s2f_train.fit.vae import VaeTask
-
-        return VaeTask(settings, fabric)
-    if kind == "light":
-        from s2f_train.fit.light import LightTask
-
-        return LightTask(settings, fabric, for_plan)
-    if kind == "renderer":
-        from s2f_train.fit.renderer import RendererTask
-
-        return RendererTask(settings, fabric, for_plan)
-    if kind == "appearance":
-        from s2f_train.fit.appearance import AppearanceTask
-
-        return AppearanceTask(settings, fabric, for_plan)
-    if kind == "mouth":
-        from s2f_train.fit.mouth import MouthTask
-
-        return MouthTask(settings, fabric)
-    if kind == "talk":
-        from s2f_train.fit.talk import TalkTask
-
-        return TalkTask(settings, fabric, for_plan)
-    from s2f_train.fit.voice import VoiceTask
-
-    return VoiceTask(settings, fabric, for_plan)
+    made: Task = getattr(importlib.import_module(f"s2f_train.fit.{kind}"), FITS[kind][0])(settings, fabric, for_plan)
+    return made
 
 
 def _restored(task: Task, resume: Path) -> int:

@@ -1,4 +1,4 @@
-"""Draws the batches of the voice network: crops of voices, and what each shall tell."""
+"""Draws the batches of the voice network: crops of voices, and their speakers."""
 
 from __future__ import annotations
 
@@ -25,15 +25,11 @@ class VoiceDrawer:
     Attributes:
         voices: of the store.
         classes: (voices,), the number of the speaker.
-        teacher: (voices, n), the teacher's embeddings; n is 0 where there is none.
-        pictures: (voices, components), face features of the paired picture, NaN where there is none.
     """
 
     store: Store
     voices: list[Sample]
     classes: NDArray[np.int64]
-    teacher: Float32s
-    pictures: Float32s
     settings: VoiceSettings
     rank: int = 0
     world: int = 1
@@ -46,8 +42,7 @@ class VoiceDrawer:
         """The batch of a step.
 
         Returns:
-            voices (b, 64, frames), float16 or, augmented, float32; classes (b,); teacher (b, n);
-            pictures (b, components).
+            voices (b, 64, frames), float16 or, augmented, float32; classes (b,).
         """
         s = self.settings
         rng = np.random.default_rng([s.seed, 0, step])
@@ -68,12 +63,7 @@ class VoiceDrawer:
                 row[:] = self._augmented(np.random.default_rng([s.seed, 1, step, i]), sample, frames, starts[i])
         else:
             voices = crops(self.store, heard, frames, starts[mine.start : mine.stop])
-        return {
-            "voices": voices,
-            "classes": self.classes[taken],
-            "teacher": self.teacher[taken],
-            "pictures": self.pictures[taken],
-        }
+        return {"voices": voices, "classes": self.classes[taken]}
 
     def _augmented(self, rng: np.random.Generator, sample: Sample, frames: int, start: float) -> Float32s:
         """A crop of the sound, changed; its features are normalised as those of a clip of that length would be."""

@@ -53,7 +53,7 @@ class VaeTask(Task):
     kind = "vae"
     name = "vae-general"
 
-    def __init__(self, settings: VaeSettings, fabric: Fabric):
+    def __init__(self, settings: VaeSettings, fabric: Fabric, for_plan: bool = False):
         self.settings = settings
         self.fabric = fabric
         self.store = store = Store.open(settings.store, settings.cache, int(settings.room_gb * 1e9))

@@ -67,14 +67,6 @@ class GE2EEncoder(nn.Module):
         return unit(torch.relu(self.linear(hidden[-1])))
 
 
-class Head(nn.Linear):
-    """From a voice embedding to what else shall be told from it in training."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs)
-        self.settings = {"inputs": inputs, "outputs": outputs}
-
-
 def unit(vectors: Tensor) -> Tensor:
     """L2-normalises each row; a row of zeros stays zeros."""
     return nn.functional.normalize(vectors, dim=1)

@@ -34,9 +34,6 @@ ADDITIONS = {
     "clip_gradient": 0.0,
 }
 VOICE_ADDITIONS = {
-    "teacher": "",
-    "teacher_weight": 0.0,
-    "picture_weight": 0.0,
     "noise_share": 0.0,
     "gain_share": 0.0,
     "telephone_share": 0.0,
@@ -112,7 +109,6 @@ def test_published_recipes_have_the_specification(path: Path) -> None:
     assert 50_000 <= settings.steps <= 100_000
     assert (settings.rate, settings.schedule) == (2e-4, "constant")
     assert (settings.noise, settings.identity_weight, settings.view) == (0.05, 1.0, "photo")
-    assert spoken.speaker_weight == 1
 
 
 def test_wen_is_adam_without_norms() -> None:
@@ -275,9 +271,6 @@ def test_mistakes_on_the_command_line(recipe: Path, given: str, words: str) -> N
         ("voice", ["min_frames=500", "max_frames=400"], "the other way round"),
         ("gan", ["noise_share=1.1"], "noise_share is 1.1; a share is between 0 and 1"),
         ("voice", ["room_share=2"], "room_share is 2.0; a share"),
-        ("voice", ["teacher=x.whl"], "teacher and teacher_weight belong together"),
-        ("voice", ["teacher_weight=1"], "teacher and teacher_weight belong together"),
-        ("voice", ["speaker_weight=0"], "nothing to learn"),
         ("voice", ["channels=[]"], "channels is"),
         ("voice", ["channels=[64, 0]"], "each at least 1"),
         ("voice", ["channels=[40, 64]"], "begin with 40; the features have 64 bins"),
@@ -314,7 +307,7 @@ OPTIONS = {kind: {option.name: option for option in dataclasses.fields(KINDS[kin
 # What may be anything by itself.
 FREE = {
     "gan": ["store", "runs", "voice", "view", "start", "rate", "noise", "clip_gradient", "steps", "seed", "compile"],
-    "voice": ["store", "runs", "picture_view", "rate", "speaker_weight", "components", "steps", "seed", "compile"],
+    "voice": ["store", "runs", "rate", "clip_gradient", "steps", "seed", "compile"],
     "vae": ["store", "runs", "start", "face_weights", "rate", "kl_weight", "pixel_weight", "steps", "seed", "compile"],
     "light": ["store", "runs", "pack", "rate", "width", "last", "steps", "seed", "compile"],
     "renderer": ["store", "runs", "start", "rate", "sketch_weight", "jitter", "steps", "seed", "compile"],
@@ -334,8 +327,6 @@ def some_settings(draw: st.DrawFn, kind: str) -> RunSettings:
             values[key] = draw(st.sampled_from(option.metadata["choices"]))
     if kind == "gan":
         values["betas"] = draw(st.lists(NUMBERS, min_size=2, max_size=2))
-    if kind == "voice":
-        values["speaker_weight"] = max(values["speaker_weight"], 1e-5)
     if kind == "vae":
         values["decoder_steps"] = draw(st.integers(1, values["steps"]))
         values["steps"] += 1

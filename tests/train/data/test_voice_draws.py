@@ -36,9 +36,7 @@ def drawer(store: Store, rank: int = 0, world: int = 1, **values: Any) -> VoiceD
     settings = VoiceSettings(**({"batch": 6, "min_frames": 40, "max_frames": 90} | values))
     voices = store.of_split("train")
     numbers = np.arange(len(voices))
-    teacher = np.stack([numbers, -numbers], axis=1).astype(np.float32)
-    pictures = np.where(numbers[:, None] % 2, np.nan, numbers[:, None]).astype(np.float32)
-    return VoiceDrawer(store, voices, 100 + numbers, teacher, pictures, settings, rank, world)
+    return VoiceDrawer(store, voices, 100 + numbers, settings, rank, world)
 
 
 def assert_equal(a: Batch, b: Batch) -> None:
@@ -88,7 +86,6 @@ def test_shapes_and_kinds(store: Store) -> None:
         assert 40 <= frames <= 90
         assert {key: (x.dtype.name, x.shape) for key, x in batch.items()} == {
             "voices": (kind, (6, 64, frames)), "classes": ("int64", (6,)),
-            "teacher": ("float32", (6, 2)), "pictures": ("float32", (6, 1)),
         }  # fmt: skip
 
 
@@ -98,14 +95,10 @@ def test_all_that_is_told_is_of_the_same_voice(store: Store) -> None:
     for step in range(20):
         batch = ours.draw(step)
         frames = batch["voices"].shape[2]
-        for voice, number, teacher, picture in zip(
-            batch["voices"], batch["classes"] - 100, batch["teacher"], batch["pictures"], strict=True
-        ):
+        for voice, number in zip(batch["voices"], batch["classes"] - 100, strict=True):
             whole = store.logmel(ours.voices[number]).T.astype(np.float32)
             begins = [b for b in range(whole.shape[1] - frames + 1) if np.array_equal(whole[:, b : b + frames], voice)]
             assert len(begins) == 1
-            assert teacher.tolist() == [number, -number]
-            assert np.isnan(picture[0]) if number % 2 else picture[0] == number
             heard.add(int(number))
     assert heard == set(range(6))
 

@@ -150,7 +150,7 @@ def test_the_log_says_what_was_said(place: Path, recipe: Path, caplog: pytest.Lo
     [
         # The batches of a worker process are those of a thread.
         ("voice", ["noise_share=0.5", "room_share=0.5", "codec_share=0.5", "workers=1"], ["workers=0"]),
-        ("voice", ["optimiser=sgd", "schedule=cosine", "clip_gradient=0.1", "picture_weight=1.0", "components=2"], []),
+        ("voice", ["optimiser=sgd", "schedule=cosine", "clip_gradient=0.1"], []),
         ("gan", GAN, []),
         ("gan", ["optimiser=adam", "variant=wen2019", "face_augment=true", "noise_share=0.5"], []),
         ("gan", NEAREST, []),

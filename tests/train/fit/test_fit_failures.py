@@ -82,7 +82,7 @@ def test_torchrun_with_another_number_of_processes(
 
 @pytest.mark.slow
 def test_help_and_the_list_of_settings() -> None:
-    for kind, key in (("voice", "speaker_weight"), ("gan", "pixel_weight")):
+    for kind, key in (("voice", "embedding_size"), ("gan", "pixel_weight")):
         listed = s2f_train("fit", kind, "--settings")
         assert listed.exit_code == 0
         assert key in listed.output

@@ -20,7 +20,6 @@ from s2f_train.data.store import Store
 from s2f_train.fit import losses
 from s2f_train.fit.loop import on_device
 from s2f_train.fit.voice import VoiceTask
-from s2f_train.models.voice import GE2EEncoder
 from s2f_train.recipes import build
 from tests.train.fit.fit_tools import gan_task, heard_voice
 from tests.train.made_store import Person, made_store
@@ -305,58 +304,6 @@ def test_gradients_are_clipped_together(store: Store, fabric: Fabric, tmp_path: 
     norms = [torch.cat([p.grad.flatten() for p in t.parameters if p.grad is not None]).norm() for t in (loose, tight)]
     assert norms[0] > 1e-2
     assert norms[1].item() == pytest.approx(1e-3, rel=1e-2)
-
-
-def test_the_pictures_that_a_voice_shall_tell(store: Store, fabric: Fabric, tmp_path: Path) -> None:
-    """Principal components of the pictures of the same clips; voices without one count nothing."""
-    task = voice_task(store, fabric, tmp_path, picture_weight=2.0, speaker_weight=0.0, components=3)
-    assert set(task.networks) == {"voice", "picture_head"}
-    faces = {f.clip: f for f in store.of_split("train", "faces") if f.view == "s2f"}
-    voices = store.of_split("train")
-    with_picture = [v.clip in faces for v in voices]
-    found = task.drawer.pictures
-    np.testing.assert_array_equal(np.isnan(found).any(axis=1), ~np.array(with_picture))
-    pixels = load_faces(store, [faces[v.clip] for v in voices if v.clip]).flatten(1).double() / 255
-    centred = pixels - pixels.mean(dim=0)
-    known = torch.from_numpy(found[with_picture]).double()
-    # The first has deviation 1, and together they are the best picture of that many numbers.
-    assert known[:, 0].square().mean().item() == pytest.approx(1, rel=1e-3)
-    assert known[:, 2].square().mean() < known[:, 1].square().mean() < 1
-    u, s, v = torch.linalg.svd(centred, full_matrices=False)
-    best = (u[:, :3] * s[:3]) @ v[:3]
-    regressed = known @ torch.linalg.lstsq(known, centred).solution
-    torch.testing.assert_close(regressed, best, rtol=1e-3, atol=1e-3)
-
-    batch = on_device(fabric, task.drawer.draw(0))
-    network, head = copy.deepcopy(task.networks["voice"]), copy.deepcopy(task.networks["picture_head"])
-    figures = task.step(batch, 0)
-    pooled = network.model(batch["voices"].double()).mean(dim=2)
-    told = head(pooled / pooled.norm(dim=1, keepdim=True)).detach().numpy()
-    rows = [
-        np.mean((t - p) ** 2) if np.isfinite(p).all() else 0
-        for t, p in zip(told, batch["pictures"].numpy(), strict=True)
-    ]
-    assert 0 < sum(row > 0 for row in rows) < 5
-    assert figures["picture"].item() == pytest.approx(np.mean(rows))
-
-
-def test_the_teacher(fabric: Fabric, tmp_path: Path) -> None:
-    people = [Person(name, "m", voices=1, photos=0, frames=(200, 220)) for name in ("Ann", "Ben", "Cid")]
-    heard = made_store(tmp_path / "store", people, flac=True)
-    torch.manual_seed(3)
-    torch.save({"model_state": GE2EEncoder().state_dict()}, tmp_path / "teacher.pt")
-    task = voice_task(
-        heard, fabric, tmp_path, speaker_weight=0.0, teacher=str(tmp_path / "teacher.pt"), teacher_weight=1.0
-    )
-    assert task.drawer.teacher.shape == (3, 256)
-    np.testing.assert_allclose(np.linalg.norm(task.drawer.teacher, axis=1), 1, rtol=1e-5)
-    batch = on_device(fabric, task.drawer.draw(0))
-    network, head = copy.deepcopy(task.networks["voice"]), copy.deepcopy(task.networks["teacher_head"])
-    figures = task.step(batch, 0)
-    pooled = network.model(batch["voices"].double()).mean(dim=2)
-    told = head(pooled / pooled.norm(dim=1, keepdim=True))
-    cosine = nn.functional.cosine_similarity(told, batch["teacher"].double(), dim=1)
-    assert figures["teacher"].item() == pytest.approx((1 - cosine).mean().item())
 
 
 def test_what_is_compiled_is_what_runs(

@@ -21,6 +21,7 @@ from s2f_train import checkpoint
 from s2f_train.config import GanSettings
 from s2f_train.fit import run
 from s2f_train.fit.run import RunError, RunFolder, newest_checkpoint
+from s2f_train.models.face import Classifier
 from s2f_train.recipes import load
 
 SETTINGS = GanSettings(store="made store ü😀", betas=(0.5, 0.9), gender="male")
@@ -33,7 +34,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def save_at(folder: RunFolder, step: int) -> Path:
     torch.manual_seed(0)
-    networks: dict[str, nn.Module] = {"head": checkpoint.Head(2, 1)}
+    networks: dict[str, nn.Module] = {"head": Classifier(2, 1)}
     checkpoint.save(folder.checkpoint_at(step), networks, {"step": step})
     return folder.checkpoint_at(step)
 
