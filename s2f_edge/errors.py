@@ -52,6 +52,12 @@ class S2FError(Exception):
     http_status = 500
     details: tuple[str, ...] = ()
 
+    def __init_subclass__(cls, code: str = "", exit_status: int = 0, http_status: int = 0) -> None:
+        """What a class is not given is that of the class above it."""
+        super().__init_subclass__()
+        cls.code, cls.exit_status = code or cls.code, exit_status or cls.exit_status
+        cls.http_status = http_status or cls.http_status
+
     def known(self) -> dict[str, Any]:
         """The details that are known, by name."""
         return {name: value for name in self.details if (value := getattr(self, name)) is not None}
@@ -61,42 +67,24 @@ class S2FError(Exception):
         return {"error": self.code, "message": str(self), "exit_status": self.exit_status, **self.known()}
 
 
-class UsageError(S2FError, ValueError):
-    code = "usage"
-    exit_status = 2
-    http_status = 400
+class UsageError(S2FError, ValueError, code="usage", exit_status=2, http_status=400): ...
 
 
-class AudioError(S2FError):
-    code = "audio"
-    exit_status = 10
-    http_status = 422
+class AudioError(S2FError, code="audio", exit_status=10, http_status=422): ...
 
 
-class UnreadableAudioError(AudioError, ValueError):
-    code = "unreadable-audio"
-    exit_status = 10
-    http_status = 415
+class UnreadableAudioError(AudioError, ValueError, code="unreadable-audio", exit_status=10, http_status=415): ...
 
 
-class MissingDecoderError(AudioError, ImportError):
-    code = "missing-decoder"
-    exit_status = 11
-    http_status = 415
+class MissingDecoderError(AudioError, ImportError, code="missing-decoder", exit_status=11, http_status=415): ...
 
 
-class InvalidSamplesError(AudioError, ValueError):
-    code = "invalid-samples"
-    exit_status = 12
-    http_status = 422
+class InvalidSamplesError(AudioError, ValueError, code="invalid-samples", exit_status=12, http_status=422): ...
 
 
-class NotSpeechError(AudioError, ValueError):
+class NotSpeechError(AudioError, ValueError, code="not-speech", exit_status=20, http_status=422):
     """The sound is no speech. `reason` is one of silence, noise, tone, music, unclear."""
 
-    code = "not-speech"
-    exit_status = 20
-    http_status = 422
     details = ("reason",)
 
     def __init__(self, reason: str, detail: str):
@@ -104,12 +92,9 @@ class NotSpeechError(AudioError, ValueError):
         super().__init__(f"{detail} Give a recording of one person who speaks.")
 
 
-class TooLittleSpeechError(AudioError, ValueError):
+class TooLittleSpeechError(AudioError, ValueError, code="too-little-speech", exit_status=21, http_status=422):
     """Speech was found, but not enough of it."""
 
-    code = "too-little-speech"
-    exit_status = 21
-    http_status = 422
     details = ("found_s", "needed_s", "heard_s")
 
     def __init__(self, found_s: float, needed_s: float, heard_s: float, damage: str = ""):
@@ -120,56 +105,34 @@ class TooLittleSpeechError(AudioError, ValueError):
         )
 
 
-class PackError(S2FError):
-    code = "pack"
-    exit_status = 30
+class PackError(S2FError, code="pack", exit_status=30): ...
 
 
-class PackNotFoundError(PackError, FileNotFoundError):
-    code = "pack-not-found"
-    exit_status = 30
+class PackNotFoundError(PackError, FileNotFoundError, code="pack-not-found", exit_status=30): ...
 
 
-class ManifestError(PackError, ValueError):
-    code = "manifest"
-    exit_status = 31
+class ManifestError(PackError, ValueError, code="manifest", exit_status=31): ...
 
 
-class PackIntegrityError(PackError, ValueError):
-    code = "pack-integrity"
-    exit_status = 32
+class PackIntegrityError(PackError, ValueError, code="pack-integrity", exit_status=32): ...
 
 
-class RuntimeSetupError(S2FError, ImportError):
-    code = "runtime-setup"
-    exit_status = 40
+class RuntimeSetupError(S2FError, ImportError, code="runtime-setup", exit_status=40): ...
 
 
-class DeviceError(S2FError, RuntimeError):
-    code = "device"
-    exit_status = 41
+class DeviceError(S2FError, RuntimeError, code="device", exit_status=41): ...
 
 
-class CertificateError(S2FError, ValueError):
-    code = "certificate"
-    exit_status = 42
+class CertificateError(S2FError, ValueError, code="certificate", exit_status=42): ...
 
 
-class ClusterError(S2FError, RuntimeError):
-    code = "cluster"
-    exit_status = 43
+class ClusterError(S2FError, RuntimeError, code="cluster", exit_status=43): ...
 
 
-class WorkerError(S2FError, RuntimeError):
-    code = "worker"
-    exit_status = 44
+class WorkerError(S2FError, RuntimeError, code="worker", exit_status=44): ...
 
 
-class OutOfResourcesError(S2FError, RuntimeError):
-    code = "out-of-resources"
-    exit_status = 45
-    http_status = 503
-
+class OutOfResourcesError(S2FError, RuntimeError, code="out-of-resources", exit_status=45, http_status=503):
     SIGNS = ("bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "out of memory",
              "unable to allocate", "failed to map segment", "pthread", "start new thread",
              "resource temporarily unavailable")  # fmt: skip
@@ -186,22 +149,15 @@ class OutOfResourcesError(S2FError, RuntimeError):
         return None
 
 
-class OutputError(S2FError, OSError):
-    code = "output"
-    exit_status = 50
+class OutputError(S2FError, OSError, code="output", exit_status=50): ...
 
 
-class ProvenanceError(S2FError, ValueError):
-    code = "provenance"
-    exit_status = 51
-    http_status = 422
+class ProvenanceError(S2FError, ValueError, code="provenance", exit_status=51, http_status=422): ...
 
 
-class ServiceError(S2FError):
+class ServiceError(S2FError, code="service", exit_status=60):
     """`retry_after_s`: in how many whole seconds the same request may be sent again, where that helps."""
 
-    code = "service"
-    exit_status = 60
     details = ("retry_after_s",)
     retry_after_s: int | None = None
 
@@ -210,69 +166,37 @@ class ServiceError(S2FError):
         super().__init__(message)
 
 
-class SetupError(ServiceError):
-    code = "setup"
-    exit_status = 60
+class SetupError(ServiceError, code="setup", exit_status=60): ...
 
 
-class InvalidRequestError(ServiceError, ValueError):
-    code = "invalid-request"
-    exit_status = 61
-    http_status = 422
+class InvalidRequestError(ServiceError, ValueError, code="invalid-request", exit_status=61, http_status=422): ...
 
 
-class TooLargeError(ServiceError, ValueError):
-    code = "too-large"
-    exit_status = 62
-    http_status = 413
+class TooLargeError(ServiceError, ValueError, code="too-large", exit_status=62, http_status=413): ...
 
 
-class TooLongError(ServiceError, ValueError):
-    code = "too-long"
-    exit_status = 63
-    http_status = 413
+class TooLongError(ServiceError, ValueError, code="too-long", exit_status=63, http_status=413): ...
 
 
-class UnauthorisedError(ServiceError):
-    code = "unauthorised"
-    exit_status = 64
-    http_status = 401
+class UnauthorisedError(ServiceError, code="unauthorised", exit_status=64, http_status=401): ...
 
 
-class ForbiddenError(ServiceError):
-    code = "forbidden"
-    exit_status = 65
-    http_status = 403
+class ForbiddenError(ServiceError, code="forbidden", exit_status=65, http_status=403): ...
 
 
-class NotFoundError(ServiceError, LookupError):
-    code = "not-found"
-    exit_status = 66
-    http_status = 404
+class NotFoundError(ServiceError, LookupError, code="not-found", exit_status=66, http_status=404): ...
 
 
-class TooManyRequestsError(ServiceError):
-    code = "too-many-requests"
-    exit_status = 67
-    http_status = 429
+class TooManyRequestsError(ServiceError, code="too-many-requests", exit_status=67, http_status=429): ...
 
 
-class BusyError(ServiceError):
-    code = "busy"
-    exit_status = 68
-    http_status = 503
+class BusyError(ServiceError, code="busy", exit_status=68, http_status=503): ...
 
 
-class DeadlineError(ServiceError, TimeoutError):
-    code = "timeout"
-    exit_status = 69
-    http_status = 504
+class DeadlineError(ServiceError, TimeoutError, code="timeout", exit_status=69, http_status=504): ...
 
 
-class DecoderFailedError(ServiceError):
-    code = "decoder-failed"
-    exit_status = 70
-    http_status = 422
+class DecoderFailedError(ServiceError, code="decoder-failed", exit_status=70, http_status=422): ...
 
 
 _CLASSES = {cls.code: cls for cls in list(vars().values()) if isinstance(cls, type) and issubclass(cls, S2FError)}
