@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 from s2f_edge.batch.make import COLUMNS, Options, Row
 from s2f_edge.errors import RuntimeSetupError
-from s2f_edge.files import replace
+from s2f_edge.files import replacing
 
 ROWS_AT_ONCE = 5000
 
@@ -57,26 +55,18 @@ def _schema(settings_row: Row | None) -> Any:
 
 
 def write(rows: Iterator[Row], path: Path, settings: Row | None = None) -> None:
-    """Writes a table, some thousand rows at a time, under a temporary name; then renames.
+    """Writes a table, some thousand rows at a time, all of it or nothing.
 
     Args:
         settings: such as rows have; None stands for those of pictures.
 
     Raises:
-        OSError: it cannot be written.
+        OutputError: it cannot be written.
     """
     pa, schema = pyarrow(), _schema(settings)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
-    os.close(handle)
-    try:
-        with pa.parquet.ParquetWriter(temporary, schema) as writer:
-            while some := [_text(row) for row in islice(rows, ROWS_AT_ONCE)]:
-                writer.write_table(pa.Table.from_pylist(some, schema))
-        Path(temporary).chmod(0o644)
-        replace(Path(temporary), path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, pa.parquet.ParquetWriter(temporary, schema) as writer:
+        while some := [_text(row) for row in islice(rows, ROWS_AT_ONCE)]:
+            writer.write_table(pa.Table.from_pylist(some, schema))
 
 
 def _text(value: Any) -> Any:

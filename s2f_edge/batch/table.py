@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -19,7 +18,7 @@ from typing import IO, Any, NamedTuple
 from s2f_edge.batch import parquet
 from s2f_edge.batch.make import Row
 from s2f_edge.errors import OutputError, UsageError
-from s2f_edge.files import replace
+from s2f_edge.files import replacing
 
 ENDINGS = (".jsonl", ".parquet")
 LOCKED_BYTE = (1 << 31) - 2  # the last that Windows can lock
@@ -160,24 +159,17 @@ class Table:
     def _keep(self, parts: list[tuple[int, int]]) -> None:
         """Leaves only these parts of the file, in one step."""
         assert self._file
-        handle, temporary = tempfile.mkstemp(prefix=f".{self.rows_path.name[:40]}-", dir=self.rows_path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for begin, end in parts:
-                    self._file.seek(begin)
-                    while begin < end:
-                        data = self._file.read(min(1 << 20, end - begin))
-                        file.write(data)
-                        begin += len(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(self.rows_path.stat().st_mode & 0o777)
+        mode = self.rows_path.stat().st_mode & 0o777
+        with replacing(self.rows_path) as temporary, temporary.open("wb") as file:
+            for begin, end in parts:
+                self._file.seek(begin)
+                while begin < end:
+                    data = self._file.read(min(1 << 20, end - begin))
+                    file.write(data)
+                    begin += len(data)
             if sys.platform == "win32":  # which replaces no file that is open
                 self._file.close()
-            replace(Path(temporary), self.rows_path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        self.rows_path.chmod(mode)
         self._file.close()
         self._open()
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2f_train.prepare.align import LANDMARKS_68, Aligner, Picture, model_file
+from s2f_train.prepare.align import LANDMARKS_68, Aligner, Picture, model_file, points_of
 
 # 300-W's 68 points, a file of face-recognition-models: not for commercial use.
 LANDMARKS = LANDMARKS_68
@@ -45,10 +45,8 @@ def find_landmarks(pictures: Tensor) -> tuple[Tensor, Tensor]:
         face = aligner.find(pixels)
         if face is None:
             continue
-        seen, box, _ = face
         found[i] = True
-        parts = [(point.x + 0.5, point.y + 0.5) for point in predictor(seen, box).parts()]
-        points[i] = torch.tensor(parts) / torch.tensor([seen.shape[1], seen.shape[0]])
+        points[i] = torch.from_numpy(points_of(predictor, *face)).float() / torch.tensor(face[0].shape[1::-1])
     return points, found
 
 

@@ -35,6 +35,13 @@ def resized(picture: Picture, side: int = SIDE) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
 
 
+def laplacian(picture: Picture) -> NDArray[np.float64]:
+    """The Laplacian of the grey picture, in levels of 256: (h, w, 3) to (h - 2, w - 2)."""
+    grey = np.asarray(Image.fromarray(picture).convert("L"), np.float64)
+    beside = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return np.asarray(beside - 4 * grey[1:-1, 1:-1])
+
+
 def pixel_l1(a: Picture, b: Picture, rows_a: NDArray[np.int64], rows_b: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean difference per pixel, 0 to 255, of pictures `rows_a` of a with `rows_b` of b, uint8 (n, h, w, 3)."""
     found = np.empty(len(rows_a))

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from s2f_train.data.frame import MEAN_SHAPE, SIDE
+from s2f_train.data.pictures import laplacian
 from s2f_train.evaluate.cache import Vector
 from s2f_train.evaluate.judging import JudgeError
 from s2f_train.evaluate.tables import Picture
-from s2f_train.prepare.align import LANDMARKS_68, TEMPLATE, Aligner, model_file, similarity, warp
+from s2f_train.prepare.align import LANDMARKS_68, TEMPLATE, Aligner, model_file, points_of, similarity, warp
 
 CHIN, BROWS = slice(0, 17), slice(26, 16, -1)
 FIVE = [45, 42, 36, 39, 33]  # of the 68 points, those of `TEMPLATE`
@@ -48,9 +49,7 @@ class Framer:
         sides = np.array([picture.shape[1], picture.shape[0]], np.float64)
         found = self._aligner.find(picture)
         if found:
-            seen, box, _ = found
-            points = np.array([(point.x + 0.5, point.y + 0.5) for point in self._landmarks(seen, box).parts()])
-            points *= sides / (seen.shape[1], seen.shape[0])
+            points = points_of(self._landmarks, *found) * (sides / found[0].shape[1::-1])
             matrix = similarity(MEAN_SHAPE.astype(np.float64) * 2 * SIDE, points)
         else:
             matrix = similarity(MEAN_SHAPE[FIVE].astype(np.float64) * 2 * SIDE, TEMPLATE * sides)
@@ -65,9 +64,7 @@ def sharpness(frame: Picture) -> tuple[float, float]:
     Args:
         frame: uint8 (256, 256, 3), a face on the frame.
     """
-    grey = np.asarray(Image.fromarray(frame).convert("L"), np.float64)
-    middle = grey[1:-1, 1:-1]
-    found = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
+    found = laplacian(frame)
     return float(found[INSIDE].var()), float(found[OUTSIDE].var())
 
 

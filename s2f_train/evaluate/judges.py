@@ -164,7 +164,7 @@ class _Faces:
         """Pixels, the points in them, and whether a face was found or the points are those of any aligned face."""
         found = self._aligner.find(picture)
         if found:
-            seen, box, _ = found
+            seen, box = found
             return seen, self._landmarks(seen, box), True
         seen = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         points = [self.dlib.point(x, y) for x, y in np.rint(TEMPLATE * SIDE - 0.5).astype(int).tolist()]

@@ -15,6 +15,7 @@ from s2f_train.data.frame import SIDE
 from s2f_train.evaluate.framing import Framer
 from s2f_train.evaluate.photographs import Photographs
 from s2f_train.evaluate.seen import Row, Scene
+from s2f_train.evaluate.subjects import people_first
 from s2f_train.evaluate.tables import Picture
 from s2f_train.page import POLICY, data_uri, document
 
@@ -44,7 +45,8 @@ def pairs_of(scene: Scene, row: Row, photographs: Photographs, count: int) -> li
         count: at most so many pairs; there are fewer where there are fewer faces or photographs.
     """
     rng = np.random.default_rng([scene.seed, 46])
-    voices = _people_first(rng, [(int(i), str(scene.person[i])) for i in np.flatnonzero(row.system.there)])
+    there = np.flatnonzero(row.system.there)
+    voices = [int(there[i]) for i in people_first(rng, scene.person[there].astype(str).tolist())]
     real = in_turn(photographs, rng)
     framer = Framer()
     chosen = voices[: min(count, len(real))]
@@ -55,7 +57,7 @@ def pairs_of(scene: Scene, row: Row, photographs: Photographs, count: int) -> li
 def in_turn(photographs: Photographs, rng: np.random.Generator) -> list[Picture]:
     """All of them, one of each set in turn, and of everyone before anyone's second."""
     sets = [photographs.sets[i] for i in rng.permutation(len(photographs.sets)).tolist()]
-    turns = [_people_first(rng, list(enumerate(one.person))) for one in sets]
+    turns = [people_first(rng, one.person) for one in sets]
     real: list[Picture] = []
     for turn in range(max(map(len, turns))):
         for places, one in zip(turns, sets, strict=True):
@@ -102,17 +104,6 @@ def pairs_page(pairs: Sequence[Pair], name: str) -> str:
     )
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return document(title, body, STYLE).replace(POLICY, f"{POLICY}; script-src 'sha256-{digest}'")
-
-
-def _people_first(rng: np.random.Generator, places: list[tuple[int, str]]) -> list[int]:
-    """In a drawn order: one of everyone, then a second one, and so on."""
-    turns: dict[str, int] = {}
-    ranked = []
-    for i in rng.permutation(len(places)).tolist():
-        place, who = places[i]
-        turns[who] = turns.get(who, 0) + 1
-        ranked.append((turns[who], place))
-    return [place for _, place in sorted(ranked, key=lambda one: one[0])]
 
 
 STYLE = """

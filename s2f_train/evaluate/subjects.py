@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -126,7 +127,7 @@ def choose(
         own_face=np.array(own, np.int64),
         oracle=oracle,
         oracle_of=oracle_of,
-        others=_people_first(rng, others)[:OTHERS],
+        others=[others[i] for i in people_first(rng, [f.identity for f in others])[:OTHERS]],
         alone=[voice for name in unseen for voice in voices_of[name]],
     )
 
@@ -169,14 +170,14 @@ def _some(rng: np.random.Generator, samples: list[Sample], most: int) -> list[Sa
     return [samples[i] for i in sorted(rng.permutation(len(samples))[:most])]
 
 
-def _people_first(rng: np.random.Generator, faces: list[Sample]) -> list[Sample]:
-    """In a drawn order: a face of everyone, then a second one of those who have it, and so on."""
-    turns: dict[str, int] = {}
+def people_first(rng: np.random.Generator, who: Sequence[str]) -> list[int]:
+    """Places in a drawn order: one of everyone, then a second one of those who have it, and so on."""
+    turns: Counter[str] = Counter()
     placed = []
-    for i in rng.permutation(len(faces)):
-        turns[faces[i].identity] = turn = turns.get(faces[i].identity, 0) + 1
-        placed.append((turn, i))
-    return [faces[i] for _, i in sorted(placed, key=lambda place: place[0])]
+    for i in rng.permutation(len(who)).tolist():
+        turns[who[i]] += 1
+        placed.append((turns[who[i]], i))
+    return [i for _, i in sorted(placed, key=lambda place: place[0])]
 
 
 def _why_none(store: Store, split: str, view: str, found: int) -> str:

@@ -42,14 +42,10 @@ class AlignedFace:
         pixels: uint8 (size, size, 3), RGB.
         landmarks: float32 (5, 2), x and y in pixels of the original picture, whose outer top left
             corner is (0, 0); in the order of `TEMPLATE`.
-        faces: how many were found in the picture.
-        inside: share of `pixels` that the picture covers; the rest repeats its edge.
     """
 
     pixels: Picture
     landmarks: NDArray[np.float32]
-    faces: int
-    inside: float
 
 
 class Aligner:
@@ -89,16 +85,13 @@ class Aligner:
         found = self.find(picture)
         if found is None:
             return None
-        seen, box, faces = found
-        height, width = picture.shape[:2]
-        points = np.array([(point.x + 0.5, point.y + 0.5) for point in self._landmarks(seen, box).parts()])
-        points *= (width / seen.shape[1], height / seen.shape[0])
+        seen, box = found
+        points = points_of(self._landmarks, seen, box) * (np.array(picture.shape[1::-1]) / seen.shape[1::-1])
         matrix = similarity(self._template, points)
-        inside = _inside(matrix, self.size, width, height)
-        return AlignedFace(warp(picture, matrix, self.size), points.astype(np.float32), faces, inside)
+        return AlignedFace(warp(picture, matrix, self.size), points.astype(np.float32))
 
-    def find(self, picture: Picture) -> tuple[Picture, Any, int] | None:
-        """(`picture` at the size at which a face was found, its dlib.rectangle there, how many were found) or None."""
+    def find(self, picture: Picture) -> tuple[Picture, Any] | None:
+        """(`picture` at the size at which a face was found, the dlib.rectangle of the largest there) or None."""
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
             raise ValueError(f"A picture is uint8 (h, w, 3); got {picture.dtype} {picture.shape}.")
         height, width = picture.shape[:2]
@@ -109,8 +102,18 @@ class Aligner:
             seen = _resized(picture, max(1, round(width * scale)), max(1, round(height * scale)))
             boxes, _, _ = self._detector.run(seen, 0, threshold)
             if boxes:
-                return seen, max(boxes, key=lambda box: _weight(box, seen)), len(boxes)
+                return seen, max(boxes, key=lambda box: _weight(box, seen))
         return None
+
+
+def points_of(predictor: Any, picture: Picture, box: Any) -> Points:
+    """The landmarks of a face, (n, 2), in pixels of `picture`, whose outer top left corner is (0, 0).
+
+    Args:
+        predictor: a dlib.shape_predictor.
+        box: dlib.rectangle of the face.
+    """
+    return np.array([(point.x + 0.5, point.y + 0.5) for point in predictor(picture, box).parts()])
 
 
 def resize_aligned(picture: Picture, size: int, zoom: float = 1.0) -> Picture:
@@ -220,12 +223,6 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _check_zoom(zoom: float) -> None:
     if not zoom >= 1:
         raise ValueError(f"The zoom is {zoom}; it must be 1 or more.")
-
-
-def _inside(matrix: Points, size: int, width: int, height: int) -> float:
-    x, y = np.meshgrid(np.arange(0.5, 32) / 32 * size, np.arange(0.5, 32) / 32 * size)
-    x, y = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
-    return float(((x >= 0) & (x < width) & (y >= 0) & (y < height)).mean())
 
 
 def _resized(picture: Picture, width: int, height: int) -> Picture:

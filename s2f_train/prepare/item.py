@@ -214,7 +214,7 @@ def voice(entry: Entry, samples: Float32s, cut: bool, settings: PrepareSettings)
         members["flac"] = _flac(samples)
     if settings.keep != "sound":
         logmel = features.normalise_logmel(features.logmel(samples))
-        members["logmel.npy"] = _npy(logmel)
+        members["logmel.npy"] = _logmel(logmel)
         frames = len(logmel)
     return _sample(entry, members, len(samples) / SAMPLE_RATE, frames, cut)
 
@@ -232,9 +232,7 @@ def talk(entry: Entry, item: TalkItem, mesh: FaceMesh, max_seconds: float) -> Pr
     if frames < FRAME_RATE:
         raise UnusableError(f"too short: {frames} frames with sound; {FRAME_RATE} are needed, a second")
     samples = np.concatenate(blocks)[: min(most, frames * SAMPLE_RATE // FRAME_RATE)]
-    file = io.BytesIO()
-    np.save(file, points[:frames], allow_pickle=False)
-    members = {SOUND: _flac(samples), MOTION: file.getvalue()}
+    members = {SOUND: _flac(samples), MOTION: _npy(points[:frames])}
     if mouths:
         members[MOUTHS] = as_member(mouths)
     words = [list(word) for word in item.words if word[0] < frames / FRAME_RATE]
@@ -254,7 +252,7 @@ def stored_logmel(entry: Entry, data: bytes, settings: PrepareSettings) -> Prepa
         raise UnusableError(f"too little speech: {len(logmel) / per_second:.2f} s; 0.5 s is needed")
     most = round(settings.max_seconds * per_second)
     kept = logmel[:most]
-    return _sample(entry, {"logmel.npy": _npy(kept)}, len(kept) / per_second, len(kept), len(logmel) > most)
+    return _sample(entry, {"logmel.npy": _logmel(kept)}, len(kept) / per_second, len(kept), len(logmel) > most)
 
 
 def face(entry: Entry, image: Image.Image) -> Prepared:
@@ -267,10 +265,8 @@ def face(entry: Entry, image: Image.Image) -> Prepared:
 
 def portrait(entry: Entry, made: Portrait, mesh: FaceMesh | None) -> Prepared:
     """A portrait with its 68 points and, where there is a `mesh` to find it, its mouth if that is open."""
-    points = io.BytesIO()
-    np.save(points, made.points, allow_pickle=False)
     picture = Image.fromarray(made.pixels)
-    members = {"jpg": _jpeg(picture), POINTS_MEMBER: points.getvalue()}
+    members = {"jpg": _jpeg(picture), POINTS_MEMBER: _npy(made.points)}
     seen = next(mesh.follow([picture])) if mesh else None
     if seen is not None and is_open(mouth := mouth_of(picture, seen[0], seen[0][list(IBUG68), :2])):
         members[MOUTHS] = as_member([mouth])
@@ -310,12 +306,16 @@ def _flac(samples: Float32s) -> bytes:
     return file.getvalue()
 
 
-def _npy(logmel: NDArray[Any]) -> bytes:
+def _logmel(logmel: NDArray[Any]) -> bytes:
     half = np.ascontiguousarray(logmel, np.float16)
     if not np.isfinite(half).all():
         raise UnusableError("the log-mel has NaN or infinite values")
+    return _npy(half)
+
+
+def _npy(array: NDArray[Any]) -> bytes:
     file = io.BytesIO()
-    np.save(file, half, allow_pickle=False)
+    np.save(file, array, allow_pickle=False)
     return file.getvalue()
 
 

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from s2f_train.data.frame import MEAN_SHAPE, SIDE
-from s2f_train.prepare.align import LANDMARKS_68, PACKAGES, Aligner, Picture, Points, model_file, similarity, warp
+from s2f_train.data.pictures import laplacian
+from s2f_train.prepare.align import (
+    LANDMARKS_68,
+    PACKAGES,
+    Aligner,
+    Picture,
+    Points,
+    model_file,
+    points_of,
+    similarity,
+    warp,
+)
 from s2f_train.prepare.fingerprint import fingerprint
 
 RECIPE = 1  # raise it when the same picture becomes another portrait, or is left out for another reason
@@ -88,11 +99,10 @@ class PortraitMaker:
         found = self._aligner.find(picture)
         if found is None:
             raise PortraitError("no face found")
-        seen, box, _ = found
-        sides = np.array([picture.shape[1] / seen.shape[1], picture.shape[0] / seen.shape[0]])
-        rough = similarity(_template(), self._points(seen, box) * sides)
+        sides = np.array(picture.shape[1::-1]) / found[0].shape[1::-1]
+        rough = similarity(_template(), points_of(self._landmarks, *found) * sides)
         near = np.ascontiguousarray(warp(picture, rough, SIDE))
-        points = _moved(rough, self._points(near, self._box))  # in pixels of the picture
+        points = _moved(rough, points_of(self._landmarks, near, self._box))  # in pixels of the picture
         matrix = similarity(_template(), points)
         enlarged = 1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
         pixels = np.ascontiguousarray(warp(picture, matrix, SIDE))
@@ -101,9 +111,6 @@ class PortraitMaker:
             if why:
                 raise PortraitError(why)
         return Portrait(pixels, aligned.astype(np.float16), enlarged, fingerprint(pixels))
-
-    def _points(self, seen: Picture, box: object) -> Points:
-        return np.array([(point.x + 0.5, point.y + 0.5) for point in self._landmarks(seen, box).parts()])
 
 
 def _template() -> Points:
@@ -163,10 +170,7 @@ def _blurred(pixels: Picture, points: Points) -> str:
 
 def sharpness_of(pixels: Picture, points: Points) -> float:
     """Variance of the Laplacian of the grey picture, in levels of 256, inside the face."""
-    grey = np.asarray(Image.fromarray(pixels).convert("L"), np.float64)
-    middle = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
-    return float(laplacian[_inside(points)[1:-1, 1:-1]].var())
+    return float(laplacian(pixels)[_inside(points)[1:-1, 1:-1]].var())
 
 
 def _inside(points: Points) -> NDArray[np.bool_]:
