@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
-import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -38,41 +37,31 @@ def batches(drawer: Drawer, start: int, end: int, workers: int = 0) -> Iterator[
         drawer: must be picklable where `workers` is not 0.
         workers: processes; 0 is one thread of this process.
     """
-    return _by_processes(drawer, start, end, workers) if workers else _by_thread(drawer, start, end)
-
-
-def _by_thread(drawer: Drawer, start: int, end: int) -> Iterator[Batch]:
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
-    stopped = threading.Event()
-
-    def put(thing: Batch | BaseException) -> None:
-        while not stopped.is_set():
-            try:
-                ready.put(thing, timeout=0.2)
-                return
-            except queue.Full:
-                pass
-
-    def work() -> None:
+    pool: Executor
+    draw: Callable[[int], Batch]
+    if workers:
+        for library in ("OPENBLAS", "MKL"):
+            # Each process has a core, and numpy's sums come out the same only where their threads are counted.
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+        # Not forked: torch's threads and CUDA do not survive it.
+        context = multiprocessing.get_context("spawn")
+        pool, draw, most = ProcessPoolExecutor(workers, context, _start, (drawer,)), _draw, workers + AHEAD
+    else:
+        pool, draw, most = ThreadPoolExecutor(1, "batches"), drawer.draw, AHEAD + 2
+    waiting: deque[Future[Batch]] = deque()
+    with pool:
         try:
             for step in range(start, end):
-                if stopped.is_set():
-                    return
-                put(drawer.draw(step))
-        except BaseException as error:  # raised where the batch is asked for
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True, name="batches")
-    thread.start()
-    try:
-        for _ in range(start, end):
-            thing = ready.get()
-            if isinstance(thing, BaseException):
-                raise thing
-            yield thing
-    finally:
-        stopped.set()
-        thread.join()
+                while len(waiting) < most and step + len(waiting) < end:
+                    with children_without_ctrl_c() if workers else nullcontext():  # the first ones start the processes
+                        waiting.append(pool.submit(draw, step + len(waiting)))
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                "A worker process was ended, as the system does when memory runs out. Give fewer workers."
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 _drawer: Drawer  # one in each worker process
@@ -85,25 +74,3 @@ def _start(drawer: Drawer) -> None:
 
 def _draw(step: int) -> Batch:
     return _drawer.draw(step)
-
-
-def _by_processes(drawer: Drawer, start: int, end: int, workers: int) -> Iterator[Batch]:
-    for library in ("OPENBLAS", "MKL"):
-        # Each process has a core, and numpy's sums come out the same only where their threads are counted.
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    # Not forked: torch's threads and CUDA do not survive it.
-    context = multiprocessing.get_context("spawn")
-    waiting: deque[Future[Batch]] = deque()
-    with ProcessPoolExecutor(workers, context, _start, (drawer,)) as pool:
-        try:
-            for step in range(start, end):
-                while len(waiting) < workers + AHEAD and step + len(waiting) < end:
-                    with children_without_ctrl_c():  # the first ones start the processes
-                        waiting.append(pool.submit(_draw, step + len(waiting)))
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise ChildProcessError(
-                "A worker process was ended, as the system does when memory runs out. Give fewer workers."
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)

@@ -36,7 +36,7 @@ class Counter:
 
 
 def threads() -> int:
-    return sum(thread.name == "batches" for thread in threading.enumerate())
+    return sum(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 10), (7, 12), (3, 4), (5, 5)])
