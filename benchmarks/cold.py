@@ -5,8 +5,7 @@
 Both start in a fresh process, read the same 3 s of speech and write a picture; the command takes the default pack and
 each of its variants, the torch way loads its networks from a checkpoint and takes this project's features. Modules are
 compiled beforehand, as pip does it. Time is that of the process, with that of its processors, which a busy machine
-disturbs less; memory its largest resident size. The imports of the command that take longest follow. The last line is
-JSON.
+disturbs less; memory its largest resident size. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -89,14 +87,6 @@ def run(command: list[str], environment: dict[str, str]) -> tuple[float, float, 
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def imports(command: list[str], environment: dict[str, str]) -> list[tuple[float, str]]:
-    """The longest imports of a command: (ms with all that they import, module), the longest first."""
-    timed = [command[0], "-X", "importtime", *command[1:]]
-    told = subprocess.run(timed, capture_output=True, text=True, check=True, env=environment)
-    rows = re.findall(r"import time:\s+\d+ \|\s+(\d+) \| (.*)", told.stderr)
-    return sorted(((int(us) / 1e3, name.strip()) for us, name in rows), reverse=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
@@ -126,13 +116,9 @@ def main() -> None:
                 result = run(command, environment)
                 if turn:  # the first reads files from the disk, and compiles modules
                     found[name].append(result)
-        longest = imports(edge, environment)[:12]
     medians = {name: tuple(statistics.median(v) for v in zip(*rows, strict=True)) for name, rows in found.items()}
     for name, (seconds, busy, memory) in medians.items():
         print(f"  {name:34} {seconds:6.2f} s (least {min(found[name])[0]:.2f})  {busy:6.2f} s busy  {memory:6.0f} MiB")
-    print("\n  imports of s2f-edge infer, ms with all that they import")
-    for ms, module in longest:
-        print(f"  {module:34} {ms:8.1f}")
     ours, torchs = medians["s2f-edge infer"], medians["the same with torch"]
     print(
         json.dumps(

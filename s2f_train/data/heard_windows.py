@@ -132,16 +132,12 @@ def _processes(maker: _Maker) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(at_most(None), multiprocessing.get_context("spawn"), _start, (maker,))
 
 
-def _is_ours(folder: Path) -> bool:
-    return False  # there is none when windows are made
-
-
 def _make(folder: Path, maker: _Maker) -> None:
     windows = maker.settings.windows
     short = max(1, int(windows * SHORT_SHARE))
     counts = dict(zip(FRAMES, (windows - short, short), strict=True))
     done, size = 0, maker.pack.manifest.voice.embedding_size
-    with written_whole(folder, _is_ours) as made, _processes(maker) if windows > FEW else ExitStack() as pool:
+    with written_whole(folder, lambda _: False) as made, _processes(maker) if windows > FEW else ExitStack() as pool:
         for frames, count in counts.items():
             features = np.lib.format.open_memmap(
                 made / f"features-{frames}.npy", "w+", np.float16, (count, frames, FBANK_BINS)

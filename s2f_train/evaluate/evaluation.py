@@ -32,7 +32,15 @@ from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.stability import stability_table
 from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
 from s2f_train.evaluate.summary import summary, trials_csv
-from s2f_train.evaluate.systems import EvaluateError, System, main_generator, of_folder, of_pack, of_view
+from s2f_train.evaluate.systems import (
+    ComparisonSettings,
+    EvaluateError,
+    System,
+    main_generator,
+    of_folder,
+    of_pack,
+    of_view,
+)
 from s2f_train.evaluate.tables import Evaluation, Part, Section
 from s2f_train.evaluate.voices import Clip, VoiceTrial, voice_side
 from s2f_train.regression.speakers import few_of_each
@@ -42,15 +50,10 @@ MOST_SIDE = 256  # pixels at which the network of features sees pictures, at mos
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
-    """What is evaluated, on whom, how thoroughly.
+class EvaluationSettings(ComparisonSettings):
+    """What is evaluated, on whom, how thoroughly: see `ComparisonSettings` too.
 
     Attributes:
-        store: a store's folder or address.
-        packs: folders (None: the default pack) by the name that they have in the report.
-        pictures: folders of pictures that other systems made, by name.
-        references: views of the store that packs are set beside, such as "s2f".
-        split, view, sources: which people, and which of their pictures are the real faces.
         oracle: view of the picture that stands for a person's other photograph where there is none.
         people, voices_per_person, faces_per_person: at most so many; people None: all.
         trained_with: name of a system -> SHA-256 of networks that its training used; packs say so themselves.
@@ -58,19 +61,9 @@ class EvaluationSettings:
         draws: of the bootstrap.
         voice_side: whether voices are tested too, with noise and codecs.
         copies: whether made faces are held against all pictures of training.
-        photographs: a store with portraits or a folder of pictures that realism is measured by; "": it is not.
-        photograph_sets: which of its sets count as photographs, "A+B" as one; none: all.
         pairs: of a photograph and a made face, on the page of pairs.
-        seed: of every choice and every trial.
     """
 
-    store: str
-    packs: dict[str, Path | None] = field(default_factory=dict)
-    pictures: dict[str, Path] = field(default_factory=dict)
-    references: tuple[str, ...] = ()
-    split: str = "test"
-    view: str = "photo"
-    sources: tuple[str, ...] = ()
     oracle: str = ""
     people: int | None = None
     voices_per_person: int = 3
@@ -80,10 +73,7 @@ class EvaluationSettings:
     draws: int = 1000
     voice_side: bool = True
     copies: bool = False
-    photographs: str = ""
-    photograph_sets: tuple[str, ...] = ()
     pairs: int = 40
-    seed: int = 0
 
 
 def evaluate(

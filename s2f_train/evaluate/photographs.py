@@ -6,7 +6,6 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -15,12 +14,11 @@ from s2f_train.data.remote import is_remote
 from s2f_train.data.store import Sample, Store
 from s2f_train.evaluate.framing import Framer
 from s2f_train.evaluate.progress import each
-from s2f_train.evaluate.subjects import StoredPictures
+from s2f_train.evaluate.subjects import StoredPictures, some
 from s2f_train.evaluate.systems import SUFFIXES, EvaluateError
 from s2f_train.evaluate.tables import Picture
 from s2f_train.prepare.align import PictureError, read_picture
 
-T = TypeVar("T")
 PREFIX = "portraits-"  # of a store's data sets of portraits
 MOST = 300  # photographs of a set
 FEWEST = 10  # a smaller set says nothing alone
@@ -82,7 +80,7 @@ def open_photographs(
         store = Store.open(place, store_cache)
         found, people, origin = _of_store(store)
         notes: list[str] = []
-        taken = {name: _some(samples, seed) for name, samples in found.items()}
+        taken = {name: some(np.random.default_rng([seed, 41]), samples, MOST) for name, samples in found.items()}
         whole = {
             name: PhotographSet(name, list(_on_frame(store, samples)), [people[s.key] for s in samples])
             for name, samples in taken.items()
@@ -90,7 +88,10 @@ def open_photographs(
     else:
         files = _of_folder(Path(place))
         origin, notes = "pictures of a folder, which the user keeps from training", []
-        whole = {name: _framed(name, _some(paths, seed), notes) for name, paths in files.items()}
+        whole = {
+            name: _framed(name, some(np.random.default_rng([seed, 41]), paths, MOST), notes)
+            for name, paths in files.items()
+        }
     return _chosen(place, whole, wanted, notes, origin)
 
 
@@ -173,9 +174,3 @@ def _framed(name: str, paths: list[Path], notes: list[str]) -> PhotographSet:
     if len(pictures) < len(paths):
         notes.append(f"{name}: no face was found in {len(paths) - len(pictures)} of {len(paths)} photographs.")
     return PhotographSet(name, pictures, person)
-
-
-def _some(given: list[T], seed: int) -> list[T]:
-    if len(given) <= MOST:
-        return given
-    return [given[i] for i in sorted(np.random.default_rng([seed, 41]).permutation(len(given))[:MOST])]

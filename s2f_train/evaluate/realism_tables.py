@@ -18,7 +18,7 @@ from s2f_train.evaluate.photographs import Photographs, PhotographSet
 from s2f_train.evaluate.realism import MEASURES
 from s2f_train.evaluate.seen import Row, Scene
 from s2f_train.evaluate.set_distance import PhotographDistance, as_figure, drawn_weights
-from s2f_train.evaluate.subjects import StoredPictures
+from s2f_train.evaluate.subjects import StoredPictures, some
 from s2f_train.evaluate.tables import Column, Figure, Picture, Section, Table
 
 MOST_FACES = 300  # of a system
@@ -68,7 +68,7 @@ def realism_section(
         scene.seed,
     )
     sharp = _Sharpness(list(sets.values()), far.draws, scene.seed)
-    some = _some(scene)
+    some_of = some(np.random.default_rng([scene.seed, 44]), range(len(scene.person)), MOST_FACES)
     table: list[dict[str, Any]] = []
 
     def add(start: dict[str, Any], faces: _Close, distance: Figure | None = None) -> None:
@@ -86,7 +86,7 @@ def realism_section(
 
     for row in rows:
         if row.system.compared or row.system.name.startswith(BESIDE):
-            mine = [i for i in some if row.system.pictures[i] is not None]
+            mine = [i for i in some_of if row.system.pictures[i] is not None]
             pictures = [picture for i in mine if (picture := row.system.pictures[i]) is not None]
             add(row.start, close(pictures, scene.person[mine], f"{row.system.name}, close by"))
     for blur in BLURS:
@@ -101,8 +101,8 @@ def realism_section(
         named = {"system": f"set {other.name}, not counted", "_kind": "baseline", "_note": ""}
         add(named, close(other.pictures, other.person, f"photographs: {other.name}"))
     own = {"system": "real faces of these people", "_kind": "ceiling", "_note": ""}
-    places = scene.subjects.own_face[some]
-    add(own, close([real[int(i)] for i in places], scene.person[some], "real faces, close by"))
+    places = scene.subjects.own_face[some_of]
+    add(own, close([real[int(i)] for i in places], scene.person[some_of], "real faces, close by"))
     for name, one in sets.items():
         start = {"system": f"photographs: {name}, from the others", "_kind": "ceiling", "_note": ""}
         add(start, one, far.from_others(name))
@@ -161,14 +161,8 @@ def _between(far: PhotographDistance) -> Table:
     return Table("realism_sets", "Sets of photographs among themselves", note, columns, rows, folded=True)
 
 
-def _some(scene: Scene) -> list[int]:
-    """Voices, at most `MOST_FACES`, chosen by the seed, in order."""
-    order = np.random.default_rng([scene.seed, 44]).permutation(len(scene.person))
-    return sorted(order[:MOST_FACES].tolist())
-
-
 def _few(one: PhotographSet, seed: int) -> PhotographSet:
-    places = sorted(np.random.default_rng([seed, 45]).permutation(len(one.pictures))[:MOST_BLURRED].tolist())
+    places = some(np.random.default_rng([seed, 45]), range(len(one.pictures)), MOST_BLURRED)
     return PhotographSet(one.name, [one.pictures[i] for i in places], [one.person[i] for i in places])
 
 

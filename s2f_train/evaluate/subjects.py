@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from s2f_train.data.pictures import Picture, read_face
 from s2f_train.data.store import Sample, Store, StoreError
 
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 OTHERS = 2000  # real faces of other people, at most
 
 
@@ -96,11 +97,11 @@ def choose(
     oracle: list[Sample] = []
     voice_person, face_person, own, oracle_of = [], [], [], np.full(len(names), -1)
     for number, name in enumerate(names):
-        heard = _some(rng, voices_of[name], voices_per_person)
+        heard = some(rng, voices_of[name], voices_per_person)
         clips = {voice.clip for voice in heard if voice.clip}
         # The faces of the clips that are heard come first: a voice is shown beside the face of its moment.
         beside = [face for face in faces_of[name] if face.clip in clips]
-        rest = _some(rng, [face for face in faces_of[name] if face.clip not in clips], faces_per_person + 1)
+        rest = some(rng, [face for face in faces_of[name] if face.clip not in clips], faces_per_person + 1)
         seen = [*beside, *rest][: faces_per_person + 1]
         aside = [seen.pop()] if len(seen) > 1 else [f for f in instead.get(name, []) if f not in seen][:1]
         if aside:
@@ -164,10 +165,11 @@ def _by_identity(samples: list[Sample]) -> dict[str, list[Sample]]:
     return found
 
 
-def _some(rng: np.random.Generator, samples: list[Sample], most: int) -> list[Sample]:
-    if len(samples) <= most:
-        return samples
-    return [samples[i] for i in sorted(rng.permutation(len(samples))[:most])]
+def some(rng: np.random.Generator, items: Sequence[T], most: int) -> list[T]:
+    """At most so many, drawn, in their order."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in sorted(rng.permutation(len(items))[:most].tolist())]
 
 
 def people_first(rng: np.random.Generator, who: Sequence[str]) -> list[int]:

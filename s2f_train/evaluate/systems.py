@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,33 @@ Kind = Literal["system", "reference", "baseline", "ceiling"]
 
 class EvaluateError(ValueError):
     """An evaluation cannot be made of what was given."""
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """Whose faces are compared, and on whom.
+
+    Attributes:
+        store: a store's folder or address.
+        packs: folders (None: the default pack) by the name that they have in the report.
+        pictures: folders of pictures that other systems made, by name.
+        references: views of the store that packs are set beside, such as "s2f".
+        split, view, sources: which people, and which of their pictures are the real faces; no sources: all.
+        photographs: a store with portraits or a folder of pictures that made faces are set beside; "": none.
+        photograph_sets: which of its sets count as photographs, "A+B" as one; none: all.
+        seed: of every choice, trial and order.
+    """
+
+    store: str
+    packs: dict[str, Path | None] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    split: str = "test"
+    view: str = "photo"
+    sources: tuple[str, ...] = ()
+    photographs: str = ""
+    photograph_sets: tuple[str, ...] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True)

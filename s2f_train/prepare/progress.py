@@ -18,15 +18,15 @@ LOG_EVERY_S = 10.0
 
 
 class PrepareProgress:
-    """Counts items; use it as a context. `tick` may be called from any thread.
+    """Counts items; use it as a context. Where standard error is no terminal, lines are logged. `tick` may be called
+    from any thread.
 
     Args:
         total: items to be made now.
-        console: where the bar is shown; if it is no terminal, lines are logged.
     """
 
-    def __init__(self, total: int, console: Console | None = None):
-        console = console or Console(stderr=True)
+    def __init__(self, total: int):
+        console = Console(stderr=True)
         self._total = total
         self._lock = threading.Lock()
         self._items, self._seconds, self._skipped = 0, 0.0, 0

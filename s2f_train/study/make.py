@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from s2f_train.evaluate.pairs import in_turn
 from s2f_train.evaluate.photographs import open_photographs
 from s2f_train.evaluate.progress import each
 from s2f_train.evaluate.subjects import StoredPictures, Subjects, choose
-from s2f_train.evaluate.systems import System, faces_of, main_generator, of_folder, of_view
+from s2f_train.evaluate.systems import ComparisonSettings, System, faces_of, main_generator, of_folder, of_view
 from s2f_train.evaluate.tables import Picture
 from s2f_train.folders import check_replaceable, written_whole
 from s2f_train.prepare.align import resize_aligned
@@ -48,36 +48,21 @@ ASK = {"en": "the person who sent you here.", "ar": "من أرسل إليك هذ
 
 
 @dataclass(frozen=True)
-class StudySettings:
-    """What is asked, about whom.
+class StudySettings(ComparisonSettings):
+    """What is asked, about whom: see `ComparisonSettings` too. Its photographs are for the task `pair`; "": those of
+    other speakers.
 
     Attributes:
-        store: a store's folder or address.
-        packs: folders (None: the default pack) by the name that they have in the report.
-        pictures: folders of pictures that other systems made, by name.
-        references: views of the store, such as "s2f".
         generator: of packs; "": what the voice says, or the general one of packs that cannot tell.
-        split, view, sources: which speakers, and which of their pictures are the photographs.
-        photographs, photograph_sets: as in `evaluate`, for the task `pair`; "": those of other speakers.
         voices: of as many speakers, at most.
         each: trials a person, of each of `TASKS`; 0: none.
         checks: of attention, a task.
         seconds: of a voice, at most.
         zoom: how close faces are shown; 1 shows the whole frame, with hair and what a camera's picture ends in.
         title, contact: what people see; whom they can ask.
-        seed: of every choice and order.
     """
 
-    store: str
-    packs: dict[str, Path | None] = field(default_factory=dict)
-    pictures: dict[str, Path] = field(default_factory=dict)
-    references: tuple[str, ...] = ()
     generator: str = ""
-    split: str = "test"
-    view: str = "photo"
-    sources: tuple[str, ...] = ()
-    photographs: str = ""
-    photograph_sets: tuple[str, ...] = ()
     voices: int = 48
     each: tuple[int, int, int] = (16, 12, 12)
     checks: int = 1
@@ -85,7 +70,6 @@ class StudySettings:
     zoom: float = 1.3
     title: str = "Voices and faces"
     contact: str = ""
-    seed: int = 0
 
     @property
     def systems(self) -> dict[str, str]:
