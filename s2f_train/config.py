@@ -228,7 +228,6 @@ class LightSettings(AugmentSettings):
     narrow: int = _option(128, "channels inside a block", least=4)
     dilations: tuple[int, ...] = _option((1, 1, 2, 2, 3, 4), "of the blocks, one number each")
     last: int = _option(512, "channels that are averaged over time", least=1)
-    face_weight: float = _option(0.0, "weight of the difference between the pack's faces", least=0)
     optimiser: str = _option("adam", "optimiser", ("adam", "rmsprop", "sgd"))
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_train.config import LightSettings, SettingsError
 from s2f_train.data.embeddings import windows_of
-from s2f_train.data.heard_windows import FRAMES, HeardWindows, heard_windows
+from s2f_train.data.heard_windows import HeardWindows, heard_windows
 from s2f_train.data.light_draws import LightDrawer
 from s2f_train.data.store import Store, StoreError
 from s2f_train.fit.loop import Task
@@ -23,7 +23,6 @@ from s2f_train.fit.processes import dtype_of, synchronise_norms
 from s2f_train.models.light import LightEncoder
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import unit
-from s2f_train.regression.face_directions import face_directions
 from s2f_train.regression.speakers import few_of_each
 
 CHECKED_VOICES = 200  # of the validation split
@@ -59,9 +58,6 @@ class LightTask(Task):
                 heard_windows(self.store, voices, self.pack, settings)
             fabric.barrier()
             heard = heard_windows(self.store, voices, self.pack, settings)
-        self.shown = None
-        if settings.face_weight and not for_plan:
-            self.shown = torch.from_numpy(face_directions(self.pack, heard.embeddings[FRAMES[0]])).to(fabric.device)
         self.drawer = LightDrawer(heard, settings, fabric.global_rank, fabric.world_size)
         self.checked = few_of_each(self.store.of_split("valid", sources=settings.sources), 1)[:CHECKED_VOICES]
         self._told: list[Tensor] = []
@@ -92,17 +88,9 @@ class LightTask(Task):
             pooled = self.voice.pooled(batch["features"].to(self.dtype))  # type: ignore[operator]
         said = unit(wide(pooled))
         told = batch["embeddings"].to(said.dtype)
-        losses = {"distance": (1 - (said * told).sum(dim=1)).mean()}
-        total = losses["distance"]
-        if self.shown is not None:
-            losses["face_distance"] = self._face_distance(said, told)
-            total = total + self.settings.face_weight * losses["face_distance"]
-        descend(self.fabric, self.optimisers["voice"], total, self.parameters, self.settings.clip_gradient)
-        return losses
-
-    def _face_distance(self, said: Tensor, told: Tensor) -> Tensor:
-        assert self.shown is not None
-        return ((said - told) @ self.shown.to(said)).square().sum(dim=1).mean()
+        distance = (1 - (said * told).sum(dim=1)).mean()
+        descend(self.fabric, self.optimisers["voice"], distance, self.parameters, self.settings.clip_gradient)
+        return {"distance": distance}
 
     def check(self) -> dict[str, float]:
         """The cosine of whole voices' embeddings, by both networks, of speakers that neither fit has heard."""
@@ -117,10 +105,7 @@ class LightTask(Task):
         ours = [mean_embedding(torch.from_numpy(windows_of(self.store, v, network))) for v in self.checked]
         said, told = torch.stack(ours), torch.stack(self._told)
         cosines = (said * told).sum(dim=1)
-        checked = {"valid_cosine": float(cosines.quantile(0.5)), "valid_cosine_p5": float(cosines.quantile(0.05))}
-        if self.shown is not None:
-            checked["valid_face_distance"] = float(self._face_distance(said, told))
-        return checked
+        return {"valid_cosine": float(cosines.quantile(0.5)), "valid_cosine_p5": float(cosines.quantile(0.05))}
 
 
 class _AsModule(torch.nn.Module):

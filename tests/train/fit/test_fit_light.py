@@ -96,18 +96,6 @@ def test_windows_are_labelled_by_the_pack_as_the_fit_sees_them(run: Path, place:
 
 
 @pytest.mark.slow
-def test_what_shows_in_a_face_weighs_as_its_recipe_says(place: Path, tmp_path: Path) -> None:
-    words = ["fit", "light", place / "recipe.toml", f"runs={tmp_path}"]
-    assert s2f_train(*words, "face_weight=30").exit_code == 0
-    weighed = [json.loads(line) for line in (newest_run(tmp_path) / "stats.jsonl").read_text().splitlines()]
-    assert s2f_train(*words, "face_weight=1e-9").exit_code == 0
-    told = [json.loads(line) for line in (newest_run(tmp_path) / "stats.jsonl").read_text().splitlines()]
-    assert weighed[0]["face_distance"] == pytest.approx(told[0]["face_distance"])
-    checked, beside = ([row for row in rows if "valid_face_distance" in row][-1] for rows in (weighed, told))
-    assert checked["valid_face_distance"] < beside["valid_face_distance"]
-
-
-@pytest.mark.slow
 def test_going_on_gives_the_same_run(run: Path, place: Path, tmp_path: Path) -> None:
     """Nor are the windows made again."""
     shutil.copytree(run.parent / "cache", tmp_path / "cache")
