@@ -142,23 +142,12 @@ class GanSettings(RunSettings):
     # Additions.
     start: str = _option("", "run or checkpoint whose generator to start from")
     pixel_weight: float = _option(0.0, "weight of L1 to the picture that is paired with the voice", least=0)
-    edge_weight: float = _option(0.0, "weight of L1 between the edges of the two", least=0)
-    nearest_pairs: bool = _option(False, "give voices without a picture the one nearest to their regression")
     ema: float = _option(0.0, "decay of the moving average of G; 0: none", least=0)
-    noise_share: float = _option(1.0, "share of the embeddings with noise; below 1 its size is random too", least=0)
-    face_augment: bool = _option(False, "shift, brighten and mirror the faces that F sees, real and generated")
-
-    @property
-    def wants_pairs(self) -> bool:
-        """Whether a loss compares with the picture that is paired with a voice."""
-        return bool(self.pixel_weight or self.edge_weight)
 
     def check(self) -> None:
         super().check()
         _check_widths("channels", self.channels, 5)
         _check_widths("face_channels", self.face_channels, 5)
-        if self.nearest_pairs and not self.wants_pairs:
-            raise SettingsError("nearest_pairs is set, but pixel_weight and edge_weight are both 0.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from s2f_edge.hearing.features import Float32s
 from s2f_train.config import GanSettings
@@ -15,8 +14,6 @@ from s2f_train.data.feed import Batch
 from s2f_train.data.pairs import Pairs
 from s2f_train.data.store import Store
 from s2f_train.data.window import ShardWindow
-
-MOVES = 3  # real, made for the critic, made for the generator
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,10 @@ class GanDrawer:
         windows: embeddings of the windows of each voice, where they are known already; else
             crops of the log-mel are drawn for the voice network.
         embedding_size: length of the embedding, for its noise.
-        targets: as in `Pairs`, perhaps with more of them.
     """
 
     store: Store
     pairs: Pairs
-    targets: NDArray[np.int64]
     settings: GanSettings
     embedding_size: int
     windows: list[Float32s] | None
@@ -48,7 +43,7 @@ class GanDrawer:
 
         Returns:
             voices, float16 (b, 64, frames), or embeddings, (b, d); classes (b,); targets (b,), indices of
-            faces or -1; noise (b, d); real (b,) and real_classes (b,); mirrored (b,); moves (3, 5).
+            faces or -1; noise (b, d); real (b,) and real_classes (b,); mirrored (b,).
         """
         s = self.settings
         rng = np.random.default_rng([s.seed, 0, step])
@@ -60,21 +55,17 @@ class GanDrawer:
         mine = slice(self.rank * share, (self.rank + 1) * share)
         frames = int(rng.integers(s.min_frames, s.max_frames + 1))
         starts, lengths = rng.random((2, s.batch))
-        size = s.noise * (np.ones(s.batch) if s.noise_share == 1 else rng.random(s.batch))
-        size *= rng.random(s.batch) < s.noise_share
-        noise = rng.standard_normal((s.batch, self.embedding_size)) * size[:, None]
+        noise = s.noise * rng.standard_normal((s.batch, self.embedding_size))
         real = self.pairs.real[rng.integers(len(self.pairs.real), size=s.batch)]
         mirrored = rng.random(s.batch) < 0.5
-        moves = rng.random((MOVES, 5)).astype(np.float32)
 
         batch: Batch = {
             "classes": self.pairs.classes[chosen[mine]],
-            "targets": self.targets[chosen[mine]],
+            "targets": self.pairs.targets[chosen[mine]],
             "noise": noise[mine].astype(np.float32),
             "real": real[mine, 0],
             "real_classes": real[mine, 1],
             "mirrored": mirrored[mine],
-            "moves": moves,
         }
         if self.windows is None:
             batch["voices"] = crops(self.store, [self.pairs.voices[i] for i in chosen[mine]], frames, starts[mine])

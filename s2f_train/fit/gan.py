@@ -30,7 +30,6 @@ from s2f_train.data.pairs import NONE, Pairs, pair
 from s2f_train.data.store import Store, StoreError
 from s2f_train.fit.loop import Task
 from s2f_train.fit.losses import (
-    edge_loss,
     fake_loss,
     identity_loss,
     pixel_loss,
@@ -45,12 +44,11 @@ from s2f_train.models.face import Classifier, Discriminator, FaceEmbeddingNetwor
 from s2f_train.models.generator import Generator
 from s2f_train.models.traits import mean_embedding
 from s2f_train.models.voice import load_ge2e, unit
-from s2f_train.regression.speakers import SpeakerVoices, nearest_targets
+from s2f_train.regression.speakers import SpeakerVoices
 
 log = logging.getLogger(__name__)
 
 SHEET_FACES = 16
-MOVE = 4  # pixels that F's view of a face is shifted by, at most
 
 
 class GanTask(Task):
@@ -71,18 +69,13 @@ class GanTask(Task):
         pairs = pair(store, settings)
         self.faces = load_faces(store, pairs.faces).to(fabric.device)
 
-        windows = None
-        if not live or settings.nearest_pairs:
-            windows = [w.numpy() for w in speakers.windows_of(pairs.voices)]
-        targets = pairs.targets
-        if settings.nearest_pairs:
-            assert windows is not None
-            targets = nearest_targets(windows, targets, self.faces, settings.seed)
-        _require_targets(settings, pairs)
+        windows = None if live else [w.numpy() for w in speakers.windows_of(pairs.voices)]
+        if settings.pixel_weight and not (pairs.targets != NONE).any():
+            raise StoreError(
+                f"{settings.store}: no voice has a {settings.view!r} picture of the same clip; pixel_weight needs some."
+            )
         size = int(voice.settings["embedding_size"])  # type: ignore[index]
-        self.drawer = GanDrawer(
-            store, pairs, targets, settings, size, None if live else windows, fabric.global_rank, fabric.world_size
-        )
+        self.drawer = GanDrawer(store, pairs, settings, size, windows, fabric.global_rank, fabric.world_size)
         self.facts: dict[str, Any] = {
             "store": store.made_of,
             "voices": len(pairs.voices),
@@ -93,7 +86,7 @@ class GanTask(Task):
             "licence": store.facts.get("licence", "not stated"),
             "outside_networks": outside,
         }
-        self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, targets, windows, speakers)
+        self._sheet_embeddings, self._sheet_pictures = self._for_sheets(pairs, windows, speakers)
         self._build(voice, size, pairs)  # moves the voice network to the device: nothing is embedded after this
         if traits:
             self.networks["traits"], self.facts["traits"] = traits
@@ -152,13 +145,16 @@ class GanTask(Task):
         with self.fabric.autocast():
             # G. The gradients pass through F, D and C, which do not learn from them.
             _learn(self.judged_by, False)
-            made = self.face(self._moved(fake, batch["moves"][2]))
+            made = self.face(fake)
             loss = figures["g_real"] = real_loss(wide(self.real(made)))
             if s.identity_weight:
                 figures["g_identity"] = identity_loss(wide(self.who(made)), batch["classes"])
                 loss = loss + s.identity_weight * figures["g_identity"]
-            if s.wants_pairs:
-                loss = loss + self._paired_losses(fake, batch["targets"], figures)
+            if s.pixel_weight:
+                targets = batch["targets"]
+                picture, has_target = self._pictures(targets.clamp_min(0)), (targets != NONE).to(self.dtype)
+                figures["pixel"] = pixel_loss(wide(fake), picture, has_target)
+                loss = loss + s.pixel_weight * figures["pixel"]
         descend(self.fabric, self.optimisers["generator"], loss, self.made_by, s.clip_gradient)
         _learn(self.judged_by, True)
         if s.ema:
@@ -168,8 +164,8 @@ class GanTask(Task):
     def _critics_learn(self, batch: dict[str, Tensor], fake: Tensor, figures: dict[str, Tensor]) -> None:
         s = self.settings
         with self.fabric.autocast():
-            seen = self.face(self._moved(self._real_faces(batch), batch["moves"][0]))
-            made = self.face(self._moved(fake, batch["moves"][1]))
+            seen = self.face(self._real_faces(batch))
+            made = self.face(fake)
             figures["d_real"], figures["d_fake"] = real_loss(wide(self.real(seen))), fake_loss(wide(self.real(made)))
             loss = figures["d_real"] + figures["d_fake"]
             if s.identity_weight:
@@ -192,33 +188,10 @@ class GanTask(Task):
         pictures = as_network_input(self.faces[indices]).to(self.dtype)
         return pictures.contiguous(memory_format=torch.channels_last)
 
-    def _moved(self, pictures: Tensor, move: Tensor) -> Tensor:
-        """With `face_augment`: a batch shifted, brightened and mirrored: otherwise F quickly memorises few pictures."""
-        if not self.settings.face_augment:
-            return pictures
-        dx, dy, gain, offset, mirror = move.tolist()
-        x, y = int(dx * (2 * MOVE + 1)), int(dy * (2 * MOVE + 1))
-        pictures = nn.functional.pad(pictures, (MOVE, MOVE, MOVE, MOVE), mode="replicate")
-        side = pictures.shape[2] - 2 * MOVE
-        pictures = pictures[:, :, y : y + side, x : x + side] * (0.8 + 0.4 * gain) + 0.6 * (offset - 0.5)
-        return pictures.flip(3) if mirror < 0.5 else pictures
-
-    def _paired_losses(self, fake: Tensor, targets: Tensor, figures: dict[str, Tensor]) -> Tensor | float:
-        s = self.settings
-        picture, has_target = self._pictures(targets.clamp_min(0)), (targets != NONE).to(self.dtype)
-        total: Tensor | float = 0.0
-        if s.pixel_weight:
-            figures["pixel"] = pixel_loss(wide(fake), picture, has_target)
-            total = total + s.pixel_weight * figures["pixel"]
-        if s.edge_weight:
-            figures["edge"] = edge_loss(wide(fake), picture, has_target)
-            total = total + s.edge_weight * figures["edge"]
-        return total
-
     # ------------------------------------------------------------------------------- sheets
 
     def _for_sheets(
-        self, pairs: Pairs, targets: NDArray[np.int64], known: list[Float32s] | None, speakers: SpeakerVoices
+        self, pairs: Pairs, known: list[Float32s] | None, speakers: SpeakerVoices
     ) -> tuple[Tensor, NDArray[np.uint8]]:
         """Voices of training, one a person, and the picture that belongs to each (grey where none does)."""
         first = list({voice.identity: i for i, voice in reversed(list(enumerate(pairs.voices)))}.values())
@@ -232,7 +205,7 @@ class GanTask(Task):
         grey = np.full((64, 64, 3), 128, np.uint8)
         pictures = []
         for i in chosen:
-            index = int(targets[i]) if targets[i] != NONE else face_of.get(int(pairs.classes[i]), NONE)
+            index = int(pairs.targets[i]) if pairs.targets[i] != NONE else face_of.get(int(pairs.classes[i]), NONE)
             pictures.append(grey if index == NONE else self.faces[index].cpu().numpy())
         return embeddings, np.stack(pictures)
 
@@ -288,14 +261,6 @@ def _start_from(path: Path, gender: str, ours: dict[str, nn.Module]) -> None:
     for name in ("face", "discriminator"):
         if name in theirs and theirs[name].settings == ours[name].settings:
             ours[name].load_state_dict(theirs[name].state_dict())
-
-
-def _require_targets(settings: GanSettings, pairs: Pairs) -> None:
-    if settings.wants_pairs and not (pairs.targets != NONE).any():
-        raise StoreError(
-            f"{settings.store}: no voice has a {settings.view!r} picture of the same clip, which pixel_weight "
-            "and edge_weight need."
-        )
 
 
 def _learn(parameters: list[nn.Parameter], on: bool) -> None:

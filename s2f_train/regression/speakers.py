@@ -6,21 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2f_edge.hearing.features import Float32s
 from s2f_train.config import RunSettings
 from s2f_train.data.embeddings import embed_once
-from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models.projected import ProjectedEncoder
 from s2f_train.models.traits import WEIGHT_DECAY, VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
-from s2f_train.regression.ridge import Ridge, some
 
 COPIES = 3  # of each voice as if recorded elsewhere, from which the gender is learnt too
 CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
@@ -138,28 +133,4 @@ def unseen_surprise(embeddings: Tensor, directions: int, folds: int = 5) -> Tens
         traits.fit(embeddings[fold != i], torch.full((int((fold != i).sum()),), float("nan")))
         with torch.no_grad():
             found[fold == i] = traits(embeddings[fold == i])[1]
-    return found
-
-
-def nearest_targets(windows: list[Float32s], targets: NDArray[np.int64], faces: Tensor, seed: int) -> NDArray[np.int64]:
-    """Gives every voice without a picture the paired one that is nearest to its regressed picture.
-
-    A kernel ridge regression (Gaussian kernel) from embedding to picture is fitted on the pairs; of more
-    than 4,000 on a seeded choice, since its cost grows with their cube. The regressed pictures
-    themselves are means of faces that do not lie on each other, with ghost eyes; a real picture near to them is not.
-
-    Args:
-        windows: of each voice, (windows, embedding).
-        targets: of each voice an index into `faces`, or -1.
-        faces: uint8 (faces, h, w, 3).
-    """
-    embeddings = torch.stack([mean_embedding(torch.from_numpy(w)) for w in windows])
-    paired = torch.from_numpy(np.flatnonzero(targets != NONE))
-    paired = paired[some(len(paired), seed)]
-    used = torch.from_numpy(targets)[paired]
-    pictures = faces.cpu()[used].flatten(1).float() / 255
-    ridge = Ridge.fit(embeddings[paired], pictures, RIDGE_SHRINKAGE, RIDGE_WIDTH)
-    found = targets.copy()
-    for part in np.array_split(np.flatnonzero(targets == NONE), 1 + len(targets) // 4096):
-        found[part] = used[torch.cdist(ridge(embeddings[part]), pictures).argmin(dim=1)].numpy()
     return found

@@ -49,7 +49,7 @@ def drawer(store: Store, live: bool = True, rank: int = 0, world: int = 1, **val
     settings = GanSettings(**({"batch": 12, "min_frames": 30, "max_frames": 60} | values))
     pairs = pair(store, settings)
     windows = None if live else windows_of(len(pairs.voices))
-    return GanDrawer(store, pairs, pairs.targets, settings, SIZE, windows, rank, world)
+    return GanDrawer(store, pairs, settings, SIZE, windows, rank, world)
 
 
 def assert_equal(a: Batch, b: Batch) -> None:
@@ -63,7 +63,7 @@ MODES = [
     {"live": True},
     {"live": False},
     {"live": True, "view": "s2f", "identity_weight": 0.0, "pixel_weight": 1.0},
-    {"live": False, "gender": "male", "noise_share": 0.5},
+    {"live": False, "gender": "male"},
     {"live": True, "window": 2},
 ]
 
@@ -85,7 +85,7 @@ def test_the_same_step_is_the_same_batch(store: Store, mode: dict[str, Any]) -> 
 def test_other_steps_and_seeds_are_other_batches(store: Store, mode: dict[str, Any]) -> None:
     ours = drawer(store, **mode)
     for other in (ours.draw(8), drawer(store, seed=5, **mode).draw(7)):
-        for key in ("noise", "real", "mirrored", "moves", "voices" if mode["live"] else "embeddings"):
+        for key in ("noise", "real", "mirrored", "voices" if mode["live"] else "embeddings"):
             here = ours.draw(7)[key]
             assert here.shape != other[key].shape or (here != other[key]).any(), key
 
@@ -96,12 +96,8 @@ def test_shares_are_the_whole_batch(store: Store, mode: dict[str, Any], world: i
     whole = drawer(store, **mode).draw(5)
     shares = [drawer(store, rank=rank, world=world, **mode).draw(5) for rank in range(world)]
     for key, expected in whole.items():
-        if key == "moves":  # of the whole batch
-            for share in shares:
-                np.testing.assert_array_equal(share[key], expected)
-        else:
-            assert {len(share[key]) for share in shares} == {12 // world}
-            np.testing.assert_array_equal(np.concatenate([share[key] for share in shares]), expected, err_msg=key)
+        assert {len(share[key]) for share in shares} == {12 // world}
+        np.testing.assert_array_equal(np.concatenate([share[key] for share in shares]), expected, err_msg=key)
 
 
 @pytest.mark.slow
@@ -122,7 +118,6 @@ def test_shapes_and_kinds(store: Store) -> None:
     assert shapes == {
         "voices": ("f", (12, 64, frames)), "classes": ("i", (12,)), "targets": ("i", (12,)), "noise": ("f", (12, SIZE)),
         "real": ("i", (12,)), "real_classes": ("i", (12,)), "mirrored": ("b", (12,)),
-        "moves": ("f", (3, 5)),
     }  # fmt: skip
     floats = {key: array.dtype.name for key, array in batch.items() if array.dtype.kind == "f"}
     assert floats.pop("voices", "float16") == "float16"  # as it is stored: half as much to copy to a GPU
@@ -169,11 +164,10 @@ def test_half_are_mirrored(store: Store) -> None:
 
 
 def test_a_target_is_of_its_voice(store: Store) -> None:
-    """The one that was given, which may be another than that of the clip."""
     ours = drawer(store, live=False, view="s2f", identity_weight=0.0)
     given = np.random.default_rng(0).permutation(len(ours.pairs.voices))
     for step in range(5):
-        batch = dataclasses.replace(ours, targets=given).draw(step)
+        batch = dataclasses.replace(ours, pairs=dataclasses.replace(ours.pairs, targets=given)).draw(step)
         np.testing.assert_array_equal(batch["targets"], given[voices_in(batch)])
 
 
@@ -201,18 +195,8 @@ def test_noise_is_as_in_the_specification(store: Store) -> None:
     assert np.mean(np.abs(found) > 0.1) == pytest.approx(0.0455, abs=0.01)
 
 
-def test_noise_for_a_share_is_of_any_size(store: Store) -> None:
-    found = noise(store, noise=0.2, noise_share=0.4)
-    some = found.any(axis=1)
-    assert some.mean() == pytest.approx(0.4, abs=0.04)
-    assert (found[~some] == 0).all()
-    # Of sizes evenly from 0 to 0.2: the mean square is a third of the greatest.
-    assert found[some].std() == pytest.approx(0.2 / np.sqrt(3), rel=0.08)
-
-
-@pytest.mark.parametrize("off", [{"noise": 0.0}, {"noise_share": 0.0}])
-def test_no_noise(store: Store, off: dict[str, float]) -> None:
-    assert not noise(store, **off).any()
+def test_no_noise(store: Store) -> None:
+    assert not noise(store, noise=0.0).any()
 
 
 # ------------------------------------------------------------------------------- stretches

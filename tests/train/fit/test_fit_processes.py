@@ -25,7 +25,7 @@ LARGEST = 1e-7
 # Name -> what is fitted, in two processes and in one.
 FITS = {
     "thesis2023": ["gan", "variant=thesis2023", "ema=0.9", "view=s2f", "pixel_weight=1.0", "precision=64-true"],
-    "wen2019": ["gan", "variant=wen2019", "optimiser=adam", "face_augment=true", "precision=64-true"],
+    "wen2019": ["gan", "variant=wen2019", "optimiser=adam", "precision=64-true"],
     "voice": ["voice", "optimiser=sgd", "noise_share=0.5", "clip_gradient=5.0", "precision=64-true"],
 }
 STEPS = 4

@@ -23,7 +23,7 @@ from tests.train.made_tree import AVSPEECH, CLIPS, LIBRISPEECH, VALID, WEN, made
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
-MALE = ["gender=male", "view=photo", "identity_weight=1.0", "pixel_weight=0.0", "edge_weight=0.0"]
+MALE = ["gender=male", "view=photo", "identity_weight=1.0", "pixel_weight=0.0"]
 
 
 def command(folder: Path, module: str, *words: object) -> str:
@@ -49,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gan = ["fit", "gan", "smoke", "store=store", "voice=runs/00000-voice"]
     command(folder, "s2f_train", *gan)
     start = "start=runs/00001-gan-general"
-    command(folder, "s2f_train", *gan, start, *MALE, "nearest_pairs=false", "steps=10")
+    command(folder, "s2f_train", *gan, start, *MALE, "steps=10")
     runs = ["runs/00001-gan-general", "runs/00002-gan-male"]
     command(folder, "export.to_onnx", "--checkpoint", *runs, "--out", "pack")
     return folder

@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 
 from s2f_train.config import GanSettings
-from s2f_train.data.pairs import NONE
 from s2f_train.data.store import Store
 from s2f_train.evaluate.error_rate import equal_error_rate
 from s2f_train.models.traits import MOST_WEIGHT, WEIGHT_DECAY, VoiceTraits, balanced
 from s2f_train.models.voice import GE2EEncoder, VoiceEmbeddingNetwork, unit
-from s2f_train.regression.speakers import COPIES, SpeakerVoices, nearest_targets, unseen_surprise
+from s2f_train.regression.speakers import COPIES, SpeakerVoices, unseen_surprise
 from tests.train.made_store import Person, made_store
 
 SHORT = (60, 80)
@@ -234,48 +232,6 @@ def test_surprise_is_of_speakers_that_were_left_out() -> None:
     assert found[0] > found[2:].max()
     assert found[0] > 1.5 * with_itself[0]
     assert 0.5 < found[2:].median() < 2
-
-
-# ------------------------------------------------------------------------------- nearest pictures
-
-
-def ring(angles: NDArray[np.float64], windows: int) -> list[NDArray[np.float32]]:
-    """Embeddings on a quarter of a circle; the windows of a voice lie about its angle."""
-    about = [a + 0.02 * (np.arange(windows) - (windows - 1) / 2) for a in angles]
-    return [np.stack([np.cos(a), np.sin(a), 0 * a], axis=1).astype(np.float32) for a in about]
-
-
-def shaded(angles: NDArray[np.float64]) -> torch.Tensor:
-    """Pictures whose brightness is linear in the angle: uint8 (n, 8, 8, 3)."""
-    return torch.from_numpy(
-        np.broadcast_to((150 * angles)[:, None, None, None], (len(angles), 8, 8, 3)).astype(np.uint8)
-    )
-
-
-def test_voices_get_the_picture_of_the_most_alike_voice() -> None:
-    rng = np.random.default_rng(0)
-    angles = np.linspace(0, np.pi / 2, 60)
-    order = rng.permutation(60)  # voice i has picture order[i] or, for a third of them, none
-    targets = np.where(np.arange(60) % 3 > 0, order, NONE)
-    faces = torch.zeros(62, 8, 8, 3, dtype=torch.uint8)
-    faces[order] = shaded(angles)
-    faces[60:] = shaded(angles[[31, 32]])  # of no voice: such a one is nobody's
-    given = targets.copy()
-    found = nearest_targets(ring(angles, 3), targets, faces, 0)
-    np.testing.assert_array_equal(targets, given)
-    np.testing.assert_array_equal(found[given != NONE], given[given != NONE])
-    assert set(found.tolist()) <= set(given[given != NONE].tolist())
-    brightness = faces[:, 0, 0, 0].numpy() / 150
-    off = np.abs(brightness[found] - angles)[given == NONE]
-    inner = (angles[given == NONE] > 0.2) & (angles[given == NONE] < 1.37)  # the ends are drawn to the mean
-    assert off[inner].max() < 0.1
-    assert off.max() < 0.25
-
-
-def test_when_all_voices_have_pictures() -> None:
-    angles = np.linspace(0, 1, 4)
-    targets = np.array([3, 2, 0, 1])
-    np.testing.assert_array_equal(nearest_targets(ring(angles, 1), targets, shaded(angles), 0), targets)
 
 
 # ------------------------------------------------------------------------------- the equal error rate
