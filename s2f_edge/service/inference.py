@@ -205,18 +205,20 @@ class InferenceService:
     def check(self, fields: FaceFields) -> None:
         """Checks the fields against the limits of this server; raises UsageError."""
         settings = self.settings
-        for name, value, most in (
-            ("samples", fields.samples, settings.max_samples),
-            ("size", fields.size, settings.max_size),
-        ):
-            if value > most:
-                raise UsageError(f"{name} is {value}; this server takes at most {most}.")
+        check_most(samples=(fields.samples, settings.max_samples), size=(fields.size, settings.max_size))
         if fields.keep_hours is not None:
             if settings.store is None:
                 raise UsageError("keep_hours: this server keeps no faces. Leave it out.")
             if fields.keep_hours > settings.store_hours:
                 raise UsageError(f"keep_hours is {fields.keep_hours:g}; this server keeps faces for at most "
                                  f"{settings.store_hours:g}.")  # fmt: skip
+
+
+def check_most(**fields: tuple[int, int]) -> None:
+    """Checks fields, each with the most that this server takes; raises UsageError."""
+    for name, (value, most) in fields.items():
+        if value > most:
+            raise UsageError(f"{name} is {value}; this server takes at most {most}.")
 
 
 def voice_facts(voice: Voice, model: Speech2Face) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from s2f_edge.errors import NotFoundError, S2FError, UsageError
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.features import SAMPLE_RATE
-from s2f_edge.service.inference import Admitted, InferenceService
+from s2f_edge.service.inference import Admitted, InferenceService, check_most
 from s2f_edge.service.schemas import TalkFields
 from s2f_edge.service.uploads import read_form
 from s2f_edge.talk import files
@@ -103,12 +103,7 @@ def talk_of(inference: InferenceService, data: bytes, fields: TalkFields, inside
     settings = inference.settings
     if fields.format not in offered(inference):
         raise NotFoundError(f"This server makes no {fields.format}; GET /v1/info names under `talk` what it makes.")
-    for name, value, most in (
-        ("size", fields.size, settings.max_size),
-        ("candidate", fields.candidate, settings.max_samples),
-    ):
-        if value > most:
-            raise UsageError(f"{name} is {value}; this server takes at most {most}.")
+    check_most(size=(fields.size, settings.max_size), candidate=(fields.candidate, settings.max_samples))
     if fields.size % 2 and fields.format in ("mp4", "webm"):
         raise UsageError(f"size is {fields.size}; {fields.format} needs an even number of pixels.")
     notes = audio.Notes()

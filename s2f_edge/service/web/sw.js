@@ -7,59 +7,14 @@
 const CACHE = "s2f-page";
 const DEVICE_CACHE = "s2f-device";
 const DEVICE = new URL("on-device/", self.registration.scope).href;
-const PAGE = [
-  "./",
-  "app.js",
-  "api.js",
-  "choose.js",
-  "dark.css",
-  "decode.js",
-  "device-choice.js",
-  "device.js",
-  "device/assets.js",
-  "device/detector.wasm",
-  "device/frames.js",
-  "device/gestures.js",
-  "device/hearing.js",
-  "device/pixels.js",
-  "device/quality.js",
-  "device/runtime.js",
-  "device/worker.js",
-  "dom.js",
-  "files.js",
-  "frame-workers.js",
-  "frames.js",
-  "genders.js",
-  "home.js",
-  "i18n.js",
-  "icons/icon-192.png",
-  "icons/icon.svg",
-  "live-face.js",
-  "live.js",
-  "manifest.webmanifest",
-  "pcm-worklet.js",
-  "pictures.js",
-  "player.js",
-  "problem.js",
-  "problems.js",
-  "record.js",
-  "recorder.js",
-  "resampler.js",
-  "result.js",
-  "screens.js",
-  "sending.js",
-  "session.js",
-  "storage.js",
-  "strings.ar.js",
-  "strings.en.js",
-  "style.css",
-  "talk-here.js",
-  "talk-sent.js",
-  "talk.js",
-  "theme.js",
-  "wav.js",
-  "waveform.js",
-];
+const PAGE = `
+  ./ app.js api.js choose.js dark.css decode.js device-choice.js device.js device/assets.js device/detector.wasm
+  device/frames.js device/gestures.js device/hearing.js device/pixels.js device/quality.js device/runtime.js
+  device/worker.js dom.js files.js frame-workers.js frames.js genders.js home.js i18n.js icons/icon-192.png
+  icons/icon.svg live-face.js live.js manifest.webmanifest pcm-worklet.js pictures.js player.js problem.js
+  problems.js record.js recorder.js resampler.js result.js screens.js sending.js session.js storage.js
+  strings.ar.js strings.en.js style.css talk-here.js talk-sent.js talk.js theme.js wav.js waveform.js
+`.trim().split(/\s+/);
 const SLOW_MS = 4000;
 const KEPT = new Set(PAGE.map((path) => new URL(path, self.registration.scope).href));
 
