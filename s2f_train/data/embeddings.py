@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import zlib
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +20,16 @@ from s2f_edge.errors import AudioError
 from s2f_edge.hearing import audio, fbank, features, frontend
 from s2f_edge.hearing.features import Float32s, repeat_to
 from s2f_edge.hearing.frontend import FRONT_ENDS, LogMel64FrontEnd
-from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.processes import at_most
 from s2f_train.data import augment, degrade
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.models import campplus, light, voice
 from s2f_train.models.projected import ProjectedEncoder
+from s2f_train.workers import Workers, call
 
 log = logging.getLogger(__name__)
 
 FEW = 50
-
-_encoder: nn.Module  # one in each worker process
-_store: Store
 
 
 def embed(
@@ -100,25 +96,17 @@ def _embed_all(store: Store, samples: list[Sample], encoder: nn.Module, jobs: in
     found = []
     if len(samples) < FEW:  # processes take longer to start
         return [windows_of(store, sample, encoder, copy) for sample in samples]
-    context = multiprocessing.get_context("spawn")  # forking a process that has threads, or a GPU, goes wrong
-    with ProcessPoolExecutor(at_most(jobs), context, _start, (store, encoder)) as pool:
-        with children_without_ctrl_c():
-            results = pool.map(_embed, samples, [copy] * len(samples), chunksize=32)
-        for done, windows in enumerate(results, 1):
+    with Workers(at_most(jobs), partial(_windows_on_one_core, store, encoder, copy)) as pool:
+        for done, windows in enumerate(pool.map(call, samples, chunksize=32), 1):
             found.append(windows)
             if done % 1000 == 0:
                 log.info("%d of %d voices embedded", done, len(samples))
     return found
 
 
-def _start(store: Store, encoder: nn.Module) -> None:
-    global _encoder, _store
+def _windows_on_one_core(store: Store, encoder: nn.Module, copy: int, sample: Sample) -> Float32s:
     torch.set_num_threads(1)  # one process a core already
-    _encoder, _store = encoder, store
-
-
-def _embed(sample: Sample, copy: int) -> Float32s:
-    return windows_of(_store, sample, _encoder, copy)
+    return windows_of(store, sample, encoder, copy)
 
 
 def windows_of(store: Store, sample: Sample, encoder: nn.Module, copy: int = 0) -> Float32s:

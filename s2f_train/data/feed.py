@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge.interrupts import children_without_ctrl_c
+from s2f_train.workers import Workers, call
 
 Batch = dict[str, NDArray[np.generic]]
 AHEAD = 3
@@ -43,9 +41,7 @@ def batches(drawer: Drawer, start: int, end: int, workers: int = 0) -> Iterator[
         for library in ("OPENBLAS", "MKL"):
             # Each process has a core, and numpy's sums come out the same only where their threads are counted.
             os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-        # Not forked: torch's threads and CUDA do not survive it.
-        context = multiprocessing.get_context("spawn")
-        pool, draw, most = ProcessPoolExecutor(workers, context, _start, (drawer,)), _draw, workers + AHEAD
+        pool, draw, most = Workers(workers, drawer.draw), call, workers + AHEAD
     else:
         pool, draw, most = ThreadPoolExecutor(1, "batches"), drawer.draw, AHEAD + 2
     waiting: deque[Future[Batch]] = deque()
@@ -53,8 +49,7 @@ def batches(drawer: Drawer, start: int, end: int, workers: int = 0) -> Iterator[
         try:
             for step in range(start, end):
                 while len(waiting) < most and step + len(waiting) < end:
-                    with children_without_ctrl_c() if workers else nullcontext():  # the first ones start the processes
-                        waiting.append(pool.submit(draw, step + len(waiting)))
+                    waiting.append(pool.submit(draw, step + len(waiting)))
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise ChildProcessError(
@@ -62,15 +57,3 @@ def batches(drawer: Drawer, start: int, end: int, workers: int = 0) -> Iterator[
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-_drawer: Drawer  # one in each worker process
-
-
-def _start(drawer: Drawer) -> None:
-    global _drawer
-    _drawer = drawer
-
-
-def _draw(step: int) -> Batch:
-    return _drawer.draw(step)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -24,7 +24,6 @@ from s2f_edge.hearing import audio
 from s2f_edge.hearing.fbank import FBANK_BINS, fbank
 from s2f_edge.hearing.features import HOP, SAMPLE_RATE, WINDOW, Float32s, repeat_to
 from s2f_edge.hearing.frontend import Fbank80FrontEnd
-from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_edge.processes import at_most
@@ -32,6 +31,7 @@ from s2f_train.config import LightSettings
 from s2f_train.data.augment import augment
 from s2f_train.data.store import Sample, Store
 from s2f_train.folders import written_whole
+from s2f_train.workers import Workers, call
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,6 @@ FRAMES = (Fbank80FrontEnd.WINDOW_FRAMES, 100)  # whole windows, and such as the 
 SHORT_SHARE = 1 / 8
 PIECE = 256  # windows that a process makes at a time
 FEW = 1000  # processes take longer to start
-
-_maker: _Maker  # one in each worker process
 
 
 @dataclass(frozen=True)
@@ -118,26 +116,17 @@ class _Maker:
         return np.asarray(features - features.mean(axis=0), np.float32)
 
 
-def _start(maker: _Maker) -> None:
-    global _maker
-    _maker = maker
-
-
-def _piece(first: int, count: int, frames: int) -> tuple[NDArray[np.float16], Float32s]:
-    return _maker.piece(first, count, frames)
-
-
-def _processes(maker: _Maker) -> ProcessPoolExecutor:
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each process has a core
-    return ProcessPoolExecutor(at_most(None), multiprocessing.get_context("spawn"), _start, (maker,))
-
-
 def _make(folder: Path, maker: _Maker) -> None:
     windows = maker.settings.windows
     short = max(1, int(windows * SHORT_SHARE))
     counts = dict(zip(FRAMES, (windows - short, short), strict=True))
     done, size = 0, maker.pack.manifest.voice.embedding_size
-    with written_whole(folder, lambda _: False) as made, _processes(maker) if windows > FEW else ExitStack() as pool:
+    in_order: Callable[..., Iterable[Any]] = map
+    work: Callable[..., Any] = maker.piece
+    with written_whole(folder, lambda _: False) as made, ExitStack() as stack:
+        if windows > FEW:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each process has a core
+            in_order, work = stack.enter_context(Workers(at_most(None), work)).map, call
         for frames, count in counts.items():
             features = np.lib.format.open_memmap(
                 made / f"features-{frames}.npy", "w+", np.float16, (count, frames, FBANK_BINS)
@@ -145,12 +134,7 @@ def _make(folder: Path, maker: _Maker) -> None:
             embeddings = np.empty((count, size), np.float32)
             firsts = range(0, count, PIECE)
             sizes = [min(PIECE, count - first) for first in firsts]
-            with children_without_ctrl_c():  # the first ones start the processes
-                pieces = (
-                    pool.map(_piece, firsts, sizes, [frames] * len(sizes))
-                    if isinstance(pool, ProcessPoolExecutor)
-                    else map(maker.piece, firsts, sizes, [frames] * len(sizes))
-                )
+            pieces = in_order(work, firsts, sizes, [frames] * len(sizes))
             for first, (part, said) in zip(firsts, pieces, strict=True):
                 features[first : first + len(part)], embeddings[first : first + len(part)] = part, said
                 done += len(part)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from multiprocessing import get_context, parent_process
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge.interrupts import children_without_ctrl_c
 from s2f_edge.processes import at_most
 from s2f_train.evaluate.cache import Vector, VectorCache, key_of
 from s2f_train.evaluate.progress import each
 from s2f_train.evaluate.tables import Picture
+from s2f_train.workers import Workers, call
 
 PREPROCESSING = "1"  # part of the cache's keys: count it up when a judge's input is made in another way
 CHUNK = 8  # pictures that a process looks at before it tells: what an interruption loses
@@ -101,7 +97,7 @@ def _looked(
     chunks = [items[begin : begin + CHUNK] for begin in range(0, len(items), CHUNK)]
     shown = [[picture for _, picture in chunk] for chunk in chunks]
     jobs = min(at_most(jobs), len(chunks)) if len(new) > FEW else 1
-    with closing(_in_processes(judge, shown, jobs) if jobs > 1 else _here(judge, shown)) as told:
+    with closing(_in_processes(judge, shown, jobs) if jobs > 1 else (_look(judge, chunk) for chunk in shown)) as told:
         for chunk, vectors in zip(chunks, told, strict=True):
             for vector in vectors:
                 if vector.ndim != 1 or vector.dtype != np.float32 or not np.isfinite(vector).all():
@@ -111,18 +107,14 @@ def _looked(
             yield from found.items()
 
 
-def _here(judge: Judge, chunks: Iterable[list[Picture]]) -> Generator[list[Vector], None, None]:
-    for chunk in chunks:
-        yield [judge.look(picture) for picture in chunk]
+def _look(judge: Judge, chunk: list[Picture]) -> list[Vector]:
+    return [judge.look(picture) for picture in chunk]
 
 
 def _in_processes(judge: Judge, chunks: list[list[Picture]], jobs: int) -> Generator[list[Vector], None, None]:
-    # Spawned: a fork would copy the threads' locks of torch and onnxruntime.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (judge,))
+    pool = Workers(jobs, partial(_look, judge))
     try:
-        with children_without_ctrl_c():  # the processes are started here
-            told = pool.map(_look, chunks)
-        yield from told
+        yield from pool.map(call, chunks)
     except BrokenProcessPool:
         raise JudgeError(
             f"A process in which {judge.name} looked at faces died; most often memory was short. "
@@ -130,25 +122,3 @@ def _in_processes(judge: Judge, chunks: list[list[Picture]], jobs: int) -> Gener
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-_judge: Judge  # of a worker process
-
-
-def _start(judge: Judge) -> None:
-    global _judge
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows that is not inherited
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _judge = judge
-
-
-def _end_with_parent() -> None:
-    """A worker waits for work in a pipe that it holds open itself: it would outlive a parent that was killed."""
-    parent = parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-def _look(chunk: list[Picture]) -> list[Vector]:
-    return [_judge.look(picture) for picture in chunk]

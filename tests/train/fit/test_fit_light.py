@@ -17,6 +17,7 @@ from s2f_edge import Speech2Face
 from s2f_edge.pack.network import Network
 from s2f_edge.pack.pack import Pack
 from s2f_train import checkpoint
+from s2f_train.data import heard_windows
 from s2f_train.data.heard_windows import FRAMES, HeardWindows
 from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.light import LightEncoder
@@ -93,6 +94,18 @@ def test_windows_are_labelled_by_the_pack_as_the_fit_sees_them(run: Path, place:
         said = network.run({"features": features.astype(np.float32)})["embedding"]
         assert np.abs(said - heard.embeddings[frames][:8]).max() < 1e-5
         assert len(np.unique(features.reshape(8, -1), axis=0)) == 8
+
+
+@pytest.mark.slow
+def test_windows_are_the_same_made_by_processes(
+    run: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heard_windows, "FEW", 100)
+    assert s2f_train("fit", "light", place / "recipe.toml", f"runs={tmp_path}", "steps=1").exit_code == 0
+    made_here = list((run.parent / "cache").glob("heard-*/*.npy"))
+    assert len(made_here) == 4
+    for one in made_here:
+        assert np.array_equal(np.load(one), np.load(tmp_path / one.relative_to(run.parent)))
 
 
 @pytest.mark.slow
