@@ -116,7 +116,7 @@ def evaluate(
     from s2f_train.data.store import StoreError
     from s2f_train.evaluate.cache import VectorCache
     from s2f_train.evaluate.evaluation import EvaluationSettings, evaluate
-    from s2f_train.evaluate.judges import open_attributes, open_close, open_features, open_recogniser
+    from s2f_train.evaluate.judges import Attributes, open_close, open_features, open_recogniser
     from s2f_train.evaluate.judging import JudgeError
     from s2f_train.evaluate.looking import Judges
     from s2f_train.evaluate.report import is_report, write_report
@@ -140,10 +140,10 @@ def evaluate(
             opened = open_recogniser(recogniser)
             close = open_close(attributes) if photographs else None
             judges = Judges(
-                opened, open_attributes(attributes), open_features(features, opened), VectorCache(cache), jobs, close
+                opened, Attributes(attributes), open_features(features, opened), VectorCache(cache), jobs, close
             )
             result, listed = evaluate(settings, judges, cache.parent)
-        write_report(result, out, listed)
+        write_report(result, out, {"trials.csv": listed})
     except (S2FError, StoreError, EvaluateError, JudgeError, OSError, ModuleNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:

