@@ -26,15 +26,10 @@ from s2f_edge import Speech2Face
 from s2f_edge.marks import provenance, watermark
 from s2f_edge.marks.credentials import Credentials, default
 from s2f_edge.picture import MEDIA_TYPES, _file, resized
+from s2f_train.data.pictures import encoded
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LAYERS = ("metadata", "c2pa", "watermark")
-
-
-def saved(image: Image.Image, form: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def opened(data: bytes) -> Image.Image:
@@ -51,19 +46,19 @@ def keeping_xmp(data: bytes) -> bytes:
     image = opened(data)
     xmp = image.info.get("xmp") or image.info["XML:com.adobe.xmp"].encode()
     brighter = pixels_only(image).point(lambda value: min(255, round(value * 1.1)))
-    return saved(brighter, "JPEG", quality=90, xmp=xmp)
+    return encoded(brighter, "JPEG", quality=90, xmp=xmp)
 
 
 DONE: dict[str, Callable[[bytes], bytes]] = {
     "nothing: the file is copied": lambda data: data,
     "brightened, saved with its XMP": keeping_xmp,
-    "screenshot, or all text removed": lambda data: saved(pixels_only(opened(data)), "PNG"),
-    "JPEG of quality 75, as messengers send it": lambda data: saved(pixels_only(opened(data)), "JPEG", quality=75),
-    "JPEG of quality 30": lambda data: saved(pixels_only(opened(data)), "JPEG", quality=30),
-    "scaled to 192 pixels": lambda data: saved(pixels_only(opened(data)).resize((192, 192)), "PNG"),
-    "scaled to 64 pixels": lambda data: saved(pixels_only(opened(data)).resize((64, 64)), "PNG"),
-    "mirrored": lambda data: saved(pixels_only(opened(data)).transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG"),
-    "turned by 5 degrees": lambda data: saved(pixels_only(opened(data)).rotate(5, Image.Resampling.BICUBIC), "PNG"),
+    "screenshot, or all text removed": lambda data: encoded(pixels_only(opened(data)), "PNG"),
+    "JPEG of quality 75, as messengers send it": lambda data: encoded(pixels_only(opened(data)), "JPEG", quality=75),
+    "JPEG of quality 30": lambda data: encoded(pixels_only(opened(data)), "JPEG", quality=30),
+    "scaled to 192 pixels": lambda data: encoded(pixels_only(opened(data)).resize((192, 192)), "PNG"),
+    "scaled to 64 pixels": lambda data: encoded(pixels_only(opened(data)).resize((64, 64)), "PNG"),
+    "mirrored": lambda data: encoded(pixels_only(opened(data)).transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG"),
+    "turned by 5 degrees": lambda data: encoded(pixels_only(opened(data)).rotate(5, Image.Resampling.BICUBIC), "PNG"),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,8 @@ from html import escape
 from typing import Any
 
 from PIL import Image
+
+from s2f_train.data.pictures import encoded
 
 # The browser itself then refuses to fetch or run anything.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -131,9 +132,7 @@ def data_uri(image: Image.Image, most: int) -> str:
     """A picture as JPEG for `src`, at most `most` pixels wide and high."""
     small = image.convert("RGB")
     small.thumbnail((most, most))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encoded(small, "JPEG", quality=88)).decode()
 
 
 def number(value: float | None, share: bool = False, digits: int = 0) -> str:

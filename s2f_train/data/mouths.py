@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from s2f_train.data.frame import MEAN_SHAPE, SIDE
+from s2f_train.data.pictures import encoded
 from s2f_train.data.store import Sample, Store, StoreError
 from s2f_train.prepare.align import similarity
 
@@ -72,9 +73,7 @@ def as_member(mouths: list[Image.Image]) -> bytes:
     strip = Image.new("RGBA", (width * len(mouths), height))
     for i, mouth in enumerate(mouths):
         strip.paste(mouth, (i * width, 0))
-    file = io.BytesIO()
-    strip.save(file, "WEBP", quality=92, exact=True)
-    return file.getvalue()
+    return encoded(strip, "WEBP", quality=92, exact=True)
 
 
 def load_mouths(store: Store, samples: list[Sample]) -> Mouths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ def read_face(store: Store, face: Sample) -> Picture:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError) as error:  # Pillow's two for a broken PNG
         raise StoreError(f"{store.folder / face.shard}: {face.key} cannot be decoded ({error}).") from None
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """A picture as a file of a kind such as "PNG", with Pillow's options."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
 def resized(picture: Picture, side: int = SIDE) -> Picture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from s2f_edge.pipeline import MIN_SPEECH_S
 from s2f_train import checkpoint
 from s2f_train.data.embeddings import windows_of_speech
 from s2f_train.data.faces import as_pixels, sheet
+from s2f_train.data.pictures import encoded
 from s2f_train.fit.run import RunError, newest_checkpoint
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.traits import mean_embedding
@@ -43,9 +43,7 @@ def sample(run: Path, clips: list[Path], out: Path) -> None:
     picture = Image.fromarray(sheet(rows))
     times = max(1, ENLARGED // rows[0].shape[1])
     larger = picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    larger.save(buffer, "PNG")
-    write_whole(out, buffer.getvalue())
+    write_whole(out, encoded(larger, "PNG"))
 
 
 def _faces(generator: nn.Module, renderer: nn.Module | None, embeddings: Tensor) -> Tensor:

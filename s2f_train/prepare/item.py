@@ -22,6 +22,7 @@ from s2f_edge.talk.motion import FRAME_RATE
 from s2f_train.data.frame import POINTS_MEMBER
 from s2f_train.data.items import Identity, Item, Keep, Place, TalkItem
 from s2f_train.data.mouths import MOUTHS, as_member, is_open, mouth_of
+from s2f_train.data.pictures import encoded
 from s2f_train.data.store import BINS
 from s2f_train.data.talks import MOTION, SOUND
 from s2f_train.prepare.align import Aligner, read_picture, resize_aligned
@@ -258,9 +259,7 @@ def stored_logmel(entry: Entry, data: bytes, settings: PrepareSettings) -> Prepa
 def face(entry: Entry, image: Image.Image) -> Prepared:
     if image.width > PNG_UP_TO:
         return _sample(entry, {"jpg": _jpeg(image)})
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return _sample(entry, {"png": file.getvalue()})
+    return _sample(entry, {"png": encoded(image, "PNG")})
 
 
 def portrait(entry: Entry, made: Portrait, mesh: FaceMesh | None) -> Prepared:
@@ -274,9 +273,7 @@ def portrait(entry: Entry, made: Portrait, mesh: FaceMesh | None) -> Prepared:
 
 
 def _jpeg(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=95, subsampling=0)
-    return file.getvalue()
+    return encoded(image, "JPEG", quality=95, subsampling=0)
 
 
 def _sample(

@@ -11,6 +11,7 @@ import soundfile
 from PIL import Image
 
 from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
+from s2f_train.data.pictures import encoded
 from s2f_train.evaluate.tables import Picture
 
 LOUDNESS = 0.08  # root mean square of speech, of full scale 1
@@ -32,9 +33,7 @@ class Media:
 
     def picture(self, picture: Picture) -> str:
         """The name of a PNG without any mark, uint8 (h, w, 3)."""
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG")
-        return self._keep(file.getvalue(), "png")
+        return self._keep(encoded(Image.fromarray(picture), "PNG"), "png")
 
     def sound(self, samples: Float32s) -> str:
         """The name of a FLAC, of samples (n,), 16 kHz."""
