@@ -297,7 +297,7 @@ class AppearanceSettings(RunSettings):
     recogniser: str = _option("", "face recogniser, FILE.onnx: faces come nearer to the speakers' photographs by it")
     photographs: str = _option("photo", "view of the store with photographs of the speakers, for the recogniser")
     likeness_stretch: float = _option(
-        6.0, "factor by which what the recogniser should see is moved away from the mean photograph", least=0
+        8.0, "factor by which what the recogniser should see is moved away from the mean photograph", least=0
     )
     detail: float = _option(0.4, "share of a photograph's detail that faces get, which voices do not tell", least=0)
     hair: float = _option(0.7, "the same for hair, clothes and background", least=0)

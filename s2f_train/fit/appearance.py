@@ -2,15 +2,17 @@
 
 A kernel ridge regression says, of any voice, which sketch and which shape go with it. It is learnt from pictures that
 go with voices, gender apart. Given a face recogniser, the faces are moved until it sees in them what it sees in
-photographs of the speakers, as far as voices tell that. A step teaches small networks a batch of it. What a voice does
-not say follows the model of photographs that a run of `fit renderer` brings (`models.sketch`).
+photographs of the speakers, as far as voices tell that and portraits are like that. A step teaches small networks a
+batch of it. What a voice does not say follows the model of photographs that a run of `fit renderer` brings
+(`models.sketch`).
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,17 @@ from s2f_train import checkpoint
 from s2f_train.config import AppearanceSettings, SettingsError
 from s2f_train.data.appearance_draws import AppearanceDrawer
 from s2f_train.data.faces import as_pixels, load_faces
+from s2f_train.data.frame import VIEW
+from s2f_train.data.portrait_attributes import attributes_of
 from s2f_train.data.store import Sample, Store, StoreError
-from s2f_train.data.textures import READ_SIDE, Textures, spoken_textures, symmetric_shapes
+from s2f_train.data.textures import (
+    READ_SIDE,
+    Textures,
+    mean_shape,
+    portrait_textures,
+    spoken_textures,
+    symmetric_shapes,
+)
 from s2f_train.evaluate.progress import each
 from s2f_train.evaluate.user_networks import OnnxRecogniser
 from s2f_train.fit.gan import load_voice
@@ -36,15 +47,18 @@ from s2f_train.fit.processes import dtype_of
 from s2f_train.fit.run import newest_checkpoint
 from s2f_train.models.appearance_generator import AppearanceGenerator
 from s2f_train.models.projected import ProjectedEncoder
+from s2f_train.models.projected_critics import ProjectedFeatures, efficientnet_weights
 from s2f_train.models.renderer import Renderer
-from s2f_train.models.sketch import FARTHEST, Numbers, SketchSpace, as_input, limited, unlimited
+from s2f_train.models.sketch import FARTHEST, Numbers, SketchSpace, as_input, limited
 from s2f_train.models.traits import VoiceTraits, mean_embedding
 from s2f_train.models.voice import unit
 from s2f_train.regression.gender_apart import GenderApart
 from s2f_train.regression.likeness import Likeness
-from s2f_train.regression.older import Older
+from s2f_train.regression.older import FEWEST, Older
+from s2f_train.regression.photographs import Photographs
 from s2f_train.regression.ridge import Ridge, some
 from s2f_train.regression.speakers import SpeakerVoices
+from s2f_train.regression.teacher import EXCESS, Seen, Teacher
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +70,8 @@ SHEET_FACES = 12
 HEARD_DECAY = 60.0
 DRAWN = 1500  # faces from which it is learnt how the recogniser sees them
 ROAMING = 0.6  # by how many standard deviations their numbers differ from those that voices tell
-SEEN_SHRINKAGE = 1.0  # of the regression of what is seen in photographs; by matching voices of the dev split to them
-RAREST = 1.2  # quadratic mean of the numbers of a face, in standard deviations of photographs, at most
-LEAST_GENDER = 0.5  # what a recogniser should see of the gender, in shares of what it sees on average of those so sure
-GENDER = 1.5  # with a recogniser, hair and ground follow a gender so many times as sure
+SEEN_SHRINKAGE = 1.0  # of the regressions of what is seen in photographs; by matching voices of the dev split to them
+PORTRAITS = 3000  # from which it is learnt what is usual
 AT_ONCE = 16
 
 
@@ -94,7 +106,9 @@ class AppearanceTask(Task):
         self._build(voice, traits[0], embeddings)
         if recogniser and not for_plan:
             self._liken(recogniser, store, embeddings, clips, heard[0])
-            theirs = theirs | checkpoint.outside_networks(recogniser=settings.recogniser)
+            theirs = theirs | checkpoint.outside_networks(
+                recogniser=settings.recogniser, efficientnet=efficientnet_weights()
+            )
         self.drawer = AppearanceDrawer(embeddings.numpy(), settings, fabric.global_rank, fabric.world_size)
         self.facts: dict[str, Any] = {
             "store": store.made_of,
@@ -120,7 +134,7 @@ class AppearanceTask(Task):
 
     def _teachers(
         self, embeddings: Tensor, pictures: Textures, ages: Tensor, traits: VoiceTraits
-    ) -> dict[str, _Teacher]:
+    ) -> dict[str, Teacher]:
         """A regression for each generator, from the same pairs."""
         s, space = self.settings, self.space
         told = torch.cat([space(as_input(t)).inner[:, : space.told] for t in torch.split(pictures.pixels, 256)])
@@ -141,7 +155,7 @@ class AppearanceTask(Task):
         said = ridge.stretched(voices, stretch)
         older = Older.fit(rest[:, : space.told], ages, said[:, : space.told], s.age_stretch)
         older = older.widened(values.shape[1])  # the shape is left
-        return {gender: _Teacher(ridge, stretch, older, replace(apart, asked=asked)) for gender, asked in ASKED.items()}
+        return {gender: Teacher(ridge, stretch, older, replace(apart, asked=asked)) for gender, asked in ASKED.items()}
 
     def _build(self, voice: nn.Module, traits: VoiceTraits, embeddings: Tensor) -> None:
         s, space = self.settings, self.space
@@ -180,6 +194,7 @@ class AppearanceTask(Task):
                 f"{store.folder} has {len(found)} pictures of view {s.photographs!r} with a voice of the same clip in "
                 "its training split; the recogniser needs 3 (setting: photographs)."
             )
+        usual = self._usual(store)
 
         def seen(pictures: NDArray[np.uint8], what: str) -> Tensor:
             rows = [recogniser.look(picture)[:-1] for picture in each(pictures, what, len(pictures))]
@@ -187,7 +202,27 @@ class AppearanceTask(Task):
 
         photographs = seen(load_faces(store, found, READ_SIDE).numpy(), "photographs of the speakers")
         voices = embeddings[torch.tensor([clips[f.clip] for f in found])]
-        rng = torch.Generator().manual_seed(s.seed)
+        likeness = self._likeness(voices, generator, seen)
+        ridge = Ridge.fit(voices, photographs, SEEN_SHRINKAGE)
+        ages = [store.identities[face.identity].age for face in found]
+        known = torch.tensor([age is not None for age in ages])
+        years = None
+        if known.sum() >= FEWEST:
+            aged = torch.tensor([[float(age)] for age in ages if age is not None])
+            years = Ridge.fit(voices[known], aged, SEEN_SHRINKAGE)
+        apart = GenderApart.fit(voices, photographs, traits, 0.0, s.likeness_stretch)
+        first = Seen(likeness, ridge, apart, usual, years, generator)
+        unlike = first.differences(self.teachers["general"].rest(voices), voices)
+        excess = GenderApart.fit(voices, unlike, traits, 0.0, EXCESS)
+        for teacher in self.teachers.values():
+            asked = teacher.apart.asked
+            teacher.seen = replace(first, apart=replace(apart, asked=asked), excess=replace(excess, asked=asked))
+
+    def _likeness(
+        self, voices: Tensor, generator: AppearanceGenerator, seen: Callable[[NDArray[np.uint8], str], Tensor]
+    ) -> Likeness:
+        """How the recogniser sees faces that differ from those of voices at random."""
+        rng = torch.Generator().manual_seed(self.settings.seed)
         some_voices = voices[torch.randint(len(voices), (DRAWN,), generator=rng)]
         told = self.teachers["general"](some_voices)
         roaming = ROAMING * told.std(dim=0)
@@ -200,12 +235,27 @@ class AppearanceTask(Task):
             as_pixels(self.renderer(*generator.appearance(*part)))
             for part in each(parts, "drawn faces, 16 at once", len(parts))
         ]
-        numbers, beside = _numbers(told), torch.cat([told[:, -1:], own], dim=1)
-        likeness = Likeness.fit(numbers, beside, seen(np.concatenate(drawn), "what is seen in them"))
-        ridge = Ridge.fit(voices, photographs, SEEN_SHRINKAGE)
-        apart = GenderApart.fit(voices, photographs, traits, 0.0, s.likeness_stretch)
-        for teacher in self.teachers.values():
-            teacher.seen = _Seen(likeness, ridge, replace(apart, asked=teacher.apart.asked), generator)
+        numbers, beside = limited(told[:, :-1], FARTHEST), torch.cat([told[:, -1:], own], dim=1)
+        return Likeness.fit(numbers, beside, seen(np.concatenate(drawn), "what is seen in them"))
+
+    def _usual(self, store: Store) -> Photographs:
+        """The numbers of portraits of the store."""
+        found = [face for face in store.of_split("train", "faces") if face.view == VIEW]
+        if not found:
+            raise StoreError(
+                f"{store.folder} has no portraits in its training split, which the recogniser needs beside: prepare it "
+                "with --portraits."
+            )
+        chosen = np.random.default_rng(self.settings.seed).permutation(len(found))[:PORTRAITS]
+        found = [found[i] for i in np.sort(chosen)]
+        portraits = portrait_textures(store, found)
+        attributes = attributes_of(store, found, portraits.pixels, mean_shape(), ProjectedFeatures())
+        if len(set(attributes.male.tolist())) < 2:
+            raise StoreError(f"{store.folder} has portraits of one gender alone; the recogniser needs both beside.")
+        inner = torch.cat([self.space(as_input(part)).inner for part in torch.split(portraits.pixels, 256)])
+        shapes = symmetric_shapes(portraits.shapes).flatten(1) - self.space.shape_mean
+        numbers = torch.cat([inner[:, : self.space.told], shapes @ self.shape_basis.T / self.shape_scale], dim=1)
+        return Photographs.fit(limited(numbers, FARTHEST), attributes.male, attributes.age)
 
     @torch.no_grad()
     def _basis(self) -> tuple[Tensor, Tensor]:
@@ -253,53 +303,9 @@ class AppearanceTask(Task):
         return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
 
 
-class _Teacher:
-    """What the regression says of voices for one generator: see `AppearanceTask`."""
-
-    def __init__(self, ridge: Ridge, stretch: Tensor, older: Older, apart: GenderApart):
-        self.ridge, self.stretch, self.older, self.apart = ridge, stretch, older, apart
-        self.seen: _Seen | None = None
-
-    @torch.no_grad()
-    def __call__(self, embeddings: Tensor) -> Tensor:
-        """(n, embedding) to the numbers that a voice tells: sketch, shape, gender."""
-        given = embeddings.cpu()
-        rest = self.older(self.ridge.stretched(self.apart.rest_of_voices(given), self.stretch))
-        values = rest + self.apart.mean_faces(given)
-        told = torch.cat([values, self.apart.wanted(given)], dim=1)
-        return (self.seen(told, given) if self.seen else told).to(embeddings.device)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Moves what the pictures tell of voices until a recogniser would see what the photographs tell of them."""
-
-    likeness: Likeness
-    ridge: Ridge
-    apart: GenderApart
-    generator: AppearanceGenerator
-
-    def __call__(self, told: Tensor, embeddings: Tensor) -> Tensor:
-        """(n, told) and (n, embedding) to (n, told)."""
-        seen = self.ridge(self.apart.as_asked(embeddings)) - self.ridge.mean
-        seen = self.apart.at_least(LEAST_GENDER, seen, embeddings)
-        gender = GENDER * told[:, -1:]
-        beside = torch.cat([gender, self.generator.own(embeddings)], dim=1)
-        numbers = self.likeness(_numbers(told), beside, self.ridge.mean + self.apart.stretch * seen)
-        # A face that is rare in many ways at once is none: all of it comes nearer to the mean.
-        rare = numbers.square().mean(dim=1, keepdim=True).sqrt()
-        numbers = numbers * limited(rare, RAREST) / rare
-        return torch.cat([unlimited(numbers, FARTHEST), gender], dim=1)
-
-
 def _paired(store: Store, view: str, clips: dict[str, int]) -> list[Sample]:
     """The training pictures of a view that go with these clips."""
     return [face for face in store.of_split("train", "faces") if face.view == view and face.clip in clips]
-
-
-def _numbers(told: Tensor) -> Tensor:
-    """What is drawn of the numbers that a voice tells but for the gender: (n, told) to (n, told - 1)."""
-    return limited(told[:, :-1], FARTHEST)
 
 
 def _own_latents(embeddings: Tensor, directions: int, latent: int) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from s2f_train.models.renderer import INNER, INNER_SIDE, OUTER, OUTER_SIDE, SHAP
 RIDGE = 1e-3  # on the regressions of the rest; the numbers have a standard deviation of 1
 MORE = 40  # directions beyond those wanted, for the accuracy of the randomised decomposition
 FARTHEST = 2.5  # told numbers come to so many standard deviations of photographs at most
-HINT = 1.5  # the same where hair, ground, light and details follow from them
+HINT = 1.0  # the same where hair, ground, light and details follow from them
 HEAD = (0.36, 0.52)  # half axes of the ellipse, in units of the side, outside of which is ground and clothes
 
 

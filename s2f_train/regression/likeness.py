@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from s2f_train.regression.photographs import Photographs
+
 SHRINKAGE = 30.0  # of the regression of what is seen on the numbers, whose standard deviation is near 1
-KEPT = (
-    0.5  # weight of the numbers that are given, against what is to be seen; 1: as much as all numbers show on average
-)
-PLAIN = 0.4  # the same of numbers of 0, which are the mean face
+KEPT = 0.3  # weight of the numbers given, against what is to be seen; 1: as much as all numbers show on average
+PLAIN = 0.4  # the same of what photographs have
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,11 @@ class Likeness:
     Attributes:
         numbers: (k,), the mean of the numbers by which faces are moved.
         beside: (m,), that of others from which faces follow, which stay.
-        seen: (d,), that of what the recogniser sees.
-        slope: (k + m, d), what a unit of each number changes of it.
+        slope: (k + m, d), what a unit of each number changes of what the recogniser sees.
     """
 
     numbers: Tensor
     beside: Tensor
-    seen: Tensor
     slope: Tensor
 
     @classmethod
@@ -42,19 +40,29 @@ class Likeness:
         x, y = torch.cat([numbers, beside], dim=1).double(), seen.double()
         x, y = x - x.mean(dim=0), y - y.mean(dim=0)
         slope = torch.linalg.solve(x.T @ x + SHRINKAGE * torch.eye(x.shape[1], dtype=x.dtype), x.T @ y)
-        return cls(numbers.mean(dim=0), beside.mean(dim=0), seen.mean(dim=0), slope.to(seen.dtype))
+        return cls(numbers.mean(dim=0), beside.mean(dim=0), slope.to(seen.dtype))
 
-    def __call__(self, numbers: Tensor, beside: Tensor, wanted: Tensor) -> Tensor:
-        """The numbers, (n, k), with which the recogniser sees most of `wanted`, (n, d).
+    def __call__(
+        self, numbers: Tensor, beside: Tensor, wanted: Tensor, photographs: Photographs, mean: Tensor
+    ) -> Tensor:
+        """The numbers, (n, k), with which the recogniser sees most of what is wanted.
 
-        Least squares of the distances to `wanted`, to the `numbers` given (see `KEPT`) and to the mean face (`PLAIN`).
+        Least squares of the distances to it, to the `numbers` given (see `KEPT`) and, in units of photographs, to
+        their `mean` (`PLAIN`).
+
+        Args:
+            numbers: (n, k).
+            beside: (n, m).
+            wanted: (n, d), how what is to be seen differs from what is seen on average.
+            photographs: what is usual among them.
+            mean: (n, k).
         """
         count = len(self.numbers)
-        slope = self.slope[:count].double()
-        open_ = wanted - self.seen - (beside - self.beside) @ self.slope[count:]
+        slope, precision = self.slope[:count].double(), photographs.precision.double()
+        open_ = (wanted - (beside - self.beside) @ self.slope[count:]).double() + self.numbers.double() @ slope
         system = slope @ slope.T
         unit = system.diagonal().mean()
-        given = (open_.double() + self.numbers.double() @ slope) @ slope.T + unit * KEPT * numbers.double()
-        system.diagonal().add_(unit * (KEPT + PLAIN))
+        given = open_ @ slope.T + unit * (KEPT * numbers.double() + PLAIN * mean.double() @ precision)
+        system += unit * (KEPT * torch.eye(count, dtype=system.dtype) + PLAIN * precision)
         found: Tensor = torch.linalg.solve(system, given.T).T.to(numbers.dtype)
         return found

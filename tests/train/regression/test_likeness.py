@@ -8,8 +8,11 @@ from torch import Tensor
 
 from s2f_train.regression import likeness
 from s2f_train.regression.likeness import Likeness
+from s2f_train.regression.photographs import Photographs
 
 TOLD, BESIDE, SEEN = 5, 2, 12
+# Photographs whose numbers are independent, with a standard deviation of 1.
+USUAL = Photographs(torch.zeros(2, TOLD), torch.eye(TOLD), torch.zeros(TOLD), torch.zeros(TOLD))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def test_faces_come_near_to_what_is_wanted(world: tuple[Tensor, Tensor, Tensor, 
     there, own = torch.randn(50, TOLD, generator=random), torch.randn(50, BESIDE, generator=random)
     wanted = 2 + torch.cat([there, own], dim=1) @ slope
     given = torch.zeros(50, TOLD)
-    made = fitted(given, own, wanted)
+    made = fitted(given, own, wanted - seen.mean(dim=0), USUAL, given)
 
     def distance(numbers: Tensor) -> Tensor:
         return (2 + torch.cat([numbers, own], dim=1) @ slope - wanted).norm(dim=1)
@@ -45,12 +48,29 @@ def test_what_is_given_is_kept_the_more_the_more_it_weighs(
 ) -> None:
     _, numbers, beside, seen = world
     fitted = Likeness.fit(numbers, beside, seen)
-    given, own, wanted = torch.ones(3, TOLD), torch.zeros(3, BESIDE), torch.full((3, SEEN), 2.0)
-    moved = (fitted(given, own, wanted) - given).norm()
+    given, own, wanted = torch.ones(3, TOLD), torch.zeros(3, BESIDE), 2.0 - seen.mean(dim=0).expand(3, -1)
+
+    def moved() -> float:
+        return float((fitted(given, own, wanted, USUAL, given * 0) - given).norm())
+
+    before = moved()
     monkeypatch.setattr(likeness, "KEPT", 100.0)
-    assert (fitted(given, own, wanted) - given).norm() < 0.1 * moved
+    assert moved() < 0.1 * before
     monkeypatch.setattr(likeness, "KEPT", 1e-6)
     monkeypatch.setattr(likeness, "PLAIN", 1e-6)
-    exact = fitted(given, own, wanted)
+    exact = fitted(given, own, wanted, USUAL, given * 0)
     exact = exact[:, [0, 2, 3, 4]]
     assert exact.abs().max() < 0.1  # what shows the wanted: no number but the mean
+
+
+def test_numbers_that_photographs_have_together_move_together(world: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    slope, numbers, beside, seen = world
+    fitted = Likeness.fit(numbers, beside, seen)
+    given, own = torch.zeros(1, TOLD), torch.zeros(1, BESIDE)
+    wanted = slope[:1]  # more of the first number
+    covariance = torch.eye(TOLD)
+    covariance[0, 1] = covariance[1, 0] = 0.9  # the second, which is not seen, goes with it
+    together = Photographs(USUAL.means, torch.linalg.inv(covariance), USUAL.years, USUAL.older)
+    apart, joined = (fitted(given, own, wanted, usual, given)[0] for usual in (USUAL, together))
+    assert joined[1] - apart[1] > 0.1
+    assert together.rarity(joined[None]) < together.rarity(apart[None])
