@@ -1,9 +1,9 @@
 """The renderer with 8-bit convolutions, where its pictures stay near those of the pack's.
 
 Weights are rounded for each of their maps, to 7 bits, so that no product saturates on processors without instructions
-for 8-bit numbers; what goes into a convolution has the range that it has on real appearances. The first convolution and
-those that end in a picture stay as they are: what they round is seen at once. All is written as QuantizeLinear and
-DequantizeLinear, which any runtime reads.
+for 8-bit numbers; what goes into a convolution has the range that it has on average on real appearances: what is beyond
+is clipped, and the rest rounded less. The first convolution and those that end in a picture stay as they are: what they
+round is seen at once. All is written as QuantizeLinear and DequantizeLinear, which any runtime reads.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def quantised_renderer(data: bytes, appearances: Appearance) -> bytes:
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                extra_options={"CalibMovingAverage": True},
             )
         found = onnx.load(made)
     found.ir_version = model.ir_version  # the tool writes a newer one than it needs
