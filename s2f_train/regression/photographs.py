@@ -53,6 +53,17 @@ class Photographs:
         """The mean face of a gender, (n, 1) from -1 for women to 1 for men, as numbers: (n, k)."""
         return self.means[0] + gender * self.means[1]
 
+    def gendered(self, numbers: Tensor, least: Tensor) -> Tensor:
+        """Numbers, (n, k), that show at least so much of a gender, (n, 1): 1 is as much as men's mean, -1 women's.
+
+        They are told apart by linear discriminant analysis, and moved along what lies between the means.
+        """
+        between = self.means[1]
+        direction = self.precision @ between
+        shown = ((numbers - self.means[0]) @ direction / (between @ direction).clamp_min(1e-12))[:, None]
+        enough = shown * least >= least.square()
+        return numbers + torch.where(enough, 0.0, least - shown) * between
+
     def rarity(self, differences: Tensor) -> Tensor:
         """Mahalanobis distance of differences from a mean, (n, k), as a quadratic mean over the numbers: (n, 1)."""
         squares = ((differences @ self.precision) * differences).mean(dim=1, keepdim=True)

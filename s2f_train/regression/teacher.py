@@ -17,6 +17,7 @@ from s2f_train.regression.ridge import Ridge
 
 LEAST_GENDER = 0.5  # what a recogniser should see of the gender, in shares of what it sees on average of those so sure
 GENDER = 1.6  # the mean face is so many times as far on women's or men's side as photographs of them
+LEAST = 2.0  # and a face shows at least so many times of it what that photograph shows
 EXCESS = 0.5  # share that is taken back of what a recogniser adds to a gender, such as a darker skin of men
 SURE, MOST_SURE = 1.5, 1.0  # hair and ground follow a gender so many times as sure, at most as sure as a photograph
 YEARS, AGED = 10.0, 0.5  # the age that is heard, which is near to the mean, counts so many times; share of it
@@ -86,6 +87,7 @@ class Seen:
         # A face that is rare in many ways at once is none: all of it comes nearer to the mean.
         rare = self.photographs.rarity(differences)
         numbers = mean + differences * limited(rare, RAREST) / rare
+        numbers = self.photographs.gendered(numbers, LEAST * self.apart.wanted(embeddings))
         return torch.cat([unlimited(numbers, FARTHEST), limited(self._gender(embeddings), MOST_SURE)], dim=1)
 
     def differences(self, rest: Tensor, embeddings: Tensor) -> Tensor:

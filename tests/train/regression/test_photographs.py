@@ -49,3 +49,14 @@ def test_faces_become_as_old_as_they_should(world: tuple[Photographs, Tensor]) -
     assert float(older @ usual.years) == pytest.approx(20.0, rel=1e-3)
     half = usual.aged(older, torch.tensor([[0.0]]), 0.5)
     assert float(half @ usual.years) == pytest.approx(10.0, rel=1e-3)
+
+
+def test_faces_show_as_much_of_a_gender_as_they_should(world: tuple[Photographs, Tensor]) -> None:
+    usual, _ = world
+    numbers = torch.stack([usual.mean(torch.tensor([[gender]]))[0] for gender in (0.5, 3.0, -0.5)])
+    numbers[:, 0] = 1.0  # which has nothing to do with it
+    made = usual.gendered(numbers, torch.tensor([[2.0], [2.0], [-2.0]]))
+    expected = usual.mean(torch.tensor([[2.0], [3.0], [-2.0]]))
+    assert made[:, 1].tolist() == pytest.approx(expected[:, 1].tolist(), abs=0.1)
+    assert torch.equal(made[1], numbers[1])  # enough already
+    assert torch.allclose(made[:, 0], numbers[:, 0], atol=0.1)
