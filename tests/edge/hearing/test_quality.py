@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
-from s2f_edge.hearing.features import SAMPLE_RATE, LogMelStream
+from s2f_edge.hearing.fbank import FbankStream
+from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality, require_speech, warnings
 from s2f_edge.hearing.vad import SpeechFinder
 
@@ -22,7 +23,7 @@ Sound = NDArray[np.float64]
 
 def measure(samples: Sound, block: int | None = None, gain: float = 1.0, share_frames: bool = False) -> SpeechQuality:
     """Runs finder and meter over (n,) samples in blocks of `block` samples."""
-    finder, meter, stream = SpeechFinder(gain), SpeechMeter(), LogMelStream()
+    finder, meter, stream = SpeechFinder(gain), SpeechMeter(), FbankStream()
     x = samples.astype(np.float32)
     for start in range(0, len(x), block or max(1, len(x))):
         piece = x[start : start + (block or len(x))]
