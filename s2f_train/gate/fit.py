@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for rendered music")
     parser.add_argument("--soundfont", type=Path, required=True, help="General MIDI sound font, .sf2")
     parser.add_argument("--out", type=Path, default=WEIGHTS_FILE)
-    parser.add_argument("--offset", type=float, default=0.5, help="log odds at which a clip is speech")
+    parser.add_argument("--offset", type=float, default=0.45, help="log odds at which a clip is speech")
     parser.add_argument(
         "--quick", action="store_true", help=f"one in {QUICK} of the sounds: to see that all runs, not for use"
     )
