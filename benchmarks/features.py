@@ -1,4 +1,5 @@
-"""What do the features cost, beside a frame-by-frame extractor and python_speech_features?
+"""What do the features cost, beside a frame-by-frame extractor and python_speech_features; and the gate, beside the
+voice detector?
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/features.py [--seconds 10] [--repeats 40]
 
@@ -22,13 +23,18 @@ import soundfile
 from in_turn import in_turn
 from torch_way import frame_by_frame, speech_of, torch_fbank
 
-from s2f_edge.hearing.fbank import fbank
+from s2f_edge.hearing.fbank import FbankStream, fbank
 from s2f_edge.hearing.features import CHUNK_FRAMES, HOP, LOGMEL_FFT, WINDOW, Float32s, _spectrum, frames_of, logmel
+from s2f_edge.hearing.levels import SECOND, Levels, Power
 from s2f_edge.hearing.melpower import melpower
+from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
+from s2f_edge.hearing.speech_gate import WINDOW_FRAMES, SpeechGate, window_statistics
 from s2f_edge.hearing.stft import compressed_stft
 from s2f_edge.hearing.vad import find_speech
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "male.wav"
+
+GATE = "quality and gate, with the front end's fbank"
 
 
 def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
@@ -79,6 +85,39 @@ def parts(clip: Float32s, repeats: int) -> dict[str, float]:
     return found | {"those products at the rate of a square one": least["square"] * operations / (2.0 * 768**3)}
 
 
+def of_gate(clip: Float32s, repeats: int) -> dict[str, float]:
+    """Milliseconds of quality and gate and of their parts, and of what comes before them: the least of each."""
+    speech = find_speech(clip)
+    frames = FbankStream().push(speech.samples)
+    whole = len(frames) // WINDOW_FRAMES * WINDOW_FRAMES
+    windows = frames[:whole].reshape(-1, WINDOW_FRAMES, frames.shape[1])
+    given, gate = window_statistics(windows), SpeechGate.load()
+
+    def measure(frames: Float32s | None) -> SpeechQuality:
+        meter = SpeechMeter()
+        meter.push(clip, speech.samples, frames)
+        return meter.finish(speech.segments)
+
+    def levels() -> None:
+        of_all, power_of_all, power = Levels(), Power(), Power()
+        of_all.push(clip)
+        power_of_all.push(clip)
+        power.push(speech.samples)
+        of_all.around(speech.segments, speech.segments[:0]).background()
+
+    assert len(speech.samples) > SECOND
+    calls: dict[str, Callable[[], object]] = {
+        "voice activity": lambda: find_speech(clip),
+        "fbank of what it keeps": lambda: FbankStream().push(speech.samples),
+        GATE: lambda: measure(frames),
+        "quality and gate, with their own": lambda: measure(None),
+        "statistics": lambda: window_statistics(windows),
+        "network": lambda: gate.log_probabilities(given),
+        "levels": levels,
+    }
+    return {name: min(found) for name, found in in_turn(calls, repeats, 2).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -112,6 +151,10 @@ def main() -> None:
     print("\n  of log-mel, ours, the least of each part alone")
     for name, ms in of_parts.items():
         print(f"  {name:46} {ms:8.2f} ms")
+    gate = of_gate(clip, given.repeats)
+    print("\n  the gate, beside the voice detector, the least of each")
+    for name, ms in gate.items():
+        print(f"  {name:46} {ms:8.2f} ms, {ms / gate['voice activity']:.2f} of voice activity")
     names = ("log-mel, frame by frame", "log-mel, python_speech_features")
     most = [round(found[name][0] / of_parts["products with cosines and sines"], 2) for name in names]
     print(f"  the products alone: {most[0]} times faster than frame by frame, {most[1]} than python_speech_features")
@@ -121,6 +164,8 @@ def main() -> None:
                 "seconds": given.seconds,
                 "threads": threads,
                 "at_most_faster": most,
+                "gate_of_voice_activity": round(gate[GATE] / gate["voice activity"], 3),
+                "gate_ms": {name: round(ms, 3) for name, ms in gate.items()},
                 "parts_ms": {name: round(ms, 3) for name, ms in of_parts.items()},
                 "median_ms": {name: round(median, 2) for name, (median, _) in found.items()},
                 "faster_than_frame_by_frame": round(found["log-mel, frame by frame"][0] / ours, 2),
