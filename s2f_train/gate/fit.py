@@ -5,7 +5,8 @@
 Speech is read from ogg files in three folders of `--speech` (unpack the tars of S2F_DATA there): `avspeech` (named
 VIDEO_START-END.ogg), `librispeech` (SPEAKER-CHAPTER-N.ogg) and `voices`
 (CORPUS-SPEAKER-N.ogg). Everything else is made (`s2f_train.gate.sounds`), so no other
-sound is needed; `fluidsynth` (a Debian package) plays the music.
+sound is needed; `fluidsynth` plays the music (a Debian package, as timgm6mb-soundfont, with which the weights were
+fitted).
 
 Half of the speakers and videos, a fifth of the General MIDI programs and some of the
 generators (`HELD_GENERATORS`) are kept from the fit; the report at the end is on those.
