@@ -97,7 +97,7 @@ def _means(count: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=32)
 def _mean_of(count: int) -> Float32s:
-    """(count,): takes the mean over time, as a matrix product, which is thrice as fast as `mean`."""
+    """(count,): takes a mean, as a matrix product, which is thrice as fast as `mean`."""
     return np.full(count, 1 / count, np.float32)
 
 
