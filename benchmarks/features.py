@@ -4,7 +4,7 @@ voice detector?
     OPENBLAS_NUM_THREADS=1 python benchmarks/features.py [--seconds 10] [--repeats 40]
 
 All are called in turn, so that a busy moment meets each; a figure is the median after a warm-up, with half of the
-spread between quartiles. numpy alone makes ours. The environment variable sets the threads of its matrix products.
+spread between quartiles; of the gate and its parts, the least. numpy alone makes ours. The environment variable sets the threads of its matrix products.
 The last line is JSON.
 """
 
@@ -24,7 +24,7 @@ from in_turn import in_turn
 from torch_way import frame_by_frame, speech_of, torch_fbank
 
 from s2f_edge.hearing.fbank import FbankStream, fbank
-from s2f_edge.hearing.features import CHUNK_FRAMES, HOP, LOGMEL_FFT, WINDOW, Float32s, _spectrum, frames_of, logmel
+from s2f_edge.hearing.features import logmel
 from s2f_edge.hearing.levels import SECOND, Levels, Power
 from s2f_edge.hearing.melpower import melpower
 from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
@@ -41,48 +41,6 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, t
     """Milliseconds of each call: median and the spread between quartiles."""
     quartiles = {name: statistics.quantiles(found, n=4) for name, found in in_turn(calls, repeats, 2).items()}
     return {name: (q[1], q[2] - q[0]) for name, q in quartiles.items()}
-
-
-def parts(clip: Float32s, repeats: int) -> dict[str, float]:
-    """Milliseconds of what log-mel consists of, each alone and in the cache: what numpy leaves to gain.
-
-    The products take what the same number of operations take in a large square matrix product, or little more.
-    """
-    spectrum, count = _spectrum(), (len(clip) - WINDOW) // HOP + 1
-    frames = frames_of(clip, min(count, CHUNK_FRAMES))
-    half, bins = spectrum.cosines.shape
-    even, odd = np.empty((2, len(frames), half), np.float32)
-    real, imaginary = np.ones((2, len(frames), bins), np.float32)
-    square = np.ones((768, 768), np.float32)
-    rising, falling = frames[:, :half], frames[:, : WINDOW - half - 1 : -1]
-
-    def fold() -> None:
-        np.add(rising, falling, out=even)
-        np.subtract(rising, falling, out=odd)
-
-    def multiply() -> None:
-        np.matmul(even, spectrum.cosines, out=real)
-        np.matmul(odd, spectrum.sines, out=imaginary)
-
-    def power() -> None:
-        np.square(real, out=real)
-        np.square(imaginary, out=imaginary)
-        np.add(real, imaginary, out=real)
-
-    calls: dict[str, Callable[[], object]] = {
-        "folding of frames": fold,
-        "products with cosines and sines": multiply,
-        "power": power,
-        "mel weights": lambda: [real[:, part] @ weights for part, _, weights in spectrum.filters],
-        "logarithm": lambda: np.log(real[:, :64]),
-        "numpy's FFTs in place of folding and products": lambda: np.fft.rfft(frames, LOGMEL_FFT),
-        "square": lambda: square @ square,
-    }
-    least = {name: min(found) for name, found in in_turn(calls, repeats, 2, prime=True).items()}
-    scale = count / len(frames)
-    found = {name: ms * scale for name, ms in least.items() if name != "square"}
-    operations = 2.0 * half * bins * count * 2
-    return found | {"those products at the rate of a square one": least["square"] * operations / (2.0 * 768**3)}
 
 
 def of_gate(clip: Float32s, repeats: int) -> dict[str, float]:
@@ -147,26 +105,17 @@ def main() -> None:
     for name, (median, spread) in found.items():
         print(f"  {name:34} {median:8.2f} ms  ± {spread / 2:.2f}")
     ours = found["log-mel, ours"][0]
-    of_parts = parts(clip, given.repeats)
-    print("\n  of log-mel, ours, the least of each part alone")
-    for name, ms in of_parts.items():
-        print(f"  {name:46} {ms:8.2f} ms")
     gate = of_gate(clip, given.repeats)
     print("\n  the gate, beside the voice detector, the least of each")
     for name, ms in gate.items():
         print(f"  {name:46} {ms:8.2f} ms, {ms / gate['voice activity']:.2f} of voice activity")
-    names = ("log-mel, frame by frame", "log-mel, python_speech_features")
-    most = [round(found[name][0] / of_parts["products with cosines and sines"], 2) for name in names]
-    print(f"  the products alone: {most[0]} times faster than frame by frame, {most[1]} than python_speech_features")
     print(
         json.dumps(
             {
                 "seconds": given.seconds,
                 "threads": threads,
-                "at_most_faster": most,
                 "gate_of_voice_activity": round(gate[GATE] / gate["voice activity"], 3),
                 "gate_ms": {name: round(ms, 3) for name, ms in gate.items()},
-                "parts_ms": {name: round(ms, 3) for name, ms in of_parts.items()},
                 "median_ms": {name: round(median, 2) for name, (median, _) in found.items()},
                 "faster_than_frame_by_frame": round(found["log-mel, frame by frame"][0] / ours, 2),
                 "faster_than_python_speech_features": round(found["log-mel, python_speech_features"][0] / ours, 2),
