@@ -4,8 +4,8 @@ voice detector?
     OPENBLAS_NUM_THREADS=1 python benchmarks/features.py [--seconds 10] [--repeats 40]
 
 All are called in turn, so that a busy moment meets each; a figure is the median after a warm-up, with half of the
-spread between quartiles; of the gate and its parts, the least. numpy alone makes ours. The environment variable sets the threads of its matrix products.
-The last line is JSON.
+spread between quartiles; of the gate and its parts, the least. numpy alone makes ours. The environment variable sets
+the threads of its matrix products. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from in_turn import in_turn
 from torch_way import frame_by_frame, speech_of, torch_fbank
 
 from s2f_edge.hearing.fbank import FbankStream, fbank
-from s2f_edge.hearing.features import logmel
+from s2f_edge.hearing.features import Float32s, logmel
 from s2f_edge.hearing.levels import SECOND, Levels, Power
 from s2f_edge.hearing.melpower import melpower
 from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality
