@@ -79,6 +79,7 @@ BENCHMARKS: dict[str, tuple[list[str], dict[str, Ratio]]] = {
             "log-mel: faster than python_speech_features": Ratio(
                 lambda r: r["faster_than_python_speech_features"], True
             ),
+            "quality and gate: time of voice activity's": Ratio(lambda r: r["gate_of_voice_activity"], False),
         },
     ),
     "clip": (

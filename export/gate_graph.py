@@ -7,23 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from export.front_ends import LogMel
+from export.front_ends import fbank_frames
 from export.graphs import Graph, Value
-from s2f_edge.hearing.features import HOP, LOGMEL_BINS, WINDOW
+from s2f_edge.hearing.features import HOP, WINDOW
 from s2f_edge.hearing.speech_gate import (
+    BANDS,
+    BINS,
     CLASSES,
     ENOUGH_AGAINST,
     ENOUGH_FOR,
+    GLIDES,
+    LAGS,
     LOGIT_LIMIT,
+    LOWEST_BIN,
+    MEDIAN,
     RANGE,
+    RANKS,
+    RISES,
     SPARE_FRAMES,
     WINDOW_FRAMES,
     SpeechGate,
-    fine_matrix,
-    modulation_tables,
+    tables,
 )
-
-HALF = LOGMEL_BINS // 2
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,8 @@ def sound_of(graph: Graph, waveform: Value) -> Sound:
     Of its last second, 0.4 s must be there, which then begins earlier; a clip of less than a second is repeated to one,
     however short.
     """
-    logmel = LogMel(graph, waveform)
+    padded = graph.joined(waveform, np.zeros(WINDOW, np.float32))  # for a clip shorter than one frame
     width = WINDOW_FRAMES
-    # Frames that run past the end are left out, as `SpeechMeter` does.
     inside = (graph.length(waveform) - np.array([WINDOW - HOP])) / np.array([HOP])
     count = inside.apply("Max", np.array([1]))
     # Whole windows, and one more that ends with the clip where enough is left.
@@ -68,7 +72,7 @@ def sound_of(graph: Graph, waveform: Value) -> Sound:
     starts = (graph.range(windows) * np.int64(width)).apply("Min", latest)
 
     def body(start: Value) -> tuple[Value, Value]:
-        frames = logmel.frames((start + np.arange(width)) % count)
+        frames = fbank_frames(graph, padded, (start + np.arange(width)) % count)
         logs = _log_probabilities(graph, _statistics(graph, frames))
         others = logs.cut(0, 1, len(CLASSES)).apply("Exp").sum(keep=True) + 1e-12
         odds = logs.cut(0, 0, 1) - others.apply("Log")
@@ -114,92 +118,71 @@ def _reversed(values: Value) -> Value:
     return values.cut(0, -1, np.iinfo(np.int64).min, -1)
 
 
-def _skew(x: Value) -> Value:
-    centred = x - x.mean(0, keep=True)
-    squares = centred * centred
-    spread = squares.mean(0) + 0.01
-    return (squares * centred).mean(0) / (spread * spread.apply("Sqrt"))
-
-
 def _lagged(x: Value, lag: int) -> tuple[Value, Value]:
     """Frames from `lag` on, and those that are `lag` earlier."""
     return x.cut(0, lag, WINDOW_FRAMES), x.cut(0, 0, WINDOW_FRAMES - lag)
 
 
-def _spread(x: Value) -> Value:
-    """Standard deviation over the last axis of (n,) or (n, m)."""
-    centred = x - x.reduced("Mean", -1, keep=True)
-    return (centred * centred).reduced("Mean", -1).apply("Sqrt")
+def _statistics(graph: Graph, frames: Value) -> Value:
+    """`speech_gate.window_statistics` of one window, line by line: float32 (100, 80) -> (k,)."""
+    x = frames.cut(1, LOWEST_BIN, LOWEST_BIN + BINS)
+    x = (x - x.reduced("Max")).apply("Max", -RANGE)
+    return graph.joined(*(part.shaped(-1) for part in (*_of_bands(graph, x), *_of_cells(graph, x))))
 
 
-def _statistics(graph: Graph, window: Value) -> Value:
-    """`speech_gate.window_statistics` of one window, line by line: float32 (100, 64) -> (k,)."""
-    frames = WINDOW_FRAMES
-    x = (window - window.reduced("Max")).apply("Max", -RANGE)
+def _of_bands(graph: Graph, x: Value) -> list[Value]:
+    table = tables()
+    columns = x @ table.columns
+    peak = x.reduced("Max", 1, keep=True) - columns.cut(1, 9, 10)
+    columns = graph.joined(columns, peak, (x * x).mean(1, keep=True).apply("Sqrt"), axis=1)
     out: list[Value] = []
+    for lag in RISES:
+        later, before = _lagged(columns.cut(1, 0, BANDS), lag)
+        moved = later - before
+        up, all_ = ((moved * other).mean(0).shaped(2, 4).sum(1) for other in (moved.apply("Max", 0.0), moved))
+        out.append(up / (all_ + 1e-3))
+    ranked = graph.ops("TopK", 2, columns.cut(1, 8, 10), graph.whole(WINDOW_FRAMES), axis=0, largest=0, sorted=1)[0]
+    out.append(ranked.apply("Gather", np.array(RANKS), axis=0) - ranked.cut(0, MEDIAN, MEDIAN + 1))
 
-    bands = x.shaped(frames, 8, 8).mean(2)
-    loud, means = bands.mean(1), bands.mean(0)
-    centred = bands - means
-    spread = (centred * centred).mean(0).apply("Sqrt")
-    out += [means - means.mean(), spread, _skew(bands)]
+    means = columns.mean(0)
+    columns = columns - means
+    squares = columns * columns
+    variance = squares.mean(0)
+    spread, floored = variance.apply("Sqrt"), variance + 0.01
+    skewness = (squares * columns).mean(0) / (floored * floored.apply("Sqrt"))
+    out += [means.cut(0, 0, 8) - means.cut(0, 9, 10), means.cut(0, 10, 12), spread, skewness]
 
-    waves, groups = modulation_tables()
-    pairs = centred.cut(1, 0, 8, 2) + centred.cut(1, 1, 8, 2)
-    modulation = graph.op("Transpose", pairs, perm=[1, 0]) @ waves
-    real, imaginary = modulation.cut(1, 0, 32), modulation.cut(1, 32, 64)
-    share = (real * real + imaginary * imaginary) @ groups
-    out.append((share / (share.sum(1, keep=True) + 1.0) + 1e-3).apply("Log"))
+    bands = columns.cut(1, 0, BANDS)
+    waves = graph.value(table.waves) @ (bands.cut(1, 0, 8, 2) + bands.cut(1, 1, 8, 2))
+    waves = waves * waves
+    share = graph.value(table.groups) @ (waves.cut(0, 0, 32) + waves.cut(0, 32, 64))
+    out.append((share / (share.sum(0, keep=True) + 1.0) + 1e-3).apply("Log"))
 
-    for lag in (1, 2, 4, 8, 16, 32):
-        later, earlier = _lagged(x, lag)
-        moved = (later - earlier).apply("Abs")
-        out += [moved.cut(1, 0, HALF).mean(), moved.cut(1, HALF, 2 * HALF).mean()]
-    for lag in (1, 4):
-        later, earlier = _lagged(bands, lag)
-        moved = later - earlier
-        up = moved.apply("Max", 0.0)
-        for low in (0, 4):
-            rise, both = up.cut(1, low, low + 4), moved.cut(1, low, low + 4)
-            out.append((rise * rise).sum() / ((both * both).sum() + 0.1))
+    scaled = bands / (spread.cut(0, 0, BANDS) + 0.1)
+    together = graph.op("Transpose", scaled, perm=[1, 0]) @ scaled
+    out.append(together.shaped(1, -1) @ table.apart / float(WINDOW_FRAMES))
+    return out
 
-    fine = x @ fine_matrix()
-    for quarter in range(4):
-        cells = fine.cut(1, 16 * quarter, 16 * quarter + 16)
-        energy, standing = (cells * cells).mean(), cells.mean(0)
-        out += [energy.apply("Sqrt"), (standing * standing).mean() / (energy + 1e-3)]
-    for low in (0, HALF):
-        cells = fine.cut(1, low, low + HALF)
-        energy = (cells * cells).mean() + 1e-3
-        for lag in (1, 2, 4, 8, 16, 32):
-            later, earlier = _lagged(cells, lag)
-            out.append((later * earlier).mean() / energy)
-        for lag in (4, 8):
-            later, earlier = _lagged(cells, lag)
-            middle = earlier.cut(1, 1, HALF - 1)
-            still = (later.cut(1, 1, HALF - 1) * middle).mean()
-            risen = (later.cut(1, 2, HALF) * middle).mean()
-            fallen = (later.cut(1, 0, HALF - 2) * middle).mean()
-            out.append((risen.apply("Max", fallen) - still) / energy)
 
-    peak = x.reduced("Max", 1) - x.mean(1)
-    flat = _spread(x)
-    out += [peak.mean(), _spread(peak), flat.mean(), _spread(flat)]
-    tilt = bands.cut(1, 5, 8).mean(1) - bands.cut(1, 0, 3).mean(1)
-    out += [_spread(tilt), _skew(tilt)]
-
-    def ranked(values: Value) -> Value:
-        return graph.ops("TopK", 2, values, graph.whole(frames), largest=0, sorted=1)[0]
-
-    spans = ranked(tilt)
-    out += [spans.cut(0, 90, 91) - spans.cut(0, 50, 51), spans.cut(0, 50, 51) - spans.cut(0, 10, 11)]
-    levels = ranked(loud)
-    out += [levels.cut(0, i, i + 1) - levels.cut(0, 50, 51) for i in (2, 10, 25, 75, 90, 97)]
-    scaled = centred / (spread + 0.1)
-    for apart in range(1, 8):
-        together = scaled.cut(1, 0, 8 - apart) * scaled.cut(1, apart, 8)
-        out.append((together.sum(0) / float(frames)).mean())
-    return graph.joined(*(part.shaped(-1) for part in out))
+def _of_cells(graph: Graph, x: Value) -> list[Value]:
+    table = tables()
+    fine = x @ table.fine
+    energies, still = (fine * fine).mean(0, keep=True), fine.mean(0, keep=True)
+    energy = energies @ table.halves + 1e-3
+    moving, steady, gliding = [], [], []
+    for lag in LAGS:
+        later, before = _lagged(x, lag)
+        moving.append((later - before).apply("Abs").mean(0, keep=True) @ table.halves)
+        later, before = _lagged(fine, lag)
+        same = (later * before).mean(0, keep=True)
+        steady.append(same @ table.halves / energy)
+        if lag in GLIDES:
+            risen = (later.cut(1, 1, BINS) * before.cut(1, 0, BINS - 1)).mean(0, keep=True) @ table.above
+            fallen = (later.cut(1, 0, BINS - 1) * before.cut(1, 1, BINS)).mean(0, keep=True) @ table.below
+            gliding.append((risen.apply("Max", fallen) - same @ table.middle) / energy)
+    quarters = energies @ table.quarters
+    standing = (still * still) @ table.quarters / (quarters + 1e-3)
+    return [quarters.apply("Sqrt"), standing, *steady, *gliding, *moving]
 
 
 def _log_probabilities(graph: Graph, statistics: Value) -> Value:

@@ -139,9 +139,9 @@ class Listener:
         self.heard += len(samples)
         self.voiced += len(voiced)
         with self._clock("features"):
-            logmel = self.front_end.push(voiced) if len(voiced) else None
+            fbank = self.front_end.push(voiced) if len(voiced) else None
         with self._clock("quality"):
-            self._meter.push(samples, voiced, logmel)
+            self._meter.push(samples, voiced, fbank)
         with self._clock("features"):
             self._decide()
             self._offer()

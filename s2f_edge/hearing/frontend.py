@@ -32,7 +32,7 @@ class FrontEnd(Protocol):
     CLEAR: float
 
     def push(self, voiced: Float32s) -> Float32s | None:
-        """Takes float32 (n,) voiced samples at 16 kHz; gives its `logmel-64` frames, None where it needs none."""
+        """Takes float32 (n,) voiced samples at 16 kHz; gives their `fbank-80` frames, None where it makes none."""
 
     def cut(self, start: int, end: int | None) -> None:
         """Takes sound out again: from one voiced sample to another, or all from one on.
@@ -75,10 +75,8 @@ class LogMel64FrontEnd:
         self._stream = LogMelStream()
         self._frames = Rows(HOP, LOGMEL_BINS)
 
-    def push(self, voiced: Float32s) -> Float32s:
-        frames = self._stream.push(voiced)
-        self._frames.push(frames)
-        return frames
+    def push(self, voiced: Float32s) -> None:
+        self._frames.push(self._stream.push(voiced))
 
     def cut(self, start: int, end: int | None) -> None:
         self._frames.cut(start, end)
@@ -235,8 +233,10 @@ class Fbank80FrontEnd:
         self._frames = Rows(HOP, FBANK_BINS)  # all, or those from the last window that `committed` gave on
         self._next = 0  # where among them the next window starts
 
-    def push(self, voiced: Float32s) -> None:
-        self._frames.push(self._stream.push(voiced))
+    def push(self, voiced: Float32s) -> Float32s:
+        frames = self._stream.push(voiced)
+        self._frames.push(frames)
+        return frames
 
     def cut(self, start: int, end: int | None) -> None:
         self._frames.cut(start, end)

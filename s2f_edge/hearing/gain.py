@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream
+from s2f_edge.hearing.fbank import FbankStream
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.speech_gate import Windows
 from s2f_edge.hearing.vad import QUIET_DBFS, SpeechFinder, find_speech, gain_of, level_of
 
@@ -99,7 +100,7 @@ class GainFinder:
 
 def _is_speech(samples: Float32s) -> bool:
     windows = Windows()
-    windows.push(LogMelStream().push(find_speech(samples).samples))
+    windows.push(FbankStream().push(find_speech(samples).samples))
     windows.finish()
     return windows.kept.count > 0 and windows.kept.verdict()[1] == "speech"
 

@@ -32,11 +32,13 @@ class Levels:
         x = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         count = len(x) // HOP
         frames = x[: count * HOP].reshape(count, HOP)
-        means = frames.mean(axis=1, dtype=np.float64)
-        power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / HOP - np.square(means)
-        self._powers = np.concatenate([self._powers, np.maximum(power, 1e-12).astype(np.float32)])
-        clipped = np.count_nonzero(np.abs(frames) >= CLIP_LEVEL, axis=1)
-        self._clipped = np.concatenate([self._clipped, clipped.astype(np.uint8)])
+        centred = frames - frames.mean(axis=1, keepdims=True)
+        power = np.einsum("ij,ij->i", centred, centred) / np.float32(HOP)
+        self._powers = np.concatenate([self._powers, np.maximum(power, np.float32(1e-12))])
+        clipped = np.zeros(count, np.uint8)
+        if count and max(frames.max(), -frames.min()) >= CLIP_LEVEL:  # seldom, and counting takes much longer
+            clipped = np.count_nonzero(np.abs(frames) >= CLIP_LEVEL, axis=1).astype(np.uint8)
+        self._clipped = np.concatenate([self._clipped, clipped])
         self._rest = x[count * HOP :].copy()
 
     def all(self) -> Distribution:
@@ -109,13 +111,14 @@ class Power:
         self._sums = np.zeros((0, 2))  # of samples and of their squares
 
     def push(self, samples: Float32s) -> None:
-        before = self.count % SECOND
-        seconds = np.pad(samples, (before, -(before + len(samples)) % SECOND)).reshape(-1, SECOND)
-        sums = np.stack([seconds.sum(axis=1, dtype=np.float64), np.einsum("ij,ij->i", seconds, seconds)], axis=1)
-        if before and len(sums):
-            self._sums[-1] += sums[0]
-            sums = sums[1:]
-        self._sums = np.concatenate([self._sums, sums])
+        begin = min(len(samples), -self.count % SECOND)  # up to there it belongs to the last second
+        end = begin + (len(samples) - begin) // SECOND * SECOND
+        if begin:
+            self._sums[-1] += _sums(samples[:begin].reshape(1, 1, -1))[0]
+        self._sums = np.concatenate(
+            [self._sums, _sums(samples[begin:end].reshape(-1, WINDOW_FRAMES, HOP))]
+            + [_sums(samples[end:].reshape(1, 1, -1))] * (end < len(samples))
+        )
         self.count += len(samples)
 
     def without(self, spans: NDArray[np.int64]) -> tuple[int, float]:
@@ -125,6 +128,12 @@ class Power:
             count -= int(end - start)
             total, squares = (total, squares) - self._sums[start // SECOND : -(-end // SECOND)].sum(axis=0)
         return count, max(0.0, float(squares / count - (total / count) ** 2)) if count else 0.0
+
+
+def _sums(pieces: Float32s) -> NDArray[np.float64]:
+    """Of samples and of their squares: float32 (n, k, m) -> float64 (n, 2)."""
+    sums = pieces @ np.ones(pieces.shape[2], np.float32), np.einsum("ijk,ijk->ij", pieces, pieces)
+    return np.stack([each.sum(axis=1, dtype=np.float64) for each in sums], axis=1)
 
 
 def decibels(power: Any) -> Any:

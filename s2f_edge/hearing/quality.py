@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
-from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, WINDOW, Float32s, LogMelStream, logmel, repeat_to
+from s2f_edge.hearing.fbank import FBANK_BINS, FbankStream, fbank
+from s2f_edge.hearing.features import HOP, SAMPLE_RATE, WINDOW, Float32s, repeat_to
 from s2f_edge.hearing.levels import LEVEL_FLOOR, SECOND, Levels, Power, decibels
 from s2f_edge.hearing.speech_gate import LEAST_FRAMES, WINDOW_FRAMES, Kind, Windows
 from s2f_edge.hearing.vad import parted
@@ -173,7 +174,7 @@ class SpeechMeter:
         self._levels = Levels()
         self._all, self._kept = Power(), Power()
         self._voiced = Windows()
-        self._stream = LogMelStream()
+        self._stream = FbankStream()
         self._unvoiced = Windows()  # looks at the recording itself, as long as there is no speech in it
         self._sample = np.zeros(0, np.float32)  # the second that is being collected for it
         self._blocks: list[Float32s] = []  # given, but not yet worked on
@@ -188,19 +189,22 @@ class SpeechMeter:
         Args:
             block: float32, (n,), the next samples of the recording, 16 kHz, in [-1, 1].
             voiced: float32, (m,), what `SpeechFinder.push(block)` gave.
-            frames: float32, (l, 64), what a `LogMelStream` of the caller gave for `voiced`; saves
+            frames: float32, (l, 80), what a `FbankStream` of the caller gave for `voiced`; saves
                 the meter that work. Given whenever there are voiced samples, or never.
         """
-        # Copies, since the caller may use its buffers again. Work waits for several seconds of
-        # sound: small blocks would cost several times as much.
-        self._blocks.append(np.array(block, np.float32))
-        self._parts.append(np.array(voiced, np.float32))
+        self._blocks.append(np.asarray(block, np.float32))
+        self._parts.append(np.asarray(voiced, np.float32))
         if frames is not None:
-            self._frames.append(np.array(frames, np.float32))
+            self._frames.append(frames)
             self._frames_given = True
         self._waiting += len(block)
         if self._waiting >= WORK_S * SAMPLE_RATE:
             self._work()
+            return
+        # Work waits for several seconds of sound: small blocks would cost several times as much. Copies, since the
+        # caller may use its buffers again.
+        for waiting in (self._blocks, self._parts, self._frames):
+            waiting[-1:] = [each.copy() for each in waiting[-1:]]
 
     def flush(self) -> None:
         """Processes all buffered blocks now, so that finishing a copy stays cheap."""
@@ -223,7 +227,7 @@ class SpeechMeter:
         self._all.push(block)
         self._kept.push(voiced)
         if self._frames_given:
-            self._voiced.push(np.concatenate([np.zeros((0, LOGMEL_BINS), np.float32), *self._frames]))
+            self._voiced.push(_joined(self._frames or [np.zeros((0, FBANK_BINS), np.float32)]))
         else:
             self._voiced.push(self._stream.push(voiced))
         if not self._voiced.whole:
@@ -251,7 +255,7 @@ class SpeechMeter:
 
     def _judge_sample(self) -> None:
         if np.any(self._sample):
-            frames = logmel(self._sample)
+            frames = fbank(self._sample)
             self._unvoiced.judge(repeat_to(frames, WINDOW_FRAMES)[None, :WINDOW_FRAMES])
         self._sample = np.zeros(0, np.float32)
 
@@ -262,7 +266,7 @@ class SpeechMeter:
             segments: int64, (k, 2): what the voice detector kept, start and end in samples. None: levels are those of
                 all of the recording, not of what is around its speech.
         """
-        self._work()
+        self.flush()
         if self._heard % (HEARD_EVERY_S * SAMPLE_RATE) >= LEAST_FRAMES * HOP and self._unvoiced.all.count == 0:
             self._judge_sample()  # shorter than a second
         self._voiced.finish()
@@ -317,4 +321,4 @@ class SpeechMeter:
 
 
 def _joined(pieces: list[Float32s]) -> Float32s:
-    return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, np.float32), *pieces])
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -1,6 +1,6 @@
 """The speech gate: is one second of sound speech, noise, a tone or music?
 
-Statistics of the log-mel frames of a second that set speech apart (how fast bands rise and
+Statistics of the `fbank-80` frames of a second that set speech apart (how fast bands rise and
 fall, how long spectral lines stand still, how much consonants and vowels alternate, ...) go
 through a small network, fitted by s2f_train/gate/fit.py; its weights are in
 speech_gate.json. The log odds of all seconds of a recording are averaged.
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2f_edge.hearing.features import HOP, LOGMEL_BINS, SAMPLE_RATE, Float32s, repeat_to
+from s2f_edge.hearing.fbank import FBANK_BINS
+from s2f_edge.hearing.features import HOP, SAMPLE_RATE, Float32s, repeat_to
 
 Kind = Literal["speech", "silence", "noise", "tone", "music", "unclear"]
 CLASSES: tuple[Kind, ...] = ("speech", "noise", "tone", "music")  # outputs of the network
@@ -28,7 +29,12 @@ WINDOW_FRAMES = 100  # 1 s: the shortest speech that is accepted, and several sy
 SPARE_FRAMES = 40  # at the end, this many frames beyond the last whole window make one more, which overlaps it
 LEAST_FRAMES = 30  # fewer voiced frames are no basis; the whole recording is looked at instead
 BATCH = 12  # windows per pass at most: their arrays stay in the cache
+LOWEST_BIN, BINS = 2, 72  # 66 to 6,530 Hz: below is rumble, and what is above many codecs cut
+BANDS = 8  # of so many bins each
 RANGE = 11.5  # nepers of power (50 dB) below the loudest cell; what is lower counts as silent
+LAGS = (1, 2, 4, 8, 16, 32)  # frames: 10 to 320 ms
+RISES, GLIDES = (1, 4), (4, 8)  # those over which bands rise, and lines glide
+RANKS, MEDIAN = (2, 10, 25, 75, 90, 97), 50  # of sorted frames
 LOGIT_LIMIT = 6.0  # one second, however sure, cannot outvote many
 ENOUGH_AGAINST = 5.0  # log odds that end a stretch of speech: a clear second; those of clean speech stay above 2
 ENOUGH_FOR = 8.0  # that begin one: two clear seconds
@@ -37,135 +43,149 @@ ENOUGH_FOR = 8.0  # that begin one: two clear seconds
 # ------------------------------------------------------------------- statistics of a second
 
 
-@lru_cache(maxsize=1)
-def modulation_tables() -> tuple[Float32s, Float32s]:
-    """Hann-windowed cosines and sines of 1 to 32 Hz, (100, 64), and their sums into 8 groups, (32, 8)."""
-    hz = np.arange(1, 33)
-    angle = 2.0 * np.pi * np.outer(np.arange(WINDOW_FRAMES), hz) * HOP / SAMPLE_RATE
-    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(WINDOW_FRAMES) + 0.5) / WINDOW_FRAMES)
-    waves = np.concatenate([np.cos(angle), np.sin(angle)], axis=1) * hann[:, None]
-    edges = (1, 2, 3, 5, 7, 10, 15, 22, 33)
-    groups = [(hz >= low) & (hz < high) for low, high in pairwise(edges)]
-    return waves.astype(np.float32), np.array(groups, np.float32).T
+class Tables(NamedTuple):
+    """Matrices of the statistics, float32; for modulation frequencies of 1 to 32 Hz.
+
+    Attributes:
+        columns: (72, 10), takes 8 bands, their balance of high and low, and loudness from the bins.
+        waves: (64, 100), Hann-windowed cosines and sines.
+        groups: (8, 32), sums frequencies up.
+        fine: (72, 72), takes the mean of 7 neighbouring bins from each bin, which leaves lines and harmonics.
+        halves, quarters: (72, 2) and (72, 4), means of the bins.
+        middle, above, below: (72, 2), (71, 2), (71, 2), means of the middle 34 bins of each half; of pairs of bins, of
+            those that are the lower and the upper one.
+        apart: (64, 7), means of the diagonals above the first of an (8, 8) matrix.
+    """
+
+    columns: Float32s
+    waves: Float32s
+    groups: Float32s
+    fine: Float32s
+    halves: Float32s
+    quarters: Float32s
+    middle: Float32s
+    above: Float32s
+    below: Float32s
+    apart: Float32s
 
 
 @lru_cache(maxsize=1)
-def fine_matrix() -> Float32s:
-    """(64, 64): takes the mean of 7 neighbouring bins from each bin, which leaves lines and harmonics."""
-    i = np.arange(LOGMEL_BINS)
+def tables() -> Tables:
+    """All of them."""
+    bands = _means(BANDS)
+    tilt = np.array([-1, -1, -1, 0, 0, 1, 1, 1]) / 3
+    columns = np.concatenate([bands, (bands @ tilt)[:, None], bands.mean(axis=1, keepdims=True)], axis=1)
+    hz, frames = np.arange(1, 33), np.arange(WINDOW_FRAMES)
+    angle = 2.0 * np.pi * np.outer(hz, frames) * HOP / SAMPLE_RATE
+    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * (frames + 0.5) / WINDOW_FRAMES)
+    waves = np.concatenate([np.cos(angle), np.sin(angle)]) * hann
+    groups = [(hz >= low) & (hz < high) for low, high in pairwise((1, 2, 3, 5, 7, 10, 15, 22, 33))]
+    i = np.arange(BINS)
     near = (np.abs(i[:, None] - i) <= 3).astype(np.float64)
-    matrix: Float32s = (np.eye(LOGMEL_BINS) - near / near.sum(axis=0)).astype(np.float32)
-    return matrix
+    inner = (i % (BINS // 2) != 0) & (i % (BINS // 2) != BINS // 2 - 1)
+    middle = _means(2) * inner[:, None]
+    middle /= middle.sum(axis=0)
+    apart = np.stack([np.eye(BANDS, k=k).ravel() / (BANDS - k) for k in range(1, BANDS)], axis=1)
+    made = (columns, waves, np.array(groups), np.eye(BINS) - near / near.sum(axis=0), _means(2), _means(4))
+    return Tables(*(np.asarray(each, np.float32) for each in (*made, middle, middle[:-1], middle[1:], apart)))
 
 
-@lru_cache(maxsize=1)
-def band_matrix() -> Float32s:
-    """(64, 8): takes the mean of every 8 bins."""
-    matrix: Float32s = np.kron(np.eye(8), np.full((8, 1), 1 / 8)).astype(np.float32)
-    return matrix
+def _means(count: int) -> NDArray[np.float64]:
+    """(72, count): takes the mean of so many equal parts of the bins."""
+    return np.kron(np.eye(count), np.full((BINS // count, 1), count / BINS))
 
 
-def _skew(x: Float32s) -> Float32s:
-    """Skewness along axis 1."""
-    centred = x - x.mean(axis=1, keepdims=True)
-    squares = np.square(centred)
-    spread: Float32s = squares.mean(axis=1) + np.float32(0.01)
-    return np.asarray((squares * centred).mean(axis=1) / (spread * np.sqrt(spread)), np.float32)
-
-
-def _over_time(x: Float32s) -> Float32s:
-    """(n, frames, bins) -> (n, bins): the mean, as a matrix product, which is thrice as fast as `mean`."""
-    mean: Float32s = np.full(x.shape[1], 1 / x.shape[1], np.float32) @ x
-    return mean
-
-
-_MIDDLE = np.array([np.arange(1, 31), np.arange(33, 63)])
-
-
-def _parts(bins: Float32s, count: int) -> Float32s:
-    """(n, 64) -> (n, count): the means of so many equal parts of the bins."""
-    means: Float32s = bins.reshape(len(bins), count, -1).mean(axis=2)
-    return means
+@lru_cache(maxsize=32)
+def _mean_of(count: int) -> Float32s:
+    """(count,): takes a mean, as a matrix product, which is thrice as fast as `mean`."""
+    return np.full(count, 1 / count, np.float32)
 
 
 def window_statistics(windows: Float32s) -> Float32s:
     """Statistics of windows of one second that set speech apart from other sound.
 
     Args:
-        windows: float32, (n, 100, 64), natural-log mel energies.
+        windows: float32, (n, 100, 80), `fbank-80` frames.
 
     Returns:
         float32, (n, k). Loudness, a constant added to all cells, does not change them.
     """
     n = len(windows)
-    x = windows - windows.max(axis=(1, 2), keepdims=True)
+    x = np.ascontiguousarray(windows[..., LOWEST_BIN : LOWEST_BIN + BINS])
+    x -= x.reshape(n, -1).max(axis=1)[:, None, None]
     np.maximum(x, np.float32(-RANGE), out=x)
+    return np.concatenate([part.reshape(n, -1) for part in (*_of_bands(x), *_of_cells(x))], axis=1)
+
+
+def _of_bands(x: Float32s) -> list[Float32s]:
+    """Statistics of spectra in few numbers: (n, 100, 72) -> (n, ...) each."""
+    table, small = tables(), np.float32(1e-3)
+    # Eight bands, balance of vowels and fricatives, loudness, peakiness, and root mean square of single spectra.
+    columns = np.empty((*x.shape[:2], 12), np.float32)
+    columns[..., :10] = x @ table.columns
+    np.subtract(x.max(axis=2), columns[..., 9], out=columns[..., 10])
+    columns[..., 11] = np.sqrt(np.square(x) @ _mean_of(BINS))
     out: list[Any] = []
-
-    # Eight bands of eight bins: spectrum, spread, skewness (speech: peaks in a floor).
-    bands = x @ band_matrix()
-    loud = bands.mean(axis=2)
-    means = bands.mean(axis=1)
-    centred = bands - means[:, None]
-    spread = np.sqrt(np.square(centred).mean(axis=1))
-    out += [means - means.mean(axis=1, keepdims=True), spread, _skew(bands)]
-
-    # Modulation spectrum of four bands: syllables are at 2 to 8 Hz, music has its beat and steady notes.
-    waves, groups = modulation_tables()
-    pairs = (centred[:, :, 0::2] + centred[:, :, 1::2]).transpose(0, 2, 1) @ waves
-    power = np.square(pairs[..., :32]) + np.square(pairs[..., 32:])
-    share = power @ groups
-    share = np.log(share / (share.sum(axis=2, keepdims=True) + np.float32(1.0)) + np.float32(1e-3))
-    out.append(share.reshape(n, -1))
-
-    # How far cells move in 10 to 320 ms, below and above 1.7 kHz.
-    for lag in (1, 2, 4, 8, 16, 32):
-        moved = x[:, lag:] - x[:, :-lag]
-        out.append(_parts(_over_time(np.abs(moved, out=moved)), 2))
     # Plucked and struck sounds rise at once and fade slowly.
-    for lag in (1, 4):
-        moved = bands[:, lag:] - bands[:, :-lag]
-        up, all_ = np.square(np.maximum(moved, 0)), np.square(moved)
-        for part in (slice(0, 4), slice(4, 8)):
-            out.append(up[..., part].sum(axis=(1, 2)) / (all_[..., part].sum(axis=(1, 2)) + np.float32(0.1)))
-
-    # Lines and harmonics: how strong, how long they stand still, whether they glide.
-    fine = x @ fine_matrix()
-    squares, standing = _over_time(np.square(fine)), np.square(_over_time(fine))
-    for energy, still in zip(_parts(squares, 4).T, _parts(standing, 4).T, strict=True):
-        out += [np.sqrt(energy), still / (energy + np.float32(1e-3))]
-    energy = _parts(squares, 2) + np.float32(1e-3)
-    steady, gliding = [], []
-    for lag in (1, 2, 4, 8, 16, 32):
-        later, before = fine[:, lag:], fine[:, :-lag]
-        same = _over_time(later * before)
-        steady.append(_parts(same, 2) / energy)
-        if lag in (4, 8):
-            # Columns of the middle 30 bins of each half: with themselves, the bin above and the bin below.
-            still = same[:, _MIDDLE].mean(axis=2)
-            risen = _over_time(later[..., 1:] * before[..., :-1])[:, _MIDDLE].mean(axis=2)
-            fallen = _over_time(later[..., :-1] * before[..., 1:])[:, _MIDDLE - 1].mean(axis=2)
-            gliding.append((np.maximum(risen, fallen) - still) / energy)
-    for half in range(2):
-        out += [part[:, half] for part in (*steady, *gliding)]
-
-    # Peakiness of single spectra, and how it changes between vowels, consonants and pauses.
-    peak = x.max(axis=2) - x.mean(axis=2)
-    flat = x.std(axis=2)
-    out += [peak.mean(axis=1), peak.std(axis=1), flat.mean(axis=1), flat.std(axis=1)]
-    # Balance of high and low: vowels against fricatives.
-    tilt = bands[..., 5:].mean(axis=2) - bands[..., :3].mean(axis=2)
-    out += [tilt.std(axis=1), _skew(tilt)]
-    spans = np.sort(tilt, axis=1)
-    out += [spans[:, 90] - spans[:, 50], spans[:, 50] - spans[:, 10]]
-    # Distribution of loudness: pauses and closures.
-    levels = np.sort(loud, axis=1)
-    out += [levels[:, i] - levels[:, 50] for i in (2, 10, 25, 75, 90, 97)]
+    for lag in RISES:
+        moved = columns[:, lag:, :BANDS] - columns[:, :-lag, :BANDS]
+        squares, mean = np.square(moved), _mean_of(WINDOW_FRAMES - lag)
+        up = mean @ np.multiply(np.maximum(moved, 0), moved, out=moved)
+        up, all_ = up.reshape(-1, 2, 4).sum(axis=2), (mean @ squares).reshape(-1, 2, 4).sum(axis=2)
+        out.append(up / (all_ + small))
+    # Distribution of balance and loudness: pauses and closures.
+    ranked = np.sort(columns[..., 8:10], axis=1)
+    out.append(ranked[:, RANKS] - ranked[:, MEDIAN, None])
+    # Spectrum, spread, skewness (speech: peaks in a floor).
+    over_time = _mean_of(WINDOW_FRAMES)
+    means = over_time @ columns
+    columns -= means[:, None]
+    squares = np.square(columns)
+    variance = over_time @ squares
+    spread = np.sqrt(variance)
+    variance += np.float32(0.01)
+    skewness = (over_time @ (squares * columns)) / (variance * np.sqrt(variance))
+    out += [means[:, :8] - means[:, 9:10], means[:, 10:], spread, skewness]
+    # Modulation spectrum of four bands: syllables are at 2 to 8 Hz, music has its beat and steady notes.
+    bands = columns[..., :BANDS]
+    waves = np.square(table.waves @ (bands[..., 0::2] + bands[..., 1::2]))
+    share = table.groups @ (waves[:, :32] + waves[:, 32:])
+    out.append(np.log(share / (share.sum(axis=1, keepdims=True) + np.float32(1.0)) + small))
     # Do the bands rise and fall together?
-    scaled = centred / (spread[:, None] + np.float32(0.1))
-    together = scaled.transpose(0, 2, 1) @ scaled / np.float32(WINDOW_FRAMES)
-    out += [np.diagonal(together, apart, 1, 2).mean(axis=1) for apart in range(1, 8)]
-    return np.concatenate([part.reshape(n, -1) for part in out], axis=1).astype(np.float32)
+    scaled = bands / (spread[:, None, :BANDS] + np.float32(0.1))
+    together = scaled.transpose(0, 2, 1) @ scaled
+    out.append(together.reshape(-1, BANDS * BANDS) @ table.apart / np.float32(WINDOW_FRAMES))
+    return out
+
+
+def _of_cells(x: Float32s) -> list[Float32s]:
+    """How cells move, and lines and harmonics: (n, 100, 72) -> (n, ...) each."""
+    table, small = tables(), np.float32(1e-3)
+    fine = x @ table.fine
+    means = np.empty((len(x), 2 + 2 * len(LAGS), BINS), np.float32)
+    over_time = _mean_of(WINDOW_FRAMES)
+    np.matmul(over_time, np.square(fine), out=means[:, 0])
+    np.square(over_time @ fine, out=means[:, 1])
+    gliding = []
+    for i, lag in enumerate(LAGS):
+        mean = _mean_of(WINDOW_FRAMES - lag)
+        moved = x[:, lag:] - x[:, :-lag]
+        np.matmul(mean, np.abs(moved, out=moved), out=means[:, 2 + 2 * i])
+        later, before = fine[:, lag:], fine[:, :-lag]
+        np.matmul(mean, np.multiply(later, before, out=moved), out=means[:, 3 + 2 * i])
+        if lag in GLIDES:
+            risen = mean @ (later[..., 1:] * before[..., :-1]) @ table.above
+            fallen = mean @ (later[..., :-1] * before[..., 1:]) @ table.below
+            gliding.append(np.maximum(risen, fallen) - means[:, 3 + 2 * i] @ table.middle)
+    halves, quarters = means @ table.halves, means[:, :2] @ table.quarters
+    energy = halves[:, :1] + small
+    return [
+        np.sqrt(quarters[:, 0]),  # how strong lines are,
+        quarters[:, 1] / (quarters[:, 0] + small),  # how long they stand still,
+        halves[:, 3::2] / energy,
+        np.stack(gliding, axis=1) / energy,  # and whether they glide
+        halves[:, 2::2],
+    ]
 
 
 @dataclass(frozen=True)
@@ -255,18 +275,19 @@ class Windows:
         self._speech: bool | None = None  # the present stretch; None until the first is decided
         self._evidence = 0.0
         self._open: list[tuple[float, NDArray[np.float64]]] = []  # windows that are not decided
-        self._rest = np.zeros((0, LOGMEL_BINS), np.float32)  # not yet in a window
+        self._rest = np.zeros((0, FBANK_BINS), np.float32)  # not yet in a window
         self._before = self._rest  # the window before
 
     def push(self, frames: Float32s) -> None:
-        """float32 (n, 64)."""
-        self._rest = np.concatenate([self._rest, frames])
+        """float32 (n, 80)."""
+        self._rest = np.concatenate([self._rest, frames]) if len(self._rest) else frames
         whole = len(self._rest) // WINDOW_FRAMES
         if whole == 0:
+            self._rest = self._rest.copy()
             return
         self.whole = True
         end = whole * WINDOW_FRAMES
-        self.judge(self._rest[:end].reshape(whole, WINDOW_FRAMES, LOGMEL_BINS))
+        self.judge(self._rest[:end].reshape(whole, WINDOW_FRAMES, FBANK_BINS))
         # copies: slices would keep whole blocks alive
         self._before, self._rest = self._rest[end - WINDOW_FRAMES : end].copy(), self._rest[end:].copy()
 
@@ -281,7 +302,7 @@ class Windows:
         self._decide(self._speech is not False or missed)
 
     def judge(self, windows: Float32s) -> None:
-        """float32 (n, 100, 64), at least one."""
+        """float32 (n, 100, 80), at least one."""
         gate = SpeechGate.load()
         for some in np.array_split(windows, -(-len(windows) // BATCH)):
             logs = gate.log_probabilities(window_statistics(some))

@@ -5,7 +5,8 @@
 Speech is read from ogg files in three folders of `--speech` (unpack the tars of S2F_DATA there): `avspeech` (named
 VIDEO_START-END.ogg), `librispeech` (SPEAKER-CHAPTER-N.ogg) and `voices`
 (CORPUS-SPEAKER-N.ogg). Everything else is made (`s2f_train.gate.sounds`), so no other
-sound is needed; `fluidsynth` (a Debian package) plays the music.
+sound is needed; `fluidsynth` plays the music (a Debian package, as timgm6mb-soundfont, with which the weights were
+fitted).
 
 Half of the speakers and videos, a fifth of the General MIDI programs and some of the
 generators (`HELD_GENERATORS`) are kept from the fit; the report at the end is on those.
@@ -33,7 +34,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, logmel
+from s2f_edge.hearing.fbank import fbank
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.speech_gate import CLASSES, WEIGHTS_FILE, SpeechGate, Windows, speech_odds, window_statistics
 from s2f_edge.hearing.vad import find_speech
 from s2f_train.data.degrade import CONDITIONS, degrade, recorded
@@ -72,7 +74,7 @@ def measure(group: str, condition: str, target: int, held: bool, x: Sound) -> Cl
     if len(voiced) < SAMPLE_RATE:
         return None
     collector = _Collector()
-    collector.push(logmel(voiced))
+    collector.push(fbank(voiced))
     collector.finish()
     return Clip(group, condition, target, held, len(voiced) / SAMPLE_RATE, np.concatenate(collector.statistics))
 
@@ -239,7 +241,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for rendered music")
     parser.add_argument("--soundfont", type=Path, required=True, help="General MIDI sound font, .sf2")
     parser.add_argument("--out", type=Path, default=WEIGHTS_FILE)
-    parser.add_argument("--offset", type=float, default=0.0, help="log odds at which a clip is speech")
+    parser.add_argument("--offset", type=float, default=0.45, help="log odds at which a clip is speech")
     parser.add_argument(
         "--quick", action="store_true", help=f"one in {QUICK} of the sounds: to see that all runs, not for use"
     )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from s2f_edge.hearing import audio
 from s2f_edge.hearing.chosen import ChosenWindows
-from s2f_edge.hearing.features import SAMPLE_RATE, Float32s, LogMelStream
+from s2f_edge.hearing.fbank import FbankStream
+from s2f_edge.hearing.features import SAMPLE_RATE, Float32s
 from s2f_edge.hearing.frontend import FRONT_ENDS, Fbank80FrontEnd
 from s2f_edge.listening import Listener
 
@@ -116,16 +117,16 @@ def test_up_to_the_limit_nothing_changes(speech: Float32s, features: str, second
         assert np.array_equal(weights, other_weights)
 
 
-def test_a_front_end_of_log_mel_gives_the_gate_its_frames(speech: Float32s, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_front_end_of_fbank_gives_the_gate_its_frames(speech: Float32s, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that they are computed once, and the gate says the same of them."""
     frames: list[int] = []
-    computed = LogMelStream._take
+    computed = FbankStream._take
 
-    def counted(stream: LogMelStream, found: Float32s, firsts: Float32s, lasts: Float32s) -> Float32s:
-        frames.append(len(found))
-        return computed(stream, found, firsts, lasts)
+    def counted(stream: FbankStream, count: int) -> Float32s:
+        frames.append(count)
+        return computed(stream, count)
 
-    monkeypatch.setattr(LogMelStream, "_take", counted)
+    monkeypatch.setattr(FbankStream, "_take", counted)
     found = {}
     for features in ("logmel-64", "fbank-80"):
         frames.clear()

@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from s2f_edge.errors import NotSpeechError, TooLittleSpeechError
-from s2f_edge.hearing.features import SAMPLE_RATE, LogMelStream
+from s2f_edge.hearing.fbank import FbankStream, fbank
+from s2f_edge.hearing.features import SAMPLE_RATE
 from s2f_edge.hearing.quality import SpeechMeter, SpeechQuality, require_speech, warnings
+from s2f_edge.hearing.speech_gate import window_statistics
 from s2f_edge.hearing.vad import SpeechFinder
 
 Sound = NDArray[np.float64]
@@ -22,7 +24,7 @@ Sound = NDArray[np.float64]
 
 def measure(samples: Sound, block: int | None = None, gain: float = 1.0, share_frames: bool = False) -> SpeechQuality:
     """Runs finder and meter over (n,) samples in blocks of `block` samples."""
-    finder, meter, stream = SpeechFinder(gain), SpeechMeter(), LogMelStream()
+    finder, meter, stream = SpeechFinder(gain), SpeechMeter(), FbankStream()
     x = samples.astype(np.float32)
     for start in range(0, len(x), block or max(1, len(x))):
         piece = x[start : start + (block or len(x))]
@@ -139,6 +141,7 @@ NOT_SPEECH: dict[str, tuple[str, Callable[[], Sound]]] = {
     "zeros": ("silence", lambda: np.zeros(5 * SAMPLE_RATE)),
     "dither": ("silence", lambda: np.random.default_rng(0).integers(-1, 2, 5 * SAMPLE_RATE) / 32768),
     "DC": ("silence", lambda: np.full(5 * SAMPLE_RATE, 0.2)),
+    "DC near full scale": ("silence", lambda: np.full(5 * SAMPLE_RATE, 0.97)),
     "white noise": ("noise", lambda: coloured(1, 6, 0)),
     "pink noise": ("noise", lambda: coloured(2, 6, 1)),
     "brown noise": ("noise", lambda: coloured(3, 6, 2)),
@@ -231,6 +234,29 @@ def test_the_cut_into_blocks_does_not_matter(name: str) -> None:
     for block in (160, 1000, 16_001):
         same(whole, measure(x, block))
     same(whole, measure(x, 4096, share_frames=True))
+
+
+@pytest.mark.parametrize("block", [1600, 9 * SAMPLE_RATE])
+def test_buffers_can_be_used_again(block: int) -> None:
+    """Blocks that wait to be worked on, and those that are long enough to be worked on at once."""
+    x = voice_like(3, 18.0).astype(np.float32)
+    finder, meter, stream = SpeechFinder(), SpeechMeter(), FbankStream()
+    for start in range(0, len(x), block):
+        piece = x[start : start + block].copy()
+        voiced = finder.push(piece).copy()
+        frames = stream.push(voiced)
+        meter.push(piece, voiced, frames)
+        for buffer in (piece, voiced, frames):
+            buffer[:] = 0.5
+    same(measure(x), meter.finish())
+
+
+def test_statistics_of_a_second_are_its_own_and_no_loudness() -> None:
+    windows = fbank(voice_like(4, 13.1).astype(np.float32))[:1300].reshape(13, 100, 80)
+    together = window_statistics(windows)
+    alone = np.concatenate([window_statistics(window[None] + 3) for window in windows])
+    np.testing.assert_allclose(together, alone, rtol=1e-3, atol=2e-3)
+    assert np.abs(np.diff(together, axis=0)).max(axis=1).min() > 0.1
 
 
 def test_measures_of_a_known_signal() -> None:
