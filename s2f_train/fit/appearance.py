@@ -214,9 +214,20 @@ class AppearanceTask(Task):
         first = Seen(likeness, ridge, apart, usual, years, generator)
         unlike = first.differences(self.teachers["general"].rest(voices), voices)
         excess = GenderApart.fit(voices, unlike, traits, 0.0, EXCESS)
+        paired = torch.zeros(len(embeddings), 1)
+        paired[torch.tensor([clips[f.clip] for f in found])] = 1.0
+        others, elsewhere, other = embeddings[paired[:, 0] == 0], None, None
+        if len(others) >= FEWEST:
+            unlike = first.differences(self.teachers["general"].rest(others), others)
+            elsewhere = GenderApart.fit(others, unlike, traits, 0.0, 1.0)
+            chosen = some(len(embeddings), s.seed)
+            other = Ridge.fit(embeddings[chosen], 1.0 - paired[chosen], SEEN_SHRINKAGE)
         for teacher in self.teachers.values():
             asked = teacher.apart.asked
-            teacher.seen = replace(first, apart=replace(apart, asked=asked), excess=replace(excess, asked=asked))
+            teacher.seen = replace(
+                first, apart=replace(apart, asked=asked), excess=replace(excess, asked=asked), other=other,
+                elsewhere=elsewhere and replace(elsewhere, asked=asked),
+            )  # fmt: skip
 
     def _likeness(
         self, voices: Tensor, generator: AppearanceGenerator, seen: Callable[[NDArray[np.uint8], str], Tensor]

@@ -64,7 +64,9 @@ class Seen:
         photographs: the numbers of portraits.
         years: from voices to the ages of the speakers; None where they are not known.
         generator: of the numbers that voices do not tell.
-        excess: what a gender has more of in these faces than in photographs; `without_excess` finds it.
+        excess: what a gender has more of in these faces than in photographs, of which a share is taken back.
+        elsewhere: the same for voices of other data, all of which is taken back: a microphone is no face.
+        other: from voices to 1 if they are of other data, 0 if not.
     """
 
     likeness: Likeness
@@ -74,13 +76,18 @@ class Seen:
     years: Ridge | None
     generator: AppearanceGenerator
     excess: GenderApart | None = None
+    elsewhere: GenderApart | None = None
+    other: Ridge | None = None
 
     def __call__(self, rest: Tensor, embeddings: Tensor) -> Tensor:
         """What the pictures tell of voices beside the gender, (n, told - 1), and (n, embedding) to (n, told)."""
         mean = self._mean(embeddings)
         differences = self.differences(rest, embeddings)
         if self.excess:
-            differences = differences - self.excess.mean_faces(embeddings)
+            excess = self.excess.mean_faces(embeddings)
+            if self.elsewhere and self.other:
+                excess = excess.lerp(self.elsewhere.mean_faces(embeddings), self.other(embeddings).clamp(0.0, 1.0))
+            differences = differences - excess
         if self.years:
             heard = YEARS * (self.years(embeddings) - self.years.mean)
             differences = self.photographs.aged(differences, heard, AGED)
