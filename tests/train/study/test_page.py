@@ -92,10 +92,10 @@ def to_trial(page: Page, place: int, of: int) -> None:
     """Waits for a trial, past the introduction of its task, until it can be answered."""
     told = f"{place + 1} of {of}"
     start, trial = page.locator("#go:visible"), page.locator("#place:visible", has_text=re.compile(f"^{told}$"))
-    expect(start.or_(trial)).to_be_visible(timeout=WAIT)
+    start.or_(trial).wait_for()  # at once, where expect looks from time to time
     if start.is_visible():
         start.click()
-    expect(page.locator("#place")).to_have_text(told, timeout=WAIT)
+    trial.wait_for()
     page.wait_for_selector(FIELDS)
 
 
@@ -120,10 +120,10 @@ def give(page: Page, trial: Trial, given: Any, keyboard: bool) -> None:
 
 def answered_one(page: Page, before: str) -> None:
     """Waits until another trial, or another screen, is there."""
-    for _ in range(600):
+    for _ in range(3000):
         if not page.is_visible("[data-screen=trial]") or page.inner_text("#place") != before:
             return
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(10)
     pytest.fail(f"The answer to {before} leads nowhere: {page.inner_text('#trouble')}")
 
 
