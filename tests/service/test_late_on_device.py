@@ -140,7 +140,9 @@ def test_other_sound_before_between_and_after(
 ) -> None:
     made = SOUNDS[sound]()[: OTHER_S * SAMPLE_RATE]
     made /= np.float32(made.std())
-    kinds = [(place, dbfs) for place in PLACES for dbfs in LEVELS]
+    # Of the sounds in turn, every place has every level twice; tests/edge/hearing has them all.
+    turn = list(SOUNDS).index(sound)
+    kinds = [(place, LEVELS[(turn + number) % 3]) for number, place in enumerate(PLACES)]
     recordings = [put(place, speech, at(dbfs) * made) for place, dbfs in kinds]
     for kind, samples, found in zip(kinds, recordings, on_device(recordings), strict=True):
         check(model, samples, found, kind)
