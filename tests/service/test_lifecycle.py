@@ -61,7 +61,7 @@ def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Si
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)
         waiting = pool.submit(face, client, male)
-        time.sleep(0.5)
+        server.wait_until_inside(1)
         if number == signal.SIGINT:
             os.killpg(server.process.pid, number)  # as a terminal does
         else:
@@ -83,7 +83,7 @@ def test_it_waits_so_long_and_no_longer(serve: Serve, male: bytes) -> None:
     with server.client() as client, ThreadPoolExecutor() as pool:
         os.kill(server.children()[0], signal.SIGSTOP)
         waiting = pool.submit(face, client, male)
-        time.sleep(0.5)
+        server.wait_until_inside(1)
         server.process.terminate()
         server.process.wait(20)
         with suppress(httpx.TransportError):

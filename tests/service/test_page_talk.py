@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from s2f_edge import Speech2Face
 from s2f_edge.marks import watermark
-from tests.service.browser import launch, opened, upload, violations, wait_for, wait_until, with_info
+from tests.service.browser import launch, opened, upload, violations, wait_for, wait_until, wait_until_asked, with_info
 
 if TYPE_CHECKING:
     from tests.service.conftest import Server
@@ -152,7 +152,7 @@ def test_leaving_stops_the_video(page: Page, examples: Path) -> None:
     page.route("**/v1/talk", lambda route: held.append(route))
     with page.expect_event("requestfailed", lambda request: request.url.endswith("/v1/talk")):
         play(page)
-        page.wait_for_timeout(300)
+        wait_until_asked(page, held)
         page.click("header [data-home]")
     wait_for(page, "home")
 
