@@ -310,7 +310,7 @@ class RendererTask(Task):
         """The mean of the last feature maps over a picture: (n, 320)."""
         where = next(self.features.parameters())
         with torch.inference_mode():
-            maps = [self.features(part.to(where))[0][-1] for part in torch.split(pictures, SHEET_FACES)]
+            maps = [self.features.unmixed(part.to(where))[-1] for part in torch.split(pictures, SHEET_FACES)]
             return torch.cat([x.mean(dim=(2, 3)).float().cpu() for x in maps])
 
     def sheet(self) -> NDArray[Any]:
