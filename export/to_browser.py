@@ -54,6 +54,7 @@ RENDERER, ANIMATOR, MOTION = "renderer.onnx", "animator.onnx", "motion.onnx"
 # Of weights. With 8 in the voice network, faces would be 35 dB from the pack's, with 8 in generators 39.
 MODEL_BITS, RENDERER_BITS = 10, 9
 LEAST_COSINE = 0.999
+GZIP_LEVEL = 9
 LICENCES = Path(__file__).resolve().parent.parent / "LICENSES"
 
 
@@ -83,7 +84,7 @@ def to_browser(folder: Path, pack: Pack, tarball: Path | None = None) -> dict[st
     with written_whole(folder, is_browser_folder) as new:
         files = {}
         for name, data in contents.items():
-            packed = gzip.compress(data, 9, mtime=0)
+            packed = gzip.compress(data, GZIP_LEVEL, mtime=0)
             (new / name).write_bytes(data)
             (new / f"{name}.gz").write_bytes(packed)
             files[name] = {"bytes": len(data), "sent": len(packed), "sha256": hashlib.sha256(data).hexdigest()}

@@ -67,7 +67,7 @@ def test_quickstart(run: Any) -> None:
 
 @pytest.mark.slow
 def test_train_your_own(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("S2F_NOTEBOOK_STEPS", "30")
+    monkeypatch.setenv("S2F_NOTEBOOK_STEPS", "10")
     done = run("train_your_own")
     charts = _shown(done, "image/svg+xml")
     assert [name for chart in charts for name in ("speaker", "pixel") if f", {name}:" in chart] == ["speaker", "pixel"]

@@ -110,7 +110,7 @@ def serve(settings: ServiceSettings, verbose: bool = False, listening: Callable[
 
 def _bound(settings: ServiceSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's delay on
     try:
         if sys.platform == "win32":  # where SO_REUSEADDR would let a second service take a port that is in use
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)

@@ -130,7 +130,7 @@ def _features(textures: Tensor, network: ProjectedFeatures) -> Tensor:
 
 
 def _seen(faces: Tensor, network: ProjectedFeatures) -> Tensor:
-    maps, _ = network(faces[:, :, FACE[0], FACE[1]])
+    maps = network.unmixed(faces[:, :, FACE[0], FACE[1]])
     found: list[Tensor] = []
     for x in maps[FROM:]:
         found += [x.mean(dim=(2, 3)), x.std(dim=(2, 3)), nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)]

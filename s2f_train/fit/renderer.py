@@ -51,7 +51,7 @@ from s2f_train.models.sketch import Numbers, SketchSpace, as_input
 log = logging.getLogger(__name__)
 
 SHEET_FACES = 12
-KID_FACES = 240  # of each side
+KID_FACES = 240  # at most, of each side
 CUT_WEIGHT = 0.3  # of pixels and features of a portrait whose sketch was cut: there the renderer is free
 IMAGINED_OUTER = 0.5  # of the outer numbers of imagined faces: their hair need not be just that
 COMPARED = slice(1, 3)  # the features by which faces are compared: strides 4 and 8
@@ -261,7 +261,7 @@ class RendererTask(Task):
     # ------------------------------------------------------------------------------- sheets
 
     def _for_sheets(self, count: int) -> dict[str, Tensor]:
-        """Pictures and sketches of portraits kept from training, and of imagined faces; `count` of each for `check`."""
+        """Pictures and sketches of portraits kept from training, and of as many imagined faces: `count` for `check`."""
         samples = self._portraits("test") or self._portraits("valid") or self._portraits("train")
         rng = np.random.default_rng(self.settings.seed)
         chosen = [samples[i] for i in rng.permutation(len(samples))[:count]]
@@ -274,7 +274,7 @@ class RendererTask(Task):
         shown = [numbers, cut]
         self._imagined: tuple[Tensor, Tensor] | None = None
         if len(self.told):
-            rows = torch.from_numpy(rng.choice(len(self.told), count))
+            rows = torch.from_numpy(rng.choice(len(self.told), max(len(chosen), SHEET_FACES)))
             latent = torch.from_numpy(rng.standard_normal((len(rows), self.space.latent)).astype(np.float32))
             stretch = sum(self.settings.stretch) / 2
             imagined = self.space.completed(stretch * self.told[rows], self.spoken_male[rows], 0.7 * latent)[0]
@@ -310,7 +310,7 @@ class RendererTask(Task):
         """The mean of the last feature maps over a picture: (n, 320)."""
         where = next(self.features.parameters())
         with torch.inference_mode():
-            maps = [self.features(part.to(where))[0][-1] for part in torch.split(pictures, SHEET_FACES)]
+            maps = [self.features.unmixed(part.to(where))[-1] for part in torch.split(pictures, SHEET_FACES)]
             return torch.cat([x.mean(dim=(2, 3)).float().cpu() for x in maps])
 
     def sheet(self) -> NDArray[Any]:

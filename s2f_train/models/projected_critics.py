@@ -58,13 +58,7 @@ class ProjectedFeatures(nn.Module):
         Returns:
             Those of the network at strides 2 to 32, and the same mixed, which the discriminators see.
         """
-        network: Any = self.network
-        x = network._swish(network._bn0(network._conv_stem(pictures)))
-        found = []
-        for i, block in enumerate(network._blocks):
-            x = block(x)
-            if i in BLOCKS:
-                found.append(x)
+        found = self.unmixed(pictures)
         above: Tensor | None = None
         mixed: list[Tensor] = []
         for feature, across, down in zip(found[:0:-1], reversed(self.across), reversed(self.down), strict=True):
@@ -74,6 +68,17 @@ class ProjectedFeatures(nn.Module):
             above = down(x)
             mixed.append(above)
         return found, [self.fine(found[0]), *reversed(mixed)]
+
+    def unmixed(self, pictures: Tensor) -> list[Tensor]:
+        """The first of the two alone."""
+        network: Any = self.network
+        x = network._swish(network._bn0(network._conv_stem(pictures)))
+        found = []
+        for i, block in enumerate(network._blocks):
+            x = block(x)
+            if i in BLOCKS:
+                found.append(x)
+        return found
 
 
 class ProjectedCritics(nn.Module):

@@ -62,7 +62,7 @@ def heard() -> CamPlusPlus:
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.momentum = 1.0
     with torch.no_grad():
-        network.train()(3 * torch.randn(8, 200, 80))
+        network.train()(3 * torch.randn(4, 120, 80))
     return network
 
 
@@ -70,7 +70,7 @@ def heard() -> CamPlusPlus:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with every view of men and women, and the network from elsewhere with random weights."""
     folder = tmp_path_factory.mktemp("default")
-    people = crowd(12, 2, 2, voices=2, clips=1, photos=0, portraits=6, frames=(200, 230))
+    people = crowd(8, 2, 2, voices=2, clips=1, photos=0, portraits=6, frames=(200, 230))
     made_store(folder / "store", people, flac=True)
     (folder / "found").mkdir()
     (folder / "found" / "dlib.py").write_text(DLIB)

@@ -35,6 +35,9 @@ DESKTOP: dict[str, Any] = {
 }
 WINDOWS = {"phone": PHONE, "desktop": DESKTOP}
 
+WAIT = 30_000  # ms: a machine may be busy
+expect.set_options(timeout=WAIT)
+
 FACE_URL = "**/v1/face"
 MICROPHONE_RATE = 48_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -138,7 +141,7 @@ def opened(browser: Browser, base: str, *, microphone: bool = True, **options: A
     """The page, at home, in a fresh profile; at the end it is checked for requests and errors."""
     options = {"locale": "en-GB", "service_workers": "block", "reduced_motion": "reduce", **PHONE, **options}
     context = browser.new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(WAIT)
     context.grant_permissions(["microphone"] if microphone else [], origin=base)
     watched = Watched(base)
     watched.watch(context)
@@ -192,11 +195,20 @@ def send(page: Page, file: Path) -> None:
 
 def wait_until(page: Page, condition: str) -> None:
     """Playwright's own wait_for_function needs eval, which the page's policy forbids."""
-    for _ in range(200):
+    for _ in range(WAIT // 50):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(50)
     pytest.fail(f"This did not come: {condition}")
+
+
+def wait_until_asked(page: Page, held: list[Route]) -> None:
+    """Waits for the first request that a test's own route holds; routes are called while Playwright waits."""
+    for _ in range(WAIT // 20):
+        if held:
+            return
+        page.wait_for_timeout(20)
+    pytest.fail("The page does not ask for it.")
 
 
 def wait_until_heard(page: Page, seconds: float) -> None:

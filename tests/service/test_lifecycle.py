@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import os
 import signal
@@ -18,6 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from s2f_edge.service.app import _bound
+from s2f_edge.service.settings import ServiceSettings
 from tests.service.conftest import Server
 
 Serve = Callable[..., Server]
@@ -32,6 +35,24 @@ def refused(port: int) -> bool:
         return tried.connect_ex(("127.0.0.1", port)) != 0
 
 
+def test_an_answer_does_not_wait_until_its_head_was_received() -> None:
+    """Small packets are sent at once: with Nagle's algorithm each answer on a kept connection would take 40 ms more."""
+
+    async def at_once(bound: socket.socket) -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=bound):
+            _, writer = await asyncio.open_connection(*bound.getsockname())
+            writer.close()
+            return await asyncio.wait_for(found, 30)
+
+    assert asyncio.run(at_once(_bound(ServiceSettings(port=0))))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.slow
 def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Signals) -> None:
@@ -40,7 +61,7 @@ def test_what_has_begun_is_finished(serve: Serve, male: bytes, number: signal.Si
         (decoder,) = server.children()
         os.kill(decoder, signal.SIGSTOP)
         waiting = pool.submit(face, client, male)
-        time.sleep(0.5)
+        server.wait_until_inside(1)
         if number == signal.SIGINT:
             os.killpg(server.process.pid, number)  # as a terminal does
         else:
@@ -62,7 +83,7 @@ def test_it_waits_so_long_and_no_longer(serve: Serve, male: bytes) -> None:
     with server.client() as client, ThreadPoolExecutor() as pool:
         os.kill(server.children()[0], signal.SIGSTOP)
         waiting = pool.submit(face, client, male)
-        time.sleep(0.5)
+        server.wait_until_inside(1)
         server.process.terminate()
         server.process.wait(20)
         with suppress(httpx.TransportError):

@@ -34,6 +34,7 @@ from tests.service.browser import (
     violations,
     wait_for,
     wait_until,
+    wait_until_asked,
     wait_until_heard,
     with_info,
     write_microphone,
@@ -130,7 +131,7 @@ def test_every_screen_from_recording_to_face(
         page.route(FACE_URL, lambda route: held.append(route))
         page.click("#send")
         wait_for(page, "sending")
-        page.wait_for_timeout(200)  # the route is called from the browser
+        wait_until_asked(page, held)
         check("6-sending")
         held[0].continue_()
         wait_for(page, "result")

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from s2f_edge import Speech2Face
 from s2f_edge.marks import watermark
-from tests.service.browser import launch, opened, upload, violations, wait_for, wait_until, with_info
+from tests.service.browser import launch, opened, upload, violations, wait_for, wait_until, wait_until_asked, with_info
 
 if TYPE_CHECKING:
     from tests.service.conftest import Server
@@ -82,9 +82,9 @@ def play(page: Page) -> None:
     page.keyboard.press("Enter")
 
 
-def ended(page: Page, seconds: int = 3) -> None:
+def ended(page: Page) -> None:
     """The sound is at its end, and the still face is back."""
-    expect(page.locator("#talk-player [data-time]")).to_have_text(f"0:0{seconds} / 0:0{seconds}", timeout=SLOW)
+    expect(page.locator("#talk-player [data-time]")).to_have_text("0:03 / 0:03", timeout=SLOW)
     expect(page.locator("#talk-player button")).to_have_accessible_name("Play", timeout=SLOW)
     expect(page.locator("#talk-video")).to_be_hidden()
     expect(page.locator("#talk-canvas")).to_be_hidden()
@@ -152,7 +152,7 @@ def test_leaving_stops_the_video(page: Page, examples: Path) -> None:
     page.route("**/v1/talk", lambda route: held.append(route))
     with page.expect_event("requestfailed", lambda request: request.url.endswith("/v1/talk")):
         play(page)
-        page.wait_for_timeout(300)
+        wait_until_asked(page, held)
         page.click("header [data-home]")
     wait_for(page, "home")
 
@@ -190,24 +190,24 @@ def test_who_wants_little_motion_gets_the_sound_and_can_ask_for_more(browser: Br
 
 
 def test_on_this_device_frames_are_the_servers_and_nothing_is_sent(
-    page: Page, base: str, examples: Path, tmp_path: Path
+    page: Page, base: str, short: Path, tmp_path: Path
 ) -> None:
     asked: list[tuple[str, str]] = []
     page.context.on("request", lambda request: asked.append((request.method, request.url)))
-    made(page, examples / "male.wav", here=True)
+    made(page, short, here=True)
     page.wait_for_selector("#talk-canvas[data-shown]", state="attached", timeout=SLOW)
     play(page)
     expect(page.locator("#talk-canvas")).to_be_visible(timeout=SLOW)
     wait_until(page, f"{SHOWN} > 5")
-    found = page.evaluate(PIXELS)
     page.locator("#talk-player button").click()  # it waits there
+    found = page.evaluate(PIXELS)
     expect(page.locator("#talk-canvas")).to_have_accessible_name("Invented face, 1 of 4, that says the recording")
     assert violations(page) == []
     play(page)
-    ended(page, 7)
+    ended(page)
     assert page.evaluate(SHOWN) > 10
 
-    talk = Speech2Face(device="cpu", variant=None).talk(examples / "male.wav")
+    talk = Speech2Face(device="cpu", variant=None).talk(short)
     frames = [frame.pixels for frame in talk.frames(mark=watermark.IN_VIDEO)]
     here = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8).reshape(256, 256, 4)
     assert (here[..., 3] == 255).all()
@@ -218,7 +218,7 @@ def test_on_this_device_frames_are_the_servers_and_nothing_is_sent(
     page.locator("#strip label:nth-of-type(1) input").check()
     shown, seconds = seen(saved(page, tmp_path))
     assert len(shown) > 10
-    assert abs(seconds - 7.42) < 0.5
+    assert abs(seconds - 3) < 0.5
     mark = watermark.find(shown[len(shown) // 2])
     assert mark
     assert watermark.read_payload(mark.payload).generator == "male"
@@ -226,13 +226,13 @@ def test_on_this_device_frames_are_the_servers_and_nothing_is_sent(
     assert all(url.startswith((base, "blob:")) for _, url in asked)
 
 
-def test_on_this_device_little_motion_is_respected(browser: Browser, base: str, examples: Path) -> None:
+def test_on_this_device_little_motion_is_respected(browser: Browser, base: str, short: Path) -> None:
     asked: list[str] = []
     with opened(browser, base) as page:
         page.context.on("request", lambda request: asked.append(request.url))
-        made(page, examples / "male.wav", here=True)
+        made(page, short, here=True)
         play(page)
-        ended(page, 7)
+        ended(page)
         assert page.get_attribute("#talk-canvas", "data-shown") is None
         assert any("renderer.onnx" in url for url in asked)
         assert not any(name in url for url in asked for name in ("animator.onnx", "motion.onnx"))

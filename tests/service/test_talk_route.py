@@ -181,22 +181,14 @@ def test_a_video_takes_a_place_until_its_end_and_a_cut_connection_frees_it(serve
     server = serve("--concurrency", "1", "--queue", "0", "--request-seconds", "120")
     sound, short = long_speech(examples / "male.wav", 60.0), (examples / "male.wav").read_bytes()
     with server.client() as client:
-
-        def inside() -> float:
-            lines = client.get("/metrics").text.splitlines()
-            return float(next(line.split()[1] for line in lines if line.startswith("s2f_requests_inside ")))
-
         with client.stream("POST", "/v1/talk", files={"file": sound}, timeout=120) as answer:
             assert answer.status_code == 200
             pieces = answer.iter_raw()  # kept: httpx cuts the connection where this is collected
             next(pieces)
-            assert inside() == 1
+            assert server.inside() == 1
             refused = client.post("/v1/face", files={"file": short})
             assert (refused.status_code, refused.json()["code"]) == (503, "busy")
-            began = time.monotonic()
-        while inside() and time.monotonic() - began < 20:
-            time.sleep(0.1)
-        assert inside() == 0
+        server.wait_until_inside(0)
         assert client.post("/v1/face", files={"file": short}).status_code == 200
     assert not [line for line in server.lines if '"level": "error"' in line]
 

@@ -159,7 +159,7 @@ def portrait(rng: np.random.Generator, name: str, jpg: bool) -> dict[str, bytes]
     """A face of the person's colours, 256 pixels, and points a little off the mean shape."""
     pixels = Image.fromarray(face_pixels(rng, name)).resize((FRAME, FRAME), Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    pixels.save(file, "JPEG" if jpg else "PNG", quality=95)
+    pixels.save(file, "JPEG" if jpg else "PNG", quality=95, compress_level=1)
     points = MEAN_SHAPE + rng.normal(0, 0.004, MEAN_SHAPE.shape)
     return {"jpg" if jpg else "png": file.getvalue(), POINTS_MEMBER: _npy(points.astype(np.float16))}
 
@@ -178,7 +178,7 @@ def _row(person: Person, clip: str = "", view: str = "", seconds: float = 0.0, f
 
 def _picture(rng: np.random.Generator, name: str, jpg: bool) -> dict[str, bytes]:
     file = io.BytesIO()
-    Image.fromarray(face_pixels(rng, name)).save(file, "JPEG" if jpg else "PNG", quality=95)
+    Image.fromarray(face_pixels(rng, name)).save(file, "JPEG" if jpg else "PNG", quality=95, compress_level=1)
     return {"jpg" if jpg else "png": file.getvalue()}
 
 

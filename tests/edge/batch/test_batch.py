@@ -250,9 +250,9 @@ def test_lists_and_patterns(run, clips: Path, tmp_path: Path) -> None:
 
 
 def test_thousands_of_one_name_are_planned_at_once() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     targets = jobs_module.targets([f"{i}/a.wav" for i in range(20_000)] + ["x/a-7.wav"], "faces", ".png")
-    assert time.perf_counter() - began < 2.0  # trying every number for every name took minutes
+    assert time.process_time() - began < 2.0  # trying every number for every name took minutes
     assert targets[:2] == ["faces/a.png", "faces/a-2.png"]
     assert len({name.casefold() for name in targets}) == 20_001
 

