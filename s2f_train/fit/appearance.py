@@ -58,7 +58,7 @@ from s2f_train.regression.older import FEWEST, Older
 from s2f_train.regression.photographs import Photographs
 from s2f_train.regression.ridge import Ridge, some
 from s2f_train.regression.speakers import SpeakerVoices
-from s2f_train.regression.teacher import EXCESS, Seen, Teacher
+from s2f_train.regression.teacher import EXCESS, EXCESS_ELSEWHERE, Seen, Teacher
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class AppearanceTask(Task):
         self.teachers = self._teachers(embeddings[rows], pictures, known_ages, heard[0])
         self._build(voice, traits[0], embeddings)
         if recogniser and not for_plan:
-            self._liken(recogniser, store, embeddings, clips, heard[0])
+            self._liken(recogniser, store, voices, embeddings, heard[0])
             theirs = theirs | checkpoint.outside_networks(
                 recogniser=settings.recogniser, efficientnet=efficientnet_weights()
             )
@@ -184,9 +184,10 @@ class AppearanceTask(Task):
 
     @torch.no_grad()
     def _liken(
-        self, recogniser: OnnxRecogniser, store: Store, embeddings: Tensor, clips: dict[str, int], traits: VoiceTraits
+        self, recogniser: OnnxRecogniser, store: Store, samples: list[Sample], embeddings: Tensor, traits: VoiceTraits
     ) -> None:
         """Gives the teachers what a recogniser sees: in photographs of the speakers, and in faces drawn at random."""
+        clips = {sample.clip: i for i, sample in enumerate(samples) if sample.clip}
         s, generator = self.settings, copy.deepcopy(self.generators["generator_general"]).cpu().float()
         found = _paired(store, s.photographs, clips)
         if len(found) < 3:
@@ -212,22 +213,30 @@ class AppearanceTask(Task):
             years = Ridge.fit(voices[known], aged, SEEN_SHRINKAGE)
         apart = GenderApart.fit(voices, photographs, traits, 0.0, s.likeness_stretch)
         first = Seen(likeness, ridge, apart, usual, years, generator)
-        unlike = first.differences(self.teachers["general"].rest(voices), voices)
-        excess = GenderApart.fit(voices, unlike, traits, 0.0, EXCESS)
-        paired = torch.zeros(len(embeddings), 1)
-        paired[torch.tensor([clips[f.clip] for f in found])] = 1.0
-        others, elsewhere, other = embeddings[paired[:, 0] == 0], None, None
-        if len(others) >= FEWEST:
-            unlike = first.differences(self.teachers["general"].rest(others), others)
-            elsewhere = GenderApart.fit(others, unlike, traits, 0.0, 1.0)
-            chosen = some(len(embeddings), s.seed)
-            other = Ridge.fit(embeddings[chosen], 1.0 - paired[chosen], SEEN_SHRINKAGE)
+        excess, source = self._excess(first, embeddings, samples, {face.clip for face in found}, traits)
         for teacher in self.teachers.values():
             asked = teacher.apart.asked
-            teacher.seen = replace(
-                first, apart=replace(apart, asked=asked), excess=replace(excess, asked=asked), other=other,
-                elsewhere=elsewhere and replace(elsewhere, asked=asked),
-            )  # fmt: skip
+            parts = tuple(replace(part, asked=asked) for part in excess)
+            teacher.seen = replace(first, apart=replace(apart, asked=asked), excess=parts, source=source)
+
+    def _excess(
+        self, seen: Seen, embeddings: Tensor, samples: list[Sample], photographed: set[str], traits: VoiceTraits
+    ) -> tuple[list[GenderApart], Ridge]:
+        """For each data set with enough voices of both genders: what its faces have more of; and what tells it."""
+        found, rows = [], []
+        for source in sorted({sample.source for sample in samples}):
+            inside = torch.tensor([sample.source == source for sample in samples])
+            voices = embeddings[inside]
+            men = int((traits(voices)[0] > 0.5).sum())
+            if min(men, len(voices) - men) < FEWEST:
+                continue
+            here = any(sample.clip in photographed for sample in samples if sample.source == source)
+            unlike = seen.differences(self.teachers["general"].rest(voices), voices)
+            found.append(GenderApart.fit(voices, unlike, traits, 0.0, EXCESS if here else EXCESS_ELSEWHERE))
+            rows.append(inside.float())
+        chosen = some(len(embeddings), self.settings.seed)
+        shares = torch.stack(rows, dim=1) if rows else torch.zeros(len(embeddings), 1)
+        return found, Ridge.fit(embeddings[chosen], shares[chosen], SEEN_SHRINKAGE)
 
     def _likeness(
         self, voices: Tensor, generator: AppearanceGenerator, seen: Callable[[NDArray[np.uint8], str], Tensor]

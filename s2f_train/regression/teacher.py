@@ -18,8 +18,11 @@ from s2f_train.regression.ridge import Ridge
 LEAST_GENDER = 0.5  # what a recogniser should see of the gender, in shares of what it sees on average of those so sure
 GENDER = 1.6  # the mean face is so many times as far on women's or men's side as photographs of them
 LEAST = 2.0  # and a face shows at least so many times of it what that photograph shows
-EXCESS = 0.5  # share that is taken back of what a recogniser adds to a gender, such as a darker skin of men
-SURE, MOST_SURE = 1.5, 1.0  # hair and ground follow a gender so many times as sure, at most as sure as a photograph
+# Share that is taken back of what a recogniser adds to a gender, such as a darker skin of men, on average; and the same
+# for voices of data without photographs, whose microphones are not theirs.
+EXCESS, EXCESS_ELSEWHERE = 0.5, 1.0
+SURE = 1.5  # hair and ground follow a gender so many times as sure,
+MOST_MALE, MOST_FEMALE = 1.0, 1.6  # at most: a man's hair cannot be much shorter than the mean man's
 YEARS, AGED = 10.0, 0.5  # the age that is heard, which is near to the mean, counts so many times; share of it
 RAREST = 1.8  # the Mahalanobis distance of a face from the mean of photographs, per number, at most
 
@@ -64,9 +67,8 @@ class Seen:
         photographs: the numbers of portraits.
         years: from voices to the ages of the speakers; None where they are not known.
         generator: of the numbers that voices do not tell.
-        excess: what a gender has more of in these faces than in photographs, of which a share is taken back.
-        elsewhere: the same for voices of other data, all of which is taken back: a microphone is no face.
-        other: from voices to 1 if they are of other data, 0 if not.
+        excess: for each data set of voices, what a gender's faces have more of than photographs; it is taken back.
+        source: from voices to 1 for the data set they are of, (n, data sets), 0 for the others.
     """
 
     likeness: Likeness
@@ -75,19 +77,17 @@ class Seen:
     photographs: Photographs
     years: Ridge | None
     generator: AppearanceGenerator
-    excess: GenderApart | None = None
-    elsewhere: GenderApart | None = None
-    other: Ridge | None = None
+    excess: tuple[GenderApart, ...] = ()
+    source: Ridge | None = None
 
     def __call__(self, rest: Tensor, embeddings: Tensor) -> Tensor:
         """What the pictures tell of voices beside the gender, (n, told - 1), and (n, embedding) to (n, told)."""
         mean = self._mean(embeddings)
         differences = self.differences(rest, embeddings)
-        if self.excess:
-            excess = self.excess.mean_faces(embeddings)
-            if self.elsewhere and self.other:
-                excess = excess.lerp(self.elsewhere.mean_faces(embeddings), self.other(embeddings).clamp(0.0, 1.0))
-            differences = differences - excess
+        if self.source:
+            shares = self.source(embeddings).clamp(0.0, 1.0)
+            for i, excess in enumerate(self.excess):
+                differences = differences - shares[:, i : i + 1] * excess.mean_faces(embeddings)
         if self.years:
             heard = YEARS * (self.years(embeddings) - self.years.mean)
             differences = self.photographs.aged(differences, heard, AGED)
@@ -95,7 +95,9 @@ class Seen:
         rare = self.photographs.rarity(differences)
         numbers = mean + differences * limited(rare, RAREST) / rare
         numbers = self.photographs.gendered(numbers, LEAST * self.apart.wanted(embeddings))
-        return torch.cat([unlimited(numbers, FARTHEST), limited(self._gender(embeddings), MOST_SURE)], dim=1)
+        gender = self._gender(embeddings)
+        gender = torch.where(gender > 0, limited(gender, MOST_MALE), limited(gender, MOST_FEMALE))
+        return torch.cat([unlimited(numbers, FARTHEST), gender], dim=1)
 
     def differences(self, rest: Tensor, embeddings: Tensor) -> Tensor:
         """How the numbers with which the recogniser sees what it should differ from the mean: (n, told - 1)."""
