@@ -290,7 +290,7 @@ class AppearanceSettings(RunSettings):
     shrinkage: float = _option(0.1, "shrinkage of the regression: the larger, the nearer to the mean face", least=1e-6)
     stretch: float = _option(3.8, "factor by which sketches are moved away from the mean face", least=0)
     shape_stretch: float = _option(3.2, "the same for shapes", least=0)
-    gender_stretch: float = _option(2.8, "the same for the mean faces of women and men", least=0)
+    gender_stretch: float = _option(2.8, "the same for mean faces of women and men, without a recogniser", least=0)
     age_stretch: float = _option(
         1.5, "the same for the age of those who sound old, beyond a standard deviation", least=0
     )

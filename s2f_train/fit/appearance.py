@@ -87,6 +87,7 @@ class AppearanceTask(Task):
         store = Store.open(settings.store, settings.cache)
         self.space, self.renderer, outside = _load_renderer(settings.renderer)
         recogniser = OnnxRecogniser(Path(settings.recogniser)) if settings.recogniser else None
+        features, portraits = self._portraits(store) if recogniser else (None, [])
         voice, theirs = load_voice(settings.voice, store)
         speakers = SpeakerVoices.of(store, settings, voice, fabric, for_plan)
         if settings.directions and not isinstance(voice, ProjectedEncoder):
@@ -104,8 +105,9 @@ class AppearanceTask(Task):
         known_ages = torch.tensor([float("nan") if age is None else float(age) for age in ages])
         self.teachers = self._teachers(embeddings[rows], pictures, known_ages, heard[0])
         self._build(voice, traits[0], embeddings)
-        if recogniser and not for_plan:
-            self._liken(recogniser, store, voices, embeddings, heard[0])
+        if recogniser and features and not for_plan:
+            usual = self._usual(store, portraits, features)
+            self._liken(recogniser, store, voices, clips, embeddings, heard[0], usual)
             theirs = theirs | checkpoint.outside_networks(
                 recogniser=settings.recogniser, efficientnet=efficientnet_weights()
             )
@@ -184,10 +186,16 @@ class AppearanceTask(Task):
 
     @torch.no_grad()
     def _liken(
-        self, recogniser: OnnxRecogniser, store: Store, samples: list[Sample], embeddings: Tensor, traits: VoiceTraits
+        self,
+        recogniser: OnnxRecogniser,
+        store: Store,
+        samples: list[Sample],
+        clips: dict[str, int],
+        embeddings: Tensor,
+        traits: VoiceTraits,
+        usual: Photographs,
     ) -> None:
         """Gives the teachers what a recogniser sees: in photographs of the speakers, and in faces drawn at random."""
-        clips = {sample.clip: i for i, sample in enumerate(samples) if sample.clip}
         s, generator = self.settings, copy.deepcopy(self.generators["generator_general"]).cpu().float()
         found = _paired(store, s.photographs, clips)
         if len(found) < 3:
@@ -195,7 +203,6 @@ class AppearanceTask(Task):
                 f"{store.folder} has {len(found)} pictures of view {s.photographs!r} with a voice of the same clip in "
                 "its training split; the recogniser needs 3 (setting: photographs)."
             )
-        usual = self._usual(store)
 
         def seen(pictures: NDArray[np.uint8], what: str) -> Tensor:
             rows = [recogniser.look(picture)[:-1] for picture in each(pictures, what, len(pictures))]
@@ -258,8 +265,8 @@ class AppearanceTask(Task):
         numbers, beside = limited(told[:, :-1], FARTHEST), torch.cat([told[:, -1:], own], dim=1)
         return Likeness.fit(numbers, beside, seen(np.concatenate(drawn), "what is seen in them"))
 
-    def _usual(self, store: Store) -> Photographs:
-        """The numbers of portraits of the store."""
+    def _portraits(self, store: Store) -> tuple[ProjectedFeatures, list[Sample]]:
+        """What `_usual` needs, so that what is missing is told before voices are embedded."""
         found = [face for face in store.of_split("train", "faces") if face.view == VIEW]
         if not found:
             raise StoreError(
@@ -267,9 +274,16 @@ class AppearanceTask(Task):
                 "with --portraits."
             )
         chosen = np.random.default_rng(self.settings.seed).permutation(len(found))[:PORTRAITS]
-        found = [found[i] for i in np.sort(chosen)]
+        try:
+            return ProjectedFeatures(), [found[i] for i in np.sort(chosen)]
+        except ModuleNotFoundError as error:
+            raise SettingsError(str(error)) from None
+
+    @torch.no_grad()
+    def _usual(self, store: Store, found: list[Sample], features: ProjectedFeatures) -> Photographs:
+        """The numbers of portraits of the store."""
         portraits = portrait_textures(store, found)
-        attributes = attributes_of(store, found, portraits.pixels, mean_shape(), ProjectedFeatures())
+        attributes = attributes_of(store, found, portraits.pixels, mean_shape(), features)
         if len(set(attributes.male.tolist())) < 2:
             raise StoreError(f"{store.folder} has portraits of one gender alone; the recogniser needs both beside.")
         inner = torch.cat([self.space(as_input(part)).inner for part in torch.split(portraits.pixels, 256)])

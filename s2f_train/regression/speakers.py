@@ -20,7 +20,6 @@ from s2f_train.models.voice import unit
 COPIES = 3  # of each voice as if recorded elsewhere, from which the gender is learnt too
 CLIPS_A_SPEAKER = 3  # for gender and typicality: a speaker with many clips is no more typical
 TRAIT_DIRECTIONS = 64
-RIDGE_WIDTH, RIDGE_SHRINKAGE = 0.5, 0.3
 
 
 @dataclass(frozen=True)

@@ -215,6 +215,25 @@ def test_what_a_recogniser_lacks_is_told(run: Path, place: Path, settings: list[
     assert told in refused("fit", "appearance", place / "recipe.toml", *common, *given)
 
 
+def test_what_portraits_need_is_told_before_voices_are_embedded(
+    run: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise ModuleNotFoundError("EfficientNet's weights are missing.")
+
+    def never(*_: object) -> None:
+        raise AssertionError("voices were embedded")
+
+    monkeypatch.setattr(appearance.SpeakerVoices, "of", never)
+    recogniser = say(tiny_onnx(place / "means.onnx"), range="0..1")
+    given = [f"runs={place}/likened", f"voice={newest_run(place / 'voices')}", f"renderer={run}"]
+    given += [f"recogniser={recogniser}", "photographs=face"]
+    monkeypatch.setattr(appearance, "ProjectedFeatures", missing)
+    assert "weights are missing" in refused("fit", "appearance", place / "recipe.toml", *given)
+    monkeypatch.setattr(appearance, "VIEW", "nothing")
+    assert "has no portraits in its training split" in refused("fit", "appearance", place / "recipe.toml", *given)
+
+
 def test_an_appearance_needs_a_renderer(place: Path) -> None:
     assert "renderer is not set" in refused("fit", "appearance", place / "recipe.toml", "voice=none")
 
